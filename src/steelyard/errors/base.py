@@ -1,0 +1,75 @@
+"""What every failure has: a class with data, one sentence, one fix, one exit code.
+
+`show` lays them out for people; `as_json` for machines; the docs page and a test render each class from `sample`.
+Sentences: lower case, no final stop, values in backticks, the cause before the consequence. A secret is never a field.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from enum import IntEnum
+from typing import ClassVar
+
+
+class Exit(IntEnum):
+    """Exit codes of every command; a contract (design, section 5)."""
+
+    DONE = 0
+    USAGE = 1
+    CHANGES = 2
+    HOST_FAILED = 3
+    NO_HOST = 4
+    ROLLED_BACK = 5
+
+
+@dataclass(eq=False, kw_only=True)
+class SteelyardError(Exception):
+    """Base. `sentence` and `fix` are filled from the fields; `where` is the place the reader must go to."""
+
+    sentence: ClassVar[str]
+    fix: ClassVar[str]
+    sample: ClassVar[dict[str, str]]
+    exit: ClassVar[Exit] = Exit.USAGE
+    where: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.sentence.format(**vars(self))}"
+
+    @property
+    def remedy(self) -> str:
+        """The fix with its values."""
+        return self.fix.format(**vars(self))
+
+    def as_json(self) -> dict[str, str]:
+        """Class name, sentence, fix and every field."""
+        values = {field.name: str(getattr(self, field.name)) for field in fields(self)}
+        return {"error": type(self).__name__, "sentence": str(self), "fix": self.remedy, **values}
+
+
+def nearest_key(found: str, allowed: list[str]) -> str:
+    """The allowed word a typo most likely meant; the first allowed one where nothing is near."""
+    import difflib
+
+    close = difflib.get_close_matches(found, allowed, n=1, cutoff=0.0)
+    return close[0] if close else ""
+
+
+def show(error: SteelyardError) -> str:
+    """`error: WHERE: SENTENCE` and below it the fix."""
+    return f"error: {error}\n  fix: {error.remedy}"
+
+
+def show_many(errors: list[SteelyardError]) -> str:
+    """Errors of one class with one remedy are one message with a count and the first places."""
+    groups: dict[tuple[type, str, str], list[SteelyardError]] = {}
+    for error in errors:
+        sentence = error.sentence.format(**vars(error))
+        groups.setdefault((type(error), sentence, error.remedy), []).append(error)
+    parts = []
+    for (_, sentence, remedy), group in groups.items():
+        if len(group) == 1:
+            parts.append(show(group[0]))
+            continue
+        names = ", ".join(error.where for error in group[:3]) + (", ..." if len(group) > 3 else "")
+        parts.append(f"error: {len(group)} hosts ({names}): {sentence}\n  fix: {remedy}")
+    return "\n".join(parts)

@@ -1,0 +1,101 @@
+"""What can be wrong with one host, found while talking to it. Other hosts go on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .base import Exit, SteelyardError
+
+
+@dataclass(eq=False, kw_only=True)
+class HostUnreachable(SteelyardError):
+    """No connection, or no login."""
+
+    sentence = "unreachable: {why}"
+    fix = "check the address, the network and the key: `ssh {address}`"
+    sample = {"where": "gpu-2", "why": "connection refused", "address": "10.0.0.12"}
+    exit = Exit.HOST_FAILED
+    why: str
+    address: str
+
+
+@dataclass(eq=False, kw_only=True)
+class HostKeyChanged(SteelyardError):
+    """The host shows another key than the one in known_hosts."""
+
+    sentence = "the host key is not the known one; nothing was sent"
+    fix = "find out why it changed; if it was meant: `ssh-keygen -R {address} -f {known_hosts}`, then add the new key"
+    sample = {"where": "gpu-2", "address": "10.0.0.12", "known_hosts": "~/.ssh/known_hosts"}
+    exit = Exit.HOST_FAILED
+    address: str
+    known_hosts: str
+
+
+@dataclass(eq=False, kw_only=True)
+class HostKeyUnknown(SteelyardError):
+    """Strict checking is on and known_hosts has no key for the host."""
+
+    sentence = "no host key for `{address}` in `{known_hosts}`, and keys are checked strictly"
+    fix = "add it after comparing the fingerprint: `ssh-keyscan {address} >> {known_hosts}`"
+    sample = {"where": "gpu-2", "address": "10.0.0.12", "known_hosts": "~/.ssh/known_hosts"}
+    exit = Exit.HOST_FAILED
+    address: str
+    known_hosts: str
+
+
+@dataclass(eq=False, kw_only=True)
+class SudoRefused(SteelyardError):
+    """The login works and becoming root does not."""
+
+    sentence = "user `{user}` cannot become root: {why}"
+    fix = "allow it (`{user} ALL=(ALL) NOPASSWD: ALL` in /etc/sudoers.d), or set `ansible_become_password` in the vault"
+    sample = {"where": "gpu-2", "user": "ops", "why": "sudo: a password is required"}
+    exit = Exit.HOST_FAILED
+    user: str
+    why: str
+
+
+@dataclass(eq=False, kw_only=True)
+class HostSilent(SteelyardError):
+    """It answered before and stopped."""
+
+    sentence = "no answer within {seconds} s while asking for facts"
+    fix = "look at the host's load and its network; raise `steelyard_timeout_s` if it is only slow"
+    sample = {"where": "gpu-2", "seconds": "120"}
+    exit = Exit.HOST_FAILED
+    seconds: str
+
+
+@dataclass(eq=False, kw_only=True)
+class FactFailed(SteelyardError):
+    """A question to the host ended with an error."""
+
+    sentence = "cannot read {fact}: {why}"
+    fix = "run the question by hand on the host; the last lines above are its answer"
+    sample = {"where": "gpu-2", "fact": "unit.UnitState", "why": "systemctl: command not found"}
+    exit = Exit.HOST_FAILED
+    fact: str
+    why: str
+
+
+@dataclass(eq=False, kw_only=True)
+class TaskFailed(SteelyardError):
+    """A task ended with an error; later tasks of this host were not run."""
+
+    sentence = "task `{task}` failed{status}"
+    fix = "mend the cause shown above, then `steelyard apply -l {where}` goes on from there"
+    sample = {"where": "gpu-2", "task": "vllm | Start the service", "status": ": exit 1"}
+    exit = Exit.HOST_FAILED
+    task: str
+    status: str
+
+
+@dataclass(eq=False, kw_only=True)
+class LocalProgramMissing(SteelyardError):
+    """The controller lacks a program."""
+
+    sentence = "`{program}` is not installed on this machine"
+    fix = "`apt-get install {package}`"
+    sample = {"where": "steelyard lab up", "program": "systemd-nspawn", "package": "systemd-container"}
+    program: str
+    package: str

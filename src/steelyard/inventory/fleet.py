@@ -1,0 +1,40 @@
+"""A fleet as plain values: hosts with their groups and variables, as one inventory gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class FleetHost:
+    """One host: its groups from the widest to the narrowest, its variables after Ansible's precedence."""
+
+    name: str
+    groups: tuple[str, ...]
+    variables: dict[str, Any]
+
+    @property
+    def address(self) -> str:
+        return str(self.variables.get("ansible_host") or self.variables.get("ssh_hostname") or self.name)
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """Everything an inventory says. `secrets` are the decrypted vault values: for masking, never for showing."""
+
+    path: Path
+    hosts: tuple[FleetHost, ...]
+    groups: dict[str, tuple[str, ...]]
+    secrets: frozenset[str] = frozenset()
+    match: Callable[[str], list[str]] = field(default=lambda pattern: [], repr=False, compare=False)
+
+    def host(self, name: str) -> FleetHost:
+        return next(host for host in self.hosts if host.name == name)
+
+    def in_group(self, group: str) -> tuple[FleetHost, ...]:
+        """Hosts of a group in inventory order; none where the group is empty or missing."""
+        names = set(self.groups.get(group, ()))
+        return tuple(host for host in self.hosts if host.name in names)

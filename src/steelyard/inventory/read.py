@@ -1,0 +1,18 @@
+"""Reads any inventory: Ansible's, or a pyinfra `.py`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .fleet import Fleet
+
+
+def read_fleet(path: Path, vault_password_file: Path | None = None) -> Fleet:
+    """The fleet at `path`. Raises the errors of the two readers, all before any host is touched."""
+    if path.suffix == ".py":
+        from .pyinfra_file import read_pyinfra
+
+        return read_pyinfra(path)
+    from .ansible import read_ansible
+
+    return read_ansible(path, vault_password_file)

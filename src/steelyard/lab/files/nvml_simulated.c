@@ -1,0 +1,155 @@
+/* simulated GPU: the part of NVML that facts read, answered from /usr/lib/steelyard-lab/gpus.conf.
+ *
+ * The file has `key=value` lines: driver, memory_mib, model, one `gpu=BUS_ID` per device, and `fault=` lines:
+ * lost:INDEX, ecc:INDEX=COUNT, init:CODE. It is read at nvmlInit, so a test changes it between two runs.
+ * Names begin with "simulated GPU", so that nothing that shows them can be mistaken for hardware.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_GPUS 16
+enum { OK = 0, UNINITIALIZED = 1, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, GPU_IS_LOST = 15 };
+
+typedef struct { char bus[32]; int lost; unsigned long long ecc; } gpu_t;
+typedef struct { unsigned long long total, free, used; } memory_t;
+typedef struct { unsigned int version; unsigned long long total, reserved, free, used; } memory_v2_t;
+typedef struct { unsigned int gpu, memory; } utilization_t;
+typedef struct {
+    char bus_id_legacy[16];
+    unsigned int domain, bus, device, pci_device_id, pci_subsystem_id;
+    char bus_id[32];
+} pci_t;
+
+static gpu_t gpus[MAX_GPUS];
+static unsigned int count;
+static unsigned long long memory_mib = 81559;
+static char driver[80] = "580.95.05", model[96] = "NVIDIA H100 80GB HBM3";
+static int ready, init_code;
+
+static void fault(const char *text) {
+    unsigned int index;
+    unsigned long long number;
+    if (sscanf(text, "lost:%u", &index) == 1 && index < MAX_GPUS) gpus[index].lost = 1;
+    else if (sscanf(text, "ecc:%u=%llu", &index, &number) == 2 && index < MAX_GPUS) gpus[index].ecc = number;
+    else sscanf(text, "init:%d", &init_code);
+}
+
+int nvmlInit_v2(void) {
+    const char *path = getenv("STEELYARD_LAB_GPUS");
+    FILE *file = fopen(path ? path : "/usr/lib/steelyard-lab/gpus.conf", "r");
+    char line[256];
+    if (!file) return 9; /* driver not loaded */
+    memset(gpus, 0, sizeof gpus);
+    count = 0;
+    init_code = 0;
+    while (fgets(line, sizeof line, file)) {
+        line[strcspn(line, "\n")] = 0;
+        if (!strncmp(line, "driver=", 7)) snprintf(driver, sizeof driver, "%.70s", line + 7);
+        else if (!strncmp(line, "model=", 6)) snprintf(model, sizeof model, "%.80s", line + 6);
+        else if (!strncmp(line, "memory_mib=", 11)) memory_mib = strtoull(line + 11, 0, 10);
+        else if (!strncmp(line, "gpu=", 4) && count < MAX_GPUS) snprintf(gpus[count++].bus, 32, "%.30s", line + 4);
+        else if (!strncmp(line, "fault=", 6)) fault(line + 6);
+    }
+    fclose(file);
+    if (init_code) return init_code;
+    ready = 1;
+    return OK;
+}
+int nvmlInit(void) { return nvmlInit_v2(); }
+int nvmlInitWithFlags(unsigned int flags) { (void)flags; return nvmlInit_v2(); }
+int nvmlShutdown(void) { ready = 0; return OK; }
+const char *nvmlErrorString(int code) {
+    switch (code) {
+    case OK: return "Success";
+    case UNINITIALIZED: return "Uninitialized";
+    case INVALID_ARGUMENT: return "Invalid Argument";
+    case NOT_SUPPORTED: return "Not Supported";
+    case NOT_FOUND: return "Not Found";
+    case 9: return "Driver Not Loaded";
+    case GPU_IS_LOST: return "GPU is lost";
+    case 18: return "Driver/library version mismatch";
+    default: return "Unknown Error";
+    }
+}
+
+static gpu_t *device(void *handle) { return handle; }
+static unsigned int index_of(void *handle) { return (unsigned int)(device(handle) - gpus); }
+#define CHECK(handle) do { if (!ready) return UNINITIALIZED; \
+    if (!(handle) || index_of(handle) >= count) return INVALID_ARGUMENT; \
+    if (device(handle)->lost) return GPU_IS_LOST; } while (0)
+
+static int text(char *to, unsigned int size, const char *from) {
+    if (strlen(from) + 1 > size) return 7; /* insufficient size */
+    strcpy(to, from);
+    return OK;
+}
+int nvmlSystemGetDriverVersion(char *to, unsigned int size) { return ready ? text(to, size, driver) : UNINITIALIZED; }
+int nvmlSystemGetNVMLVersion(char *to, unsigned int size) { return ready ? text(to, size, driver) : UNINITIALIZED; }
+int nvmlSystemGetCudaDriverVersion(int *to) { *to = 13000; return ready ? OK : UNINITIALIZED; }
+int nvmlSystemGetCudaDriverVersion_v2(int *to) { return nvmlSystemGetCudaDriverVersion(to); }
+int nvmlDeviceGetCount_v2(unsigned int *to) { *to = count; return ready ? OK : UNINITIALIZED; }
+int nvmlDeviceGetCount(unsigned int *to) { return nvmlDeviceGetCount_v2(to); }
+int nvmlDeviceGetHandleByIndex_v2(unsigned int index, void **to) {
+    if (!ready) return UNINITIALIZED;
+    if (index >= count) return INVALID_ARGUMENT;
+    *to = &gpus[index];
+    return gpus[index].lost ? GPU_IS_LOST : OK;
+}
+int nvmlDeviceGetHandleByIndex(unsigned int index, void **to) { return nvmlDeviceGetHandleByIndex_v2(index, to); }
+int nvmlDeviceGetIndex(void *handle, unsigned int *to) { CHECK(handle); *to = index_of(handle); return OK; }
+int nvmlDeviceGetName(void *handle, char *to, unsigned int size) {
+    char name[96 + 16];
+    CHECK(handle);
+    snprintf(name, sizeof name, "simulated GPU %s", model);
+    return text(to, size, name);
+}
+int nvmlDeviceGetUUID(void *handle, char *to, unsigned int size) {
+    char uuid[64];
+    CHECK(handle);
+    snprintf(uuid, sizeof uuid, "GPU-51300000-0000-4000-8000-%012u", index_of(handle));
+    return text(to, size, uuid);
+}
+int nvmlDeviceGetMemoryInfo(void *handle, memory_t *to) {
+    CHECK(handle);
+    to->total = memory_mib << 20;
+    to->used = 512ULL << 20;
+    to->free = to->total - to->used;
+    return OK;
+}
+int nvmlDeviceGetMemoryInfo_v2(void *handle, memory_v2_t *to) {
+    CHECK(handle);
+    to->total = memory_mib << 20;
+    to->reserved = 0;
+    to->used = 512ULL << 20;
+    to->free = to->total - to->used;
+    return OK;
+}
+int nvmlDeviceGetPciInfo_v3(void *handle, pci_t *to) {
+    CHECK(handle);
+    memset(to, 0, sizeof *to);
+    snprintf(to->bus_id, sizeof to->bus_id, "0000%.24s", device(handle)->bus);
+    snprintf(to->bus_id_legacy, sizeof to->bus_id_legacy, "%.15s", device(handle)->bus);
+    sscanf(device(handle)->bus, "%x:%x:%x", &to->domain, &to->bus, &to->device);
+    to->pci_device_id = 0x233010de;
+    return OK;
+}
+int nvmlDeviceGetPciInfo(void *handle, pci_t *to) { return nvmlDeviceGetPciInfo_v3(handle, to); }
+int nvmlDeviceGetUtilizationRates(void *handle, utilization_t *to) { CHECK(handle); to->gpu = to->memory = 0; return OK; }
+int nvmlDeviceGetTemperature(void *handle, int sensor, unsigned int *to) { (void)sensor; CHECK(handle); *to = 34; return OK; }
+int nvmlDeviceGetCurrPcieLinkWidth(void *handle, unsigned int *to) { CHECK(handle); *to = 16; return OK; }
+int nvmlDeviceGetMaxPcieLinkWidth(void *handle, unsigned int *to) { CHECK(handle); *to = 16; return OK; }
+int nvmlDeviceGetEccMode(void *handle, int *current, int *pending) { CHECK(handle); *current = *pending = 1; return OK; }
+int nvmlDeviceGetTotalEccErrors(void *handle, int type, int counter, unsigned long long *to) {
+    (void)counter;
+    CHECK(handle);
+    *to = type == 1 ? device(handle)->ecc : 0;
+    return OK;
+}
+int nvmlDeviceGetMigMode(void *handle, unsigned int *current, unsigned int *pending) {
+    CHECK(handle);
+    *current = *pending = 0;
+    return OK;
+}
+int nvmlDeviceGetCudaComputeCapability(void *handle, int *major, int *minor) { CHECK(handle); *major = 9; *minor = 0; return OK; }
+int nvmlDeviceGetPersistenceMode(void *handle, int *to) { CHECK(handle); *to = 1; return OK; }

@@ -1,0 +1,101 @@
+"""Layers between the base and a host's own files: what roles installed once, kept for the next lab.
+
+A layer is a host's upper directory without what makes it that host (names, keys, steelyard's own configuration and
+units, models, logs). Big immutable trees are hard-linked, the rest is copied. Overlay whiteouts are kept as they are.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from pathlib import Path
+
+from .machine import Machine
+from .paths import layer_folder
+
+# Paths below the upper directory that belong to one host or to one site, and never to a layer.
+LEFT_OUT = (
+    "etc/hostname", "etc/hosts", "etc/machine-id", "etc/resolv.conf", "etc/steelyard", "etc/haproxy", "etc/nginx/conf.d",
+    "etc/nginx/sites-enabled", "etc/nginx/sites-available", "etc/pip.conf", "etc/apt/apt.conf.d/01steelyard-mirror",
+    "etc/tmpfiles.d", "etc/sysusers.d", "home", "root", "models", "run", "tmp", "var/tmp", "var/log", "var/cache/steelyard", "var/lib/steelyard",
+    "var/cache/apt", "var/lib/systemd", "var/lib/private", "var/lib/haproxy", "usr/lib/steelyard-lab", "usr/lib/steelyard", "srv",
+    "opt/steelyard-lab",
+)  # fmt: skip
+LEFT_OUT_NAMES = ("ssh_host_", "steelyard-", "passwd-", "group-", "shadow-", "gshadow-")
+LINKED = "opt/steelyard"
+
+
+def belongs_to_host(relative: str) -> bool:
+    """True for what a layer must not hold."""
+    if any(relative == path or relative.startswith(path + "/") for path in LEFT_OUT):
+        return True
+    return relative.rsplit("/", 1)[-1].startswith(LEFT_OUT_NAMES)
+
+
+def save_layer(machine: Machine, name: str) -> Path:
+    """Make layer `name` from the host's upper directory; replaces one of that name. Returns its folder."""
+    upper, target = machine.folder / "upper", layer_folder(name)
+    made = target.with_name(f".{name}.making")
+    shutil.rmtree(made, ignore_errors=True)
+    made.mkdir(parents=True)
+    for folder, subfolders, files in os.walk(upper):
+        at = os.path.relpath(folder, upper)
+        prefix = "" if at == "." else at + "/"
+        subfolders[:] = [sub for sub in subfolders if not belongs_to_host(prefix + sub)]
+        for sub in list(subfolders):
+            source = upper / prefix / sub
+            if source.is_symlink():
+                subfolders.remove(sub)
+                files.append(sub)
+                continue
+            (made / prefix / sub).mkdir()
+            _copy_attributes(source, made / prefix / sub)
+        for file in files:
+            if not belongs_to_host(prefix + file):
+                _copy(upper / prefix / file, made / prefix / file, linked=f"{prefix}{file}".startswith(LINKED))
+    below = [folder for folder in machine.lower_folders() if folder.parent == target.parent]
+    if below and below[0].is_dir():
+        _fill_from(below[0], made)
+    shutil.rmtree(target, ignore_errors=True)
+    made.rename(target)
+    return target
+
+
+def _fill_from(lower: Path, made: Path) -> None:
+    """Take over what the layer below had and the host did not change, so that layers do not pile up."""
+    for folder, subfolders, files in os.walk(lower):
+        at = Path(os.path.relpath(folder, lower))
+        for sub in subfolders:
+            target = made / at / sub
+            if not target.exists() and not target.is_symlink():
+                target.mkdir()
+                _copy_attributes(Path(folder) / sub, target)
+        for file in files:
+            target = made / at / file
+            if not os.path.lexists(target) and not belongs_to_host(str(at / file)):
+                _copy(Path(folder) / file, target, linked=True)
+
+
+def _copy(source: Path, target: Path, linked: bool) -> None:
+    mode = source.lstat().st_mode
+    if stat.S_ISSOCK(mode) or stat.S_ISFIFO(mode):
+        return
+    if stat.S_ISCHR(mode):  # an overlay whiteout: the file of the layer below is deleted
+        os.mknod(target, mode, source.lstat().st_rdev)
+        return
+    if linked and stat.S_ISREG(mode):
+        os.link(source, target)
+        return
+    shutil.copy2(source, target, follow_symlinks=False)
+    if not stat.S_ISLNK(mode):
+        _copy_attributes(source, target)
+    else:
+        os.chown(target, source.lstat().st_uid, source.lstat().st_gid, follow_symlinks=False)
+
+
+def _copy_attributes(source: Path, target: Path) -> None:
+    shutil.copystat(source, target)
+    found = source.stat()
+    os.chown(target, found.st_uid, found.st_gid)
+    target.chmod(stat.S_IMODE(found.st_mode))

@@ -1,0 +1,53 @@
+"""Where labs live on this machine. Only this file knows the folders."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+def state_root() -> Path:
+    return Path(os.environ.get("STEELYARD_LAB_STATE", "/var/lib/steelyard/lab"))
+
+
+def cache_root() -> Path:
+    return Path(os.environ.get("STEELYARD_LAB_CACHE", "/var/cache/steelyard/lab"))
+
+
+def base_folder(release: str) -> Path:
+    return cache_root() / "base" / release
+
+
+def layer_folder(name: str) -> Path:
+    return cache_root() / "layers" / name
+
+
+@dataclass(frozen=True)
+class LabPaths:
+    """One lab's own folder; everything in it goes with `lab down`."""
+
+    name: str
+
+    @property
+    def root(self) -> Path:
+        return state_root() / self.name
+
+    @property
+    def record(self) -> Path:
+        return self.root / "lab.json"
+
+    @property
+    def key(self) -> Path:
+        return self.root / "id_ed25519"
+
+    @property
+    def known_hosts(self) -> Path:
+        return self.root / "known_hosts"
+
+    @property
+    def vault_password(self) -> Path:
+        return self.root / "vault-password"
+
+    def host(self, host: str) -> Path:
+        return self.root / "hosts" / host

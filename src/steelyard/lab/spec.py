@@ -1,0 +1,49 @@
+"""What a lab consists of: hosts by name, each with groups, a Debian release, and what it may reach.
+
+The committed description is `lab.yml` beside this file; `hosts_of` cuts it to the number asked for.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+DESCRIPTION = Path(__file__).parent / "lab.yml"
+
+
+class SimulatedGpus(BaseModel):
+    """The GPUs a host pretends to have; read by our own libnvidia-ml.so.1 from a file on the host."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    count: int = Field(ge=1, le=16, description="Number of GPUs.")
+    model: str = Field("NVIDIA H100 80GB HBM3", description="Name; shown with `simulated GPU` before it.")
+    memory_mib: int = Field(81559, description="Memory per GPU; MiB.")
+    driver: str = Field("580.95.05", description="Driver version reported by NVML and /proc/driver/nvidia/version.")
+    faults: tuple[str, ...] = Field((), description="`lost:INDEX`, `ecc:INDEX=COUNT` or `init:CODE`.")
+
+
+class LabHost(BaseModel):
+    """One machine of the lab."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,30}$", description="Host name.")
+    groups: tuple[str, ...] = Field(description="Inventory groups it is in.")
+    release: str = Field("bookworm", pattern=r"^(bookworm|trixie)$", description="Debian release of its base.")
+    routed: bool = Field(False, description="May reach the internet; only the mirror does.")
+    docker: bool = Field(False, description="Gets what dockerd inside needs.")
+    gpus: SimulatedGpus | None = Field(None, description="Simulated GPUs.")
+    layer: str | None = Field(None, description="Saved upper layer to start from, where there is one.")
+    binds: dict[str, str] = Field(default_factory=dict, description="Path inside to folder of the lab's cache.")
+
+
+def hosts_of(count: int, description: Path = DESCRIPTION) -> list[LabHost]:
+    """The first `count` hosts: those listed by name, then copies of the last one with a rising number."""
+    declared = [LabHost.model_validate(entry) for entry in yaml.safe_load(description.read_text())["hosts"]]
+    hosts = declared[:count]
+    last = declared[-1]
+    stem, number = last.name.rsplit("-", 1)
+    for extra in range(count - len(hosts)):
+        hosts.append(last.model_copy(update={"name": f"{stem}-{int(number) + extra + 1}"}))
+    return hosts

@@ -1,0 +1,157 @@
+"""What is declared as a whole: `models.yml` (models, versions, services, aliases) and who serves what where.
+
+The pydantic models here are validator, editor schema and reference page of `models.yml` at once.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from steelyard.errors import LimitMatchedNoHost, PortTwice
+from steelyard.inventory.fleet import Fleet
+from steelyard.inventory.limit import Limit
+from steelyard.inventory.locate import locate
+from steelyard.settings import validated
+
+
+class Serve(BaseModel):
+    """How a model is served: by which engine, on which hosts, with which limits."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    engine: Literal["vllm"] = Field("vllm", description="The engine that serves it.")
+    hosts: str = Field(description="Ansible host pattern: where a service of it runs.")
+    port: int = Field(8000, ge=1024, le=65535, description="TCP port of the service on its host.")
+    tensor_parallel_size: int = Field(1, ge=1, description="GPUs one service spreads a layer over.")
+    gpu_memory_utilization: float = Field(0.9, gt=0, le=1, description="Share of GPU memory the engine may take.")
+    max_model_len: int | None = Field(None, ge=1, description="Longest context in tokens; None: the model's own.")
+    load: Literal["preload"] = Field("preload", description="`preload`: started at boot.")
+    options: dict[str, str | int | float | bool] = Field(
+        default_factory=dict, description="Further engine options as in the engine's own config file, unchecked."
+    )
+    environment: dict[str, str] = Field(default_factory=dict, description="Further environment of the engine; not secret.")
+
+
+class DifyModel(BaseModel):
+    """How the model is registered in Dify."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    type: Literal["llm", "text-embedding", "rerank"] = Field("llm", description="Dify's model type.")
+    label: str | None = Field(None, max_length=60, description="Name shown in Dify; None: the alias.")
+    context_size: int | None = Field(None, ge=1, description="Context told to Dify; None: `serve.max_model_len` or 4096.")
+    max_tokens: int = Field(1024, ge=1, description="Upper limit of an answer, told to Dify.")
+    credentials: dict[str, str] = Field(default_factory=dict, description="Further credential fields; not secret.")
+
+
+class Model(BaseModel):
+    """One model: where its files come from, which version is declared, who serves it, under which name."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    source: str = Field(pattern=r"^file://\S+$", description="Where the files come from: `file:///folder` on this machine.")
+    version: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$", description="Name of the immutable version.")
+    serve: Serve | None = Field(None, description="How it is served; None: stored only.")
+    alias: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,126}$", description="Name clients ask for.")
+    dify: DifyModel | None = Field(None, description="Registration in Dify; None: not registered.")
+    hosts: str | None = Field(None, description="Hosts that store it; None: those that serve it.")
+
+
+class Models(BaseModel):
+    """`models.yml` as a whole."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    section: ClassVar[str] = ""
+    model_root: str = Field("/models", pattern=r"^/\S*[^/\s]$", description="Folder above all models on every host.")
+    models: dict[str, Model] = Field(default_factory=dict, description="Models by project name, `llm/qwen3-8b`.")
+
+
+@dataclass(frozen=True)
+class Service:
+    """One engine process on one host. `name` is the unit's instance; `address` is where the gateway reaches it."""
+
+    name: str
+    model: str
+    version: str
+    host: str
+    address: str
+    alias: str | None
+    serve: Serve
+
+
+@dataclass(frozen=True)
+class Site:
+    """Everything declared, resolved: which host stores what, which services run where."""
+
+    model_root: str
+    models: dict[str, Model]
+    services: tuple[Service, ...]
+    stored_on: dict[str, tuple[str, ...]]
+    addresses: dict[str, str]
+    groups: dict[str, tuple[str, ...]]
+
+    def services_on(self, host: str) -> tuple[Service, ...]:
+        return tuple(service for service in self.services if service.host == host)
+
+    def aliases(self) -> dict[str, tuple[Service, ...]]:
+        """Alias to its services, sorted by alias."""
+        found: dict[str, list[Service]] = {}
+        for service in self.services:
+            if service.alias is not None:
+                found.setdefault(service.alias, []).append(service)
+        return {alias: tuple(found[alias]) for alias in sorted(found)}
+
+    def address_of_group(self, group: str) -> str | None:
+        """Address of the first host of a group."""
+        names = self.groups.get(group, ())
+        return self.addresses[names[0]] if names else None
+
+
+def service_name(project: str, alias: str | None) -> str:
+    """A unit instance name: letters, digits and dashes."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", alias or project).strip("-").lower()
+
+
+def site_of(fleet: Fleet) -> Site:
+    """Resolve `models.yml`. Raises SettingUnknown, SettingWrong, SettingMissing, LimitMatchedNoHost, PortTwice."""
+    first = fleet.hosts[0]
+    declared: dict[str, Any] = {key: first.variables[key] for key in ("model_root", "models") if key in first.variables}
+    models = validated(Models, declared, fleet, None, ())
+    services: list[Service] = []
+    stored: dict[str, tuple[str, ...]] = {}
+    for project, model in models.models.items():
+        serving: tuple[str, ...] = ()
+        if model.serve is not None:
+            serving = _pattern(fleet, model.serve.hosts, ("models", project, "serve", "hosts"))
+            for name in serving:
+                services.append(_service(fleet, project, model, model.serve, name))
+        wanted = _pattern(fleet, model.hosts, ("models", project, "hosts")) if model.hosts else serving
+        stored[project] = tuple(dict.fromkeys([*serving, *wanted]))
+    _refuse_shared_ports(fleet, services)
+    addresses = {host.name: host.address for host in fleet.hosts}
+    return Site(models.model_root, models.models, tuple(services), stored, addresses, fleet.groups)
+
+
+def _service(fleet: Fleet, project: str, model: Model, serve: Serve, host: str) -> Service:
+    name = service_name(project, model.alias)
+    return Service(name, project, model.version, host, fleet.host(host).address, model.alias, serve)
+
+
+def _pattern(fleet: Fleet, pattern: str, keys: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        return Limit(pattern).select(fleet)
+    except LimitMatchedNoHost as error:
+        error.where = locate(fleet.path, None, keys)
+        raise
+
+
+def _refuse_shared_ports(fleet: Fleet, services: list[Service]) -> None:
+    taken: dict[tuple[str, int], Service] = {}
+    for service in services:
+        other = taken.setdefault((service.host, service.serve.port), service)
+        if other is not service:
+            where = locate(fleet.path, None, ("models", service.model, "serve", "port"))
+            raise PortTwice(
+                where=where, port=str(service.serve.port), first=other.name, second=service.name, host=service.host
+            )

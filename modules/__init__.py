@@ -1,0 +1,1 @@
+"""pyinfra facts, operations and connectors of our own, one subject per file."""

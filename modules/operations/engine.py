@@ -1,0 +1,57 @@
+"""An engine's virtual environment, from the mirror's wheels and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+from pyinfra.api.command import QuoteString, StringCommand
+from pyinfra.api.operation import operation
+from pyinfra.context import host
+
+from steelyard.change import Change
+from steelyard.modules.facts.engine import MARK, Engine, EngineState, Lock, OfferedLock
+from steelyard.refusal import Refusal
+
+
+def venv_commands(folder: str, index: str, lock_url: str, offered: OfferedLock, now: EngineState) -> list[StringCommand]:
+    """Commands that install the environment from scratch; none where it was installed from this very lock.
+
+    The mark is written last: a half-made environment is made again. compileall meets files for newer Pythons, so its
+    exit status says nothing.
+    """
+    if now.lock_sha256 == offered.sha256 and now.distributions >= offered.lines:
+        return []
+    live = "missing" if now.lock_sha256 is None else "another set of wheels"
+    what = {"subject": folder, "declared": f"{offered.lines} wheels of the mirror's lock", "live": live}
+    at, lock = QuoteString(folder), QuoteString(f"{folder}/.lock.new")
+    fetch = (
+        "import hashlib,sys,urllib.request as u\n"
+        "b=u.urlopen(sys.argv[1],timeout=30).read()\n"
+        "assert hashlib.sha256(b).hexdigest()==sys.argv[3], 'the lock changed since the plan'\n"
+        "open(sys.argv[2],'wb').write(b)"
+    )
+    host_name = index.split("/")[2].split(":")[0]
+    pip = [
+        "PIP_NO_CACHE_DIR=1", QuoteString(f"{folder}/bin/pip"), "install -q --isolated --no-deps --only-binary :all: --no-compile",
+        "--disable-pip-version-check --index-url", QuoteString(index), "--trusted-host", QuoteString(host_name),
+        "--require-hashes -r", lock,
+    ]  # fmt: skip
+    digest = QuoteString(str(offered.sha256))
+    return [
+        Change("rm -rf", at, "&& python3 -m venv", at, **what),
+        Change("python3 -I -c", QuoteString(fetch), QuoteString(lock_url), lock, digest, **what),
+        Change(*pip, **what),
+        Change(QuoteString(f"{folder}/bin/python"), "-m compileall -q -j 0", QuoteString(f"{folder}/lib"), ">/dev/null; true", **what),
+        Change("mv -T", lock, QuoteString(f"{folder}/{MARK}"), **what),
+    ]
+
+
+@operation()
+def venv(folder: str, index: str, lock_url: str) -> Generator[StringCommand, None, None]:
+    """The environment at `folder` holds exactly the wheels of the lock that the mirror offers."""
+    offered = host.get_fact(Lock, url=lock_url)
+    now = host.get_fact(Engine, folder=folder)
+    if offered.sha256 is not None:
+        yield from venv_commands(folder, index, lock_url, offered, now)
+    elif now.lock_sha256 is None:
+        yield Refusal(f"the mirror offers no wheels at {lock_url}, and the engine is not installed")

@@ -1,0 +1,32 @@
+"""A running HAProxy as declared: it serves with the configuration that is declared now, and reloads without a pause."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+from pyinfra.api.command import QuoteString, StringCommand
+from pyinfra.api.operation import operation
+from pyinfra.context import host
+
+from steelyard.change import Change
+from steelyard.host_helper import RUN_HELPER
+from steelyard.modules.facts.helper import HelperAnswer
+
+
+@operation()
+def serving(unit: str, socket: str, config: str) -> Generator[StringCommand, None, None]:
+    """HAProxy, asked over its admin socket, has loaded the configuration stamped `config`; else it reloads.
+
+    The reload is checked: a configuration that HAProxy refuses leaves the old one serving, and this fails.
+    """
+    now = host.get_fact(HelperAnswer, words=("haproxy", socket))
+    live = (now or {}).get("config")
+    if live == config:
+        return
+    asked = StringCommand(RUN_HELPER, "haproxy", QuoteString(socket), "| grep -q", QuoteString(f'"config": "{config}"'))
+    tries = StringCommand("for n in 1 2 3 4 5 6 7 8 9 10; do", asked, "&& exit 0; sleep 0.3; done; exit 1")
+    name = QuoteString(unit)
+    # just started with this configuration: nothing to do; else reload and see that it took effect
+    bits = ["if", asked, "; then exit 0; fi; systemctl reload", name, "&& {", tries, "; }"]
+    shown = live if live else "none"
+    yield Change(*bits, subject=unit, declared=f"configuration {config} loaded", live=f"configuration {shown} loaded")

@@ -1,0 +1,19 @@
+"""A point in a deploy that every host reaches before any goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+from pyinfra.api.command import StringCommand
+from pyinfra.api.operation import operation
+
+MEET = "Every host is here"
+
+
+@operation()
+def hosts_meet() -> Generator[StringCommand, None, None]:
+    """Does nothing. pyinfra orders tasks per host only; a task all hosts share is what makes them wait for each other.
+
+    Without it a GPU host asks the mirror for packages while the mirror is still being installed.
+    """
+    yield from ()

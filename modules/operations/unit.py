@@ -1,0 +1,58 @@
+"""systemd units as declared: enabled, active, started with the configuration that is declared now."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+from pyinfra.api.command import QuoteString, StringCommand
+from pyinfra.api.operation import operation
+from pyinfra.context import host
+
+from steelyard.change import Change
+from steelyard.modules.facts.unit import Unit, UnitState
+
+
+def start_command(verb: str, unit: str, declared: str, live: str) -> StringCommand:
+    """Start or restart; where that fails, the unit's last log lines are the error."""
+    name = QuoteString(unit)
+    log = StringCommand("journalctl --no-pager -o cat -n 15 -u", name, ">&2")
+    bits = ["systemctl reset-failed", name, "2>/dev/null; systemctl", verb, name, "|| {", log, "; exit 1; }"]
+    return Change(*bits, subject=unit, declared=declared, live=live)
+
+
+def running_commands(unit: str, config: str | None, mounted: str | None, now: UnitState) -> list[StringCommand]:
+    """Commands from the live unit to an enabled and active one; a restart only where it runs on something older."""
+    commands: list[StringCommand] = []
+    if now.needs_reload or now.load == "not-found":
+        commands.append(
+            Change("systemctl daemon-reload", subject=unit, declared="its unit file as written", live="an older one loaded")
+        )
+    if now.enabled not in ("enabled", "static", "enabled-runtime", "alias", "indirect", "generated"):
+        commands.append(
+            Change("systemctl enable --quiet", QuoteString(unit), subject=unit, declared="enabled", live=now.enabled)
+        )
+    if now.active not in ("active", "reloading"):
+        commands.append(start_command("start" if now.active != "activating" else "restart", unit, "active", now.active))
+    elif config is not None and now.config != config:
+        commands.append(start_command("restart", unit, "started with the declared configuration", "started with another"))
+    elif mounted is not None and now.mounted != mounted:
+        commands.append(start_command("restart", unit, f"serving {mounted}", f"serving {now.mounted}"))
+    return commands
+
+
+@operation()
+def running(
+    unit: str, config: str | None = None, mount: str = "", mounted: str | None = None
+) -> Generator[StringCommand, None, None]:
+    """The unit is enabled and active. `config` is what STEELYARD_CONFIG must be in its process; `mounted` is what the
+    process must see at `mount`."""
+    yield from running_commands(unit, config, mounted, host.get_fact(Unit, unit=unit, mount=mount))
+
+
+@operation()
+def stopped(unit: str) -> Generator[StringCommand, None, None]:
+    """The unit neither runs nor starts at boot; a unit that does not exist is that already."""
+    now = host.get_fact(Unit, unit=unit)
+    if now.load == "loaded" and (now.active in ("active", "activating") or now.enabled == "enabled"):
+        name = QuoteString(unit)
+        yield Change("systemctl disable --now --quiet", name, subject=unit, declared="stopped", live=now.active)

@@ -1,0 +1,1 @@
+"""What a host becomes: one folder per role. Each role's `settings.py` holds a model named `Settings`."""

@@ -1,0 +1,4 @@
+from .settings import Settings
+from .tasks import base
+
+__all__ = ["Settings", "base"]

@@ -1,0 +1,4 @@
+from .settings import Settings
+from .tasks import dify
+
+__all__ = ["Settings", "dify"]

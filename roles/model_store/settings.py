@@ -1,0 +1,16 @@
+"""What an operator may say about the folder that holds the weights; which weights is said in models.yml."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from steelyard.settings import RoleSettings
+
+
+class Settings(RoleSettings):
+    """Who may enter the model root."""
+
+    section: ClassVar[str] = "model_store"
+    mode: str = Field("0755", pattern=r"^0[0-7]{3}$", description="Permissions of the model root; octal.")

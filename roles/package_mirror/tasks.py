@@ -1,0 +1,61 @@
+"""Brings the mirror host to an apt cache and a wheel index over HTTP, and every other host to using them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pyinfra.api.deploy import deploy
+from pyinfra.context import host
+
+from steelyard.modules.operations.package import installed
+from steelyard.modules.operations.path import content
+from steelyard.modules.operations.unit import running
+from steelyard.modules.operations.wheels import indexed
+from steelyard.rendering import config_id, render
+from steelyard.settings import settings_from
+from steelyard.site import Site
+
+from .settings import Settings
+
+TEMPLATES = Path(__file__).parent / "templates"
+STAMP = "[Service]\nEnvironment=STEELYARD_CONFIG={}\n"
+
+
+@deploy("package_mirror")
+def package_mirror() -> None:
+    """On hosts of group `mirror`: caches and serves."""
+    if "mirror" not in host.data.host_groups:
+        return
+    wanted = settings_from(Settings, host.data)
+    installed(name="Install the servers", packages=("apt-cacher-ng", "nginx-light"))
+    cache = render(TEMPLATES / "apt-cacher.conf.j2", port=wanted.apt_port)
+    content(name="Configure the apt cache", path="/etc/apt-cacher-ng/zz_steelyard.conf", content=cache)
+    content(
+        name="Stamp the apt cache",
+        path="/etc/systemd/system/apt-cacher-ng.service.d/50-steelyard.conf",
+        content=STAMP.format(config_id(cache)),
+    )
+    running(name="Run the apt cache", unit="apt-cacher-ng.service", config=config_id(cache))
+    indexed(name="Index the wheels", folder=wanted.wheels)
+    site = render(TEMPLATES / "wheels.conf.j2", port=wanted.wheels_port, wheels=wanted.wheels)
+    content(name="Configure the wheel server", path="/etc/nginx/conf.d/steelyard-wheels.conf", content=site)
+    content(
+        name="Stamp the wheel server",
+        path="/etc/systemd/system/nginx.service.d/50-steelyard.conf",
+        content=STAMP.format(config_id(site)),
+    )
+    running(name="Run the wheel server", unit="nginx.service", config=config_id(site))
+
+
+@deploy("package_client")
+def package_client() -> None:
+    """On every other host, where there is a mirror: apt and pip ask it."""
+    site: Site = host.data.site
+    wanted = settings_from(Settings, host.data)
+    address = wanted.address or site.address_of_group("mirror")
+    if "mirror" in host.data.host_groups or address is None:
+        return
+    proxy = render(TEMPLATES / "apt-client.conf.j2", address=address, port=wanted.apt_port)
+    content(name="Point apt at the mirror", path="/etc/apt/apt.conf.d/01steelyard-mirror", content=proxy)
+    pip = render(TEMPLATES / "pip.conf.j2", address=address, port=wanted.wheels_port)
+    content(name="Point pip at the mirror", path="/etc/pip.conf", content=pip)

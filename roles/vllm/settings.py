@@ -1,0 +1,22 @@
+"""What an operator may say about the vLLM engine; which models it serves is said in models.yml."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field, SecretStr
+
+from steelyard.settings import RoleSettings
+
+
+class Settings(RoleSettings):
+    """The engine's version, its key, and how long its phases may take."""
+
+    section: ClassVar[str] = "vllm"
+    version: str = Field("0.32.0", pattern=r"^[0-9][0-9A-Za-z.+-]*$", description="Version of vLLM; names its environment.")
+    packages: tuple[str, ...] = Field(
+        ("python3-venv", "libnuma1", "haproxy"), description="Debian packages an engine host needs."
+    )
+    api_key: SecretStr | None = Field(None, description="Key the engines ask of the gateway; None: no key.")
+    ready_s: int = Field(840, ge=10, description="Seconds from start to the first generated token.")
+    drain_s: int = Field(60, ge=0, description="Seconds running requests get to finish when the engine stops.")

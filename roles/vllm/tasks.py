@@ -1,0 +1,124 @@
+"""Brings a host to its vLLM services: engine from the mirror's wheels, hardened units, ready by a generated token.
+
+The engine listens on a unix socket only and has no network; one small HAProxy per host is its TCP listener and passes
+nothing but the public API. A version is bound read-only onto one constant path, so the engine never sees a moving one.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pyinfra.api.deploy import deploy
+from pyinfra.context import host
+
+from steelyard.modules.facts.engine import Lock
+from steelyard.modules.operations.engine import venv
+from steelyard.modules.operations.haproxy import serving
+from steelyard.modules.operations.package import installed
+from steelyard.modules.operations.path import absent, content
+from steelyard.modules.operations.unit import running, stopped
+from steelyard.rendering import config_id, render
+from steelyard.roles.base.settings import Settings as BaseSettings
+from steelyard.roles.package_mirror.settings import Settings as MirrorSettings
+from steelyard.settings import settings_from
+from steelyard.site import Service, Site
+from steelyard.unknowns import declare_unknown
+
+from .settings import Settings
+
+TEMPLATES = Path(__file__).parent / "templates"
+FRONT_SOCKET = "/run/steelyard-front/admin.sock"
+
+
+def engine_config(service: Service, wanted: Settings) -> str:
+    """The engine's own config file: flat keys, alias and service name both served."""
+    serve = service.serve
+    options: dict[str, Any] = {
+        "model": f"/run/steelyard/{service.name}/model",
+        "served-model-name": list(dict.fromkeys([service.name, service.alias or service.name])),
+        "uds": f"/run/steelyard/{service.name}/engine.sock",
+        "tensor-parallel-size": serve.tensor_parallel_size,
+        "gpu-memory-utilization": serve.gpu_memory_utilization,
+        "shutdown-timeout": wanted.drain_s,
+    }
+    if serve.max_model_len is not None:
+        options["max-model-len"] = serve.max_model_len
+    return yaml.safe_dump({**options, **serve.options}, sort_keys=True)
+
+
+@deploy("vllm")
+def vllm() -> None:
+    """Engine first, then each service, then the front that lets the gateway in."""
+    site: Site = host.data.site
+    services = site.services_on(host.data.host_name)
+    if not services:
+        return
+    wanted, base = settings_from(Settings, host.data), settings_from(BaseSettings, host.data)
+    installed(name="Install what engines need", packages=wanted.packages)
+    engine = f"/opt/steelyard/engines/vllm-{wanted.version}"
+    _engine(site, engine)
+    unit = render(TEMPLATES / "vllm@.service.j2", engine=engine, user=base.engine_user, wanted=wanted, root=site.model_root)
+    content(name="Install the key wrapper", path="/usr/lib/steelyard/engine-exec", mode="0755",
+            content=(TEMPLATES / "engine-exec.sh").read_text())  # fmt: skip
+    content(name="Write the unit of engines", path="/etc/systemd/system/steelyard-vllm@.service", content=unit)
+    for service in host.loop(services):
+        _service(site, service, wanted, base, unit)
+    if "gateway" not in host.data.host_groups:
+        stopped(name="Stop the distribution's HAProxy", unit="haproxy.service")
+    _front(services, base)
+
+
+def _engine(site: Site, folder: str) -> None:
+    mirror = settings_from(MirrorSettings, host.data)
+    address = mirror.address or site.address_of_group("mirror")
+    url = f"http://{address}:{mirror.wheels_port}"
+    if host.get_fact(Lock, url=f"{url}/requirements.lock").sha256 is None:
+        declare_unknown(
+            "the engine's wheels",
+            because="the mirror does not offer them yet",
+            settled_by="task 'Install the engine', during apply",
+        )
+    venv(name="Install the engine", folder=folder, index=f"{url}/simple/", lock_url=f"{url}/requirements.lock")
+
+
+def _service(site: Site, service: Service, wanted: Settings, base: BaseSettings, unit: str) -> None:
+    at, name = "/etc/steelyard", service.name
+    version = f"{site.model_root}/{service.model}/{service.version}"
+    config = engine_config(service, wanted)
+    bound = render(TEMPLATES / "version.conf.j2", version=version, name=name)
+    key = wanted.api_key.get_secret_value() if wanted.api_key else None
+    stamp = config_id(unit, config, str(sorted(service.serve.environment.items())), key or "")
+    environment = render(TEMPLATES / "service.env.j2", environment=service.serve.environment, stamp=stamp)
+    shared = {"mode": "0640", "group": base.engine_user}
+    content(name="Write the engine's config", path=f"{at}/services/{name}.yaml", content=config, **shared)
+    content(name="Write the engine's environment", path=f"{at}/services/{name}.env", content=environment, **shared)
+    if key is not None:
+        content(name="Write the engine's key", path=f"{at}/keys/{name}", content=key + "\n", mode="0600", secret=True)
+    else:
+        absent(name="Remove the engine's key", path=f"{at}/keys/{name}")
+    content(
+        name="Bind the version",
+        path=f"/etc/systemd/system/steelyard-vllm@{name}.service.d/50-version.conf",
+        content=bound,
+    )
+    running(
+        name="Run the service",
+        unit=f"steelyard-vllm@{name}.service",
+        config=stamp,
+        mount=f"/run/steelyard/{name}/model",
+        mounted=version,
+    )
+
+
+def _front(services: tuple[Service, ...], base: BaseSettings) -> None:
+    ports = [(service.name, service.serve.port) for service in services]
+    plain = render(TEMPLATES / "front.cfg.j2", services=ports, socket=FRONT_SOCKET, stamp="")
+    stamp = config_id(plain)
+    config = render(TEMPLATES / "front.cfg.j2", services=ports, socket=FRONT_SOCKET, stamp=stamp)
+    unit = render(TEMPLATES / "front.service.j2", user=base.front_user, group=base.engine_user)
+    content(name="Write the unit of the front", path="/etc/systemd/system/steelyard-front.service", content=unit)
+    content(name="Configure the front", path="/etc/steelyard/front.cfg", content=config, check="/usr/sbin/haproxy -c -q -f")
+    running(name="Run the front", unit="steelyard-front.service")
+    serving(name="Load the front's configuration", unit="steelyard-front.service", socket=FRONT_SOCKET, config=stamp)

@@ -1,0 +1,90 @@
+"""Checks of the controller itself; pure look, no host is touched."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import sys
+from pathlib import Path
+
+from steelyard.errors import SteelyardError
+from steelyard.finding import Finding, Verdict
+
+HERE = "controller"
+NEEDED = ("pyinfra", "ansible-core", "paramiko", "pydantic", "jinja2", "huggingface-hub", "nvidia-ml-py", "rich", "typer")
+
+
+def check_controller(inventory: Path | None, vault_password_file: Path | None) -> list[Finding]:
+    """Findings about Python, libraries, SSH, the inventory and the lab; none where all is well."""
+    return sorted([*_python(), *_libraries(), *_ssh(), *_lab(), *_inventory(inventory, vault_password_file)])
+
+
+def _finding(code: str, subject: str, declared: str, live: str, fix: str, verdict: Verdict = Verdict.BROKEN) -> Finding:
+    return Finding(HERE, f"doctor.{code}", subject, declared, live, fix, verdict)
+
+
+def _python() -> list[Finding]:
+    found = platform.python_version()
+    if sys.version_info >= (3, 11):
+        return []
+    return [_finding("python", "Python", "3.11 or newer", found, "install a newer Python and make a new environment")]
+
+
+def _libraries() -> list[Finding]:
+    findings = []
+    for name in NEEDED:
+        try:
+            importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            findings.append(_finding("library", name, "installed", "missing", "pip install steelyard"))
+    return findings
+
+
+def _ssh() -> list[Finding]:
+    if shutil.which("ssh"):
+        return []
+    return [_finding("ssh", "ssh", "installed", "missing", "apt-get install openssh-client")]
+
+
+def _lab() -> list[Finding]:
+    """What `lab up` would need; only told where this machine could run a lab at all."""
+    from steelyard.lab.programs import NEEDED as PROGRAMS
+
+    if platform.system() != "Linux" or os.geteuid() != 0:
+        return []
+    return [
+        _finding("lab", program, "installed, for `steelyard lab`", "missing", f"apt-get install {package}", Verdict.DIFFERS)
+        for program, package in PROGRAMS.items()
+        if shutil.which(program) is None
+    ]
+
+
+def _inventory(path: Path | None, vault_password_file: Path | None) -> list[Finding]:
+    if path is None:
+        return []
+    from steelyard.inventory.connection import connection_data
+    from steelyard.inventory.read import read_fleet
+    from steelyard.settings import check_settings
+    from steelyard.site import site_of
+
+    def told(error: SteelyardError) -> Finding:
+        return _finding(type(error).__name__, error.where, "valid", str(error), error.remedy)
+
+    try:
+        fleet = read_fleet(path, vault_password_file)
+        problems = check_settings(fleet)
+        if problems:
+            return [told(error) for error in problems]
+        site_of(fleet)
+    except SteelyardError as error:
+        return [told(error)]
+    findings = []
+    keys = {str(connection_data(host).get("ssh_key", "")) for host in fleet.hosts} - {""}
+    for key in sorted(keys):
+        if not Path(key).expanduser().is_file():
+            findings.append(_finding("ssh_key", key, "a private key", "missing", "mend `ansible_ssh_private_key_file`"))
+        elif Path(key).expanduser().stat().st_mode & 0o077:
+            findings.append(_finding("ssh_key", key, "readable by you only", "readable by others", f"chmod 600 {key}"))
+    return findings

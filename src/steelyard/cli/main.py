@@ -1,0 +1,72 @@
+"""`steelyard`: registers the commands, and alone turns errors into exit codes."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import typer
+
+from steelyard.errors import Exit, SteelyardError, UsageWrong
+
+from . import apply, doctor, drift, init, lab, plan, status
+
+app = typer.Typer(
+    name="steelyard",
+    help="From bare GPU hosts to served, registered models; and to the next version without a failed request.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("init")(init.init)
+app.command("doctor")(doctor.doctor)
+app.command("plan")(plan.plan)
+app.command("apply")(apply.apply)
+app.command("drift")(drift.drift)
+app.command("status")(status.status)
+app.add_typer(lab.app, name="lab")
+
+
+@app.callback()
+def version_option(version: bool = typer.Option(False, "--version", help="Print the version and stop.")) -> None:
+    """From bare GPU hosts to served, registered models; and to the next version without a failed request."""
+    if version:
+        from steelyard import __version__
+
+        print(f"steelyard {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Entry point. Every failure a user can cause is one sentence with its fix; anything else is a bug and a traceback."""
+    from steelyard.render.screen import print_error
+
+    try:
+        result: Any = app(standalone_mode=False)
+    except SteelyardError as error:
+        print_error(error, as_json="--json" in sys.argv[1:])
+        sys.exit(error.exit)
+    except typer.TyperException as error:
+        if getattr(error, "exit_code", None) == 0:
+            sys.exit(Exit.DONE)
+        message = error.format_message() or "a command is missing"
+        usage = UsageWrong(where=" ".join(["steelyard", *_command_words()]), why=message[:1].lower() + message[1:].rstrip("."))
+        print_error(usage, as_json="--json" in sys.argv[1:])
+        sys.exit(usage.exit)
+    except typer.Abort:
+        sys.exit(Exit.USAGE)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(Exit.HOST_FAILED)
+    sys.exit(int(result or 0))
+
+
+def _command_words() -> list[str]:
+    known = {command.name for command in app.registered_commands} | {group.name for group in app.registered_groups}
+    return [word for word in sys.argv[1:2] if word in known]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Runs deploys: pyinfra through its API, with plans as values. Knows no role by name."""

@@ -1,0 +1,162 @@
+"""A plan as values: per host, each task with the commands it would run, and why. Built by `session`, shown by `render`."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pyinfra.api.command import FileDownloadCommand, FileUploadCommand, FunctionCommand, PyinfraCommand, StringCommand
+
+from steelyard.change import Change, FileWrite
+from steelyard.errors import Exit, SteelyardError
+from steelyard.finding import Finding, Verdict
+from steelyard.refusal import Refusal
+from steelyard.unknowns import Unknown
+
+
+@dataclass(frozen=True)
+class PlannedCommand:
+    """One command of a task. `text` is masked; `subject` is the thing it changes; `diff` is empty for secrets."""
+
+    text: str
+    subject: str
+    declared: str
+    live: str
+    diff: tuple[str, ...] = ()
+    refusal: str | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task that would change its host."""
+
+    role: str
+    name: str
+    commands: tuple[PlannedCommand, ...]
+
+    @property
+    def title(self) -> str:
+        return f"{self.role} | {self.name}"
+
+    @property
+    def code(self) -> str:
+        """`role.task`, stable as long as the task keeps its name."""
+        words = "".join(letter if letter.isalnum() else "-" for letter in self.name.lower())
+        return f"{self.role}.{'-'.join(word for word in words.split('-') if word)}"
+
+
+@dataclass(frozen=True)
+class HostTraffic:
+    """SSH cost of one host in one run."""
+
+    connections: int
+    channels: int
+    round_trips: int
+    facts: int
+
+
+@dataclass(frozen=True)
+class HostPlan:
+    """What one host would go through. With `error` set, tasks are those known before the error."""
+
+    host: str
+    tasks: tuple[Task, ...]
+    in_sync: int
+    unknown: tuple[Unknown, ...] = ()
+    error: SteelyardError | None = None
+    last_words: tuple[str, ...] = ()
+    traffic: HostTraffic | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Every selected host's plan, in inventory order."""
+
+    hosts: tuple[HostPlan, ...]
+
+    @property
+    def changes(self) -> int:
+        return sum(len(host.tasks) for host in self.hosts)
+
+    @property
+    def errors(self) -> list[SteelyardError]:
+        return [host.error for host in self.hosts if host.error is not None]
+
+    @property
+    def exit(self) -> Exit:
+        """3 where a host could not be planned, else 2 where something would change, else 0."""
+        if self.errors:
+            return Exit.HOST_FAILED
+        return Exit.CHANGES if self.changes or any(host.unknown for host in self.hosts) else Exit.DONE
+
+    def findings(self, fix: str) -> list[Finding]:
+        """Each difference of each host, sorted; `fix` is a command with `{host}` in it."""
+        found = []
+        for host in self.hosts:
+            for task in host.tasks:
+                found += [_finding(host.host, task, command, fix) for command in _by_subject(task.commands)]
+            for unknown in host.unknown:
+                code = "unknown." + unknown.what.split()[0]
+                found.append(
+                    Finding(host.host, code, unknown.what, unknown.because, "unknown", unknown.settled_by, Verdict.UNKNOWN)
+                )
+        return sorted(found)
+
+
+def _by_subject(commands: Iterable[PlannedCommand]) -> list[PlannedCommand]:
+    first: dict[str, PlannedCommand] = {}
+    for command in commands:
+        first.setdefault(command.subject, command)
+    return list(first.values())
+
+
+def _finding(host: str, task: Task, command: PlannedCommand, fix: str) -> Finding:
+    if command.refusal is not None:
+        return Finding(host, task.code, command.subject, "possible", command.refusal, "see the reason", Verdict.BROKEN)
+    return Finding(host, task.code, command.subject, command.declared, command.live, fix.format(host=host))
+
+
+def planned(command: PyinfraCommand) -> PlannedCommand:
+    """A command as it is shown. Nothing secret passes: hidden values are masked, secret files have no diff."""
+    if isinstance(command, Refusal):
+        return PlannedCommand(f"refuse: {command.reason}", command.reason, "", "", refusal=command.reason)
+    if isinstance(command, FileWrite):
+        return PlannedCommand(f"write {command.path}", command.path, command.declared, command.live, _diff(command))
+    if isinstance(command, Change):
+        return PlannedCommand(command.get_masked_value(), command.subject, command.declared, command.live)
+    if isinstance(command, StringCommand):
+        text = command.get_masked_value()
+        return PlannedCommand(text, text[:80], "done", "not done")
+    if isinstance(command, FileUploadCommand):
+        return PlannedCommand(f"upload {command.dest}", command.dest, "this content", "another")
+    if isinstance(command, FileDownloadCommand):
+        return PlannedCommand(f"download {command.src}", command.src, "fetched", "not fetched")
+    if isinstance(command, FunctionCommand):
+        described = getattr(command, "subject", command.function.__name__)
+        declared, live = getattr(command, "declared", "done"), getattr(command, "live", "not done")
+        return PlannedCommand(f"call {described}", described, declared, live)
+    return PlannedCommand(repr(command), repr(command)[:80], "done", "not done")
+
+
+def _diff(command: FileWrite) -> tuple[str, ...]:
+    if command.secret or command.before is None:
+        return ()
+    try:
+        old, new = command.before.decode().splitlines(), command.content.decode().splitlines()
+    except UnicodeDecodeError:
+        return ()
+    return tuple(difflib.unified_diff(old, new, f"live {command.path}", f"declared {command.path}", lineterm="", n=1))
+
+
+def split_title(names: Iterable[str]) -> tuple[str, str]:
+    """`role` and `task` of pyinfra's `role | task`."""
+    title = sorted(names)[0]
+    role, _, name = title.partition(" | ")
+    return (role, name) if name else ("deploy", role)
+
+
+def task_of(names: Iterable[str], commands: Sequence[Any]) -> Task:
+    role, name = split_title(names)
+    return Task(role, name, tuple(planned(command) for command in commands))

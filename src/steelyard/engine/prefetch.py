@@ -1,0 +1,56 @@
+"""The facts a deploy asked a host for last time, kept on the controller so that they can go out as one script.
+
+Commands only, never answers; commands with a password in them are never noted (the connector keeps them away).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+def cache_folder() -> Path:
+    """Where this user's steelyard keeps what it can do without."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "steelyard"
+
+
+@dataclass
+class PrefetchList:
+    """`wanted` is what the last run asked; `asked` what this one asks. A missing or torn file is an empty list."""
+
+    path: Path
+    wanted: tuple[str, ...] = ()
+    asked: dict[str, None] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, state: Any, host: Any) -> PrefetchList:
+        """The list of one host and one deploy file."""
+        key = f"{state.current_deploy_filename}\n{host.name}\n{host.data.get('ssh_hostname')}"
+        path = cache_folder() / "prefetch" / (hashlib.sha256(key.encode()).hexdigest()[:32] + ".json")
+        try:
+            wanted = json.loads(path.read_text())
+            return cls(path, tuple(str(command) for command in wanted))
+        except (OSError, ValueError, TypeError):
+            return cls(path)
+
+    def note(self, command: str) -> None:
+        self.asked[command] = None
+
+    def save(self) -> None:
+        """Write what this run asked where it differs; losing it costs a few round trips, so errors do not matter."""
+        asked = tuple(self.asked)
+        if asked == self.wanted or not asked:
+            return
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            staged = self.path.with_suffix(f".{os.getpid()}")
+            staged.touch(mode=0o600)
+            staged.write_text(json.dumps(asked))
+            staged.rename(self.path)
+        except OSError:
+            return

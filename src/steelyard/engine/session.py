@@ -1,0 +1,266 @@
+"""One run of one deploy file over selected hosts: connect, plan, apply. pyinfra's API with unmodified operations.
+
+Traps this file knows (facts: pyinfra.md section 2): with `is_cli` off, pyinfra orders operations by their number on
+each host and mixes up hosts with different tasks, so it is switched on and the call stack gives the order; an
+exception in one host's deploy ends the run for all, so each host's is caught here; a failed fact goes on with a default.
+gevent's patches must come before paramiko: `steelyard.engine.patched` is imported by the commands first.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from types import CodeType
+from typing import Any
+
+import gevent
+import pyinfra
+from pyinfra.api.command import PyinfraCommand
+from pyinfra.api.config import Config
+from pyinfra.api.exceptions import FactProcessError, PyinfraError
+from pyinfra.api.host import Host
+from pyinfra.api.inventory import Inventory
+from pyinfra.api.operations import run_ops
+from pyinfra.api.state import BaseStateCallback, State, StateStage
+from pyinfra.context import ctx_config, ctx_host, ctx_state
+
+from steelyard.errors import FactFailed, HostUnreachable, SteelyardError, TaskFailed
+from steelyard.events import Connecting, Emit, HostFailed, Planning, TaskChanged, TaskStarted, ignore
+from steelyard.inventory.fleet import Fleet
+from steelyard.inventory.pyinfra_file import host_data
+from steelyard.modules.connectors.ssh import HostProblem, SteelyardConnector
+from steelyard.site import Site
+from steelyard.unknowns import Unknown
+
+from .plan import HostPlan, HostTraffic, Plan, planned, split_title, task_of
+
+
+class Session:
+    """Use as a context manager: connections are closed at the end, whatever happened."""
+
+    def __init__(self, fleet: Fleet, site: Site, names: tuple[str, ...], deploy: Path | None, emit: Emit = ignore) -> None:
+        self._emit = emit
+        self._unknowns: dict[str, list[Unknown]] = {name: [] for name in names}
+        self._errors: dict[str, SteelyardError] = {}
+        self._words: dict[str, tuple[str, ...]] = {}
+        self._site = site
+        self._commands: dict[tuple[str, str], tuple[PyinfraCommand, ...]] = {}
+        _quiet_pyinfra()
+        names_data = [(name, self._data(fleet, name)) for name in names]
+        # a host is in the run if selected, but knows every group it is in
+        groups = {group: ([name for name in members if name in names], {}) for group, members in fleet.groups.items()}
+        inventory = Inventory((names_data, {}), **{group: value for group, value in groups.items() if group != "all"})
+        for host in inventory:
+            host.connector_cls = SteelyardConnector
+        config = Config(CONNECT_TIMEOUT=15)
+        self.state = State(check_for_changes=False)
+        self.state.current_deploy_filename = str(deploy) if deploy else "no deploy"
+        self.state.init(inventory, config)
+        self.state.cwd = str(deploy.parent) if deploy else None
+        self._deploy = deploy
+
+    def _data(self, fleet: Fleet, name: str) -> dict[str, Any]:
+        return {**host_data(fleet.host(name)), "site": self._site, "unknowns": self._unknowns[name]}
+
+    def __enter__(self) -> Session:
+        pyinfra.is_cli = True
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for host in self.state.activated_hosts:
+            connector = host.connector
+            if isinstance(connector, SteelyardConnector):
+                connector.disconnect()
+        pyinfra.is_cli = False
+
+    @property
+    def hosts(self) -> list[Host]:
+        """Hosts that are connected and have not failed, in inventory order."""
+        return [host for host in self.state.inventory if host in self.state.active_hosts and host.name not in self._errors]
+
+    def connect(self) -> None:
+        """Connect to every host at once; those that cannot be reached are noted and left out."""
+        hosts = list(self.state.inventory)
+        self._emit(Connecting(len(hosts)))
+        self.state.set_stage(StateStage.Connect)
+        with ctx_state.use(self.state):
+            gevent.joinall([self.state.pool.spawn(self._connect, host) for host in hosts], raise_error=True)
+
+    def _connect(self, host: Host) -> None:
+        try:
+            host.connect(show_errors=False, raise_exceptions=True)
+            self.state.activate_host(host)
+        except HostProblem as problem:
+            self._fail(host, problem.error)
+        except PyinfraError as error:
+            self._fail(host, HostUnreachable(where=host.name, why=str(error), address=host.name))
+
+    def _fail(self, host: Host, error: SteelyardError) -> None:
+        connector = host.connector
+        words: list[str] = []
+        if isinstance(connector, SteelyardConnector) and connector.last_failure:
+            words = connector.last_failure[1]
+        self._errors[host.name] = error
+        self._words[host.name] = tuple(words[-20:])
+        self._emit(HostFailed(host.name, error, self._words[host.name]))
+
+    def prepare(self) -> None:
+        """Run the deploy file once per host, all at once: reads facts, changes nothing."""
+        assert self._deploy is not None
+        code = compile(self._deploy.read_text(), str(self._deploy), "exec")
+        self._emit(Planning(len(self.hosts)))
+        self.state.set_stage(StateStage.Prepare)
+        with ctx_state.use(self.state):
+            work = [self.state.pool.spawn(self._prepare, host, code) for host in self.hosts]
+            gevent.joinall(work, raise_error=True)
+
+    def _prepare(self, host: Host, code: CodeType) -> None:
+        try:
+            with ctx_config.use(self.state.config.copy()), ctx_host.use(host):
+                exec(code, {"__file__": str(self._deploy), "__name__": "__deploy__"})
+                for op_hash in host.op_hash_order:
+                    self._walk(host, op_hash)
+        except HostProblem as problem:
+            self._fail(host, problem.error)
+        except SteelyardError as error:
+            self._fail(host, error)
+        except PyinfraError:
+            self._fail(host, self._fact_failed(host))
+        else:
+            if host in self.state.failed_hosts:
+                self._fail(host, self._fact_failed(host))
+
+    def _walk(self, host: Host, op_hash: str) -> None:
+        """Run the operation's generator to its end without executing anything, so that its commands are known."""
+        data = self.state.ops[host][op_hash]
+        self._commands[host.name, op_hash] = tuple(data.command_generator())
+
+    def _fact_failed(self, host: Host) -> SteelyardError:
+        connector = host.connector
+        problem = getattr(connector, "problem", None)
+        if isinstance(problem, SteelyardError):
+            return problem
+        command, words = getattr(connector, "last_failure", None) or ("a fact", ["no answer"])
+        return FactFailed(where=host.name, fact=f"`{command[:120]}`", why=words[-1] if words else "no output")
+
+    def plan(self) -> Plan:
+        """The plan of every selected host, after `prepare`."""
+        return Plan(tuple(self._host_plan(host) for host in self.state.inventory))
+
+    def _host_plan(self, host: Host) -> HostPlan:
+        tasks, in_sync = [], 0
+        for op_hash in host.op_hash_order:
+            commands = self._commands.get((host.name, op_hash), ())
+            if commands:
+                tasks.append(task_of(self.state.op_meta[op_hash].names, commands))
+            else:
+                in_sync += 1
+        return HostPlan(
+            host.name,
+            tuple(tasks),
+            in_sync,
+            tuple(sorted(set(self._unknowns[host.name]))),
+            self._errors.get(host.name),
+            self._words.get(host.name, ()),
+            traffic_of(host),
+        )
+
+    def apply(self) -> Plan:
+        """Execute what `prepare` found, task by task over all hosts. The result holds the tasks that changed something."""
+        done: dict[tuple[str, str], list[PyinfraCommand]] = {}
+        for host in self.hosts:
+            for op_hash, data in self.state.ops[host].items():
+                kept = done.setdefault((host.name, op_hash), [])
+                data.command_generator = _keeping(data.command_generator, kept)
+        for host in self.state.inventory:
+            if host.name in self._errors:
+                self.state.active_hosts.discard(host)
+        self.state.add_callback_handler(_Reporter(self, done))
+        self.state.set_stage(StateStage.Execute)
+        try:
+            if self.hosts:
+                run_ops(self.state)
+        except PyinfraError:
+            pass  # "No hosts remaining!": each host's own failure is reported
+        for host in self.state.failed_hosts:
+            if host.name not in self._errors:
+                self._fail(host, self._fact_failed(host))
+        self._commands.clear()
+        self._commands.update({key: tuple(commands) for key, commands in done.items()})
+        return self.plan()
+
+    def facts(self, fact: type[Any], **arguments: Any) -> dict[str, Any]:
+        """One fact of every connected host, asked at once; hosts that fail are noted and left out."""
+        found: dict[str, Any] = {}
+
+        def ask(host: Host) -> None:
+            try:
+                with ctx_host.use(host):
+                    found[host.name] = host.get_fact(fact, _sudo=bool(host.data.get("_sudo")), **arguments)
+            except HostProblem as problem:
+                self._fail(host, problem.error)
+            except (PyinfraError, FactProcessError):
+                self._fail(host, self._fact_failed(host))
+
+        self.state.set_stage(StateStage.Prepare)
+        with ctx_state.use(self.state):
+            gevent.joinall([self.state.pool.spawn(ask, host) for host in self.hosts], raise_error=True)
+        return {name: value for name, value in found.items() if name not in self._errors}
+
+    @property
+    def errors(self) -> dict[str, SteelyardError]:
+        return dict(self._errors)
+
+
+class _Reporter(BaseStateCallback):  # type: ignore[misc]
+    """Turns pyinfra's callbacks into our events."""
+
+    def __init__(self, session: Session, done: dict[tuple[str, str], list[PyinfraCommand]]) -> None:
+        self.session, self.done = session, done
+        self.order = {op_hash: number for number, op_hash in enumerate(session.state.get_op_order(), start=1)}
+
+    def operation_start(self, state: State, op_hash: str) -> None:  # type: ignore[override]
+        title = " | ".join(split_title(state.op_meta[op_hash].names))
+        self.session._emit(TaskStarted(title, self.order.get(op_hash, 0), len(self.order)))
+
+    def operation_host_success(self, state: State, host: Host, op_hash: str, retry_count: int = 0) -> None:  # type: ignore[override]
+        commands = self.done.get((host.name, op_hash), [])
+        if commands:
+            title = " | ".join(split_title(state.op_meta[op_hash].names))
+            subjects = tuple(dict.fromkeys(planned(command).subject for command in commands))
+            self.session._emit(TaskChanged(host.name, title, subjects))
+
+    def operation_host_error(  # type: ignore[override]
+        self, state: State, host: Host, op_hash: str, retry_count: int = 0, max_retries: int = 0
+    ) -> None:
+        title = " | ".join(split_title(state.op_meta[op_hash].names))
+        problem = getattr(host.connector, "problem", None)
+        call_error = getattr(host, "steelyard_error", None)
+        failed = problem or call_error or TaskFailed(where=host.name, task=title, status="")
+        self.session._fail(host, failed)
+
+
+def _keeping(generator: Any, kept: list[PyinfraCommand]) -> Any:
+    def commands() -> Iterator[PyinfraCommand]:
+        for command in generator():
+            kept.append(command)
+            yield command
+
+    return commands
+
+
+def traffic_of(host: Host) -> HostTraffic | None:
+    counted = getattr(host.connector, "traffic", None)
+    if counted is None:
+        return None
+    return HostTraffic(counted.connections, counted.channels, counted.round_trips, counted.facts)
+
+
+def _quiet_pyinfra() -> None:
+    """pyinfra logs at will; what matters of it reaches the user as our events."""
+    logger = logging.getLogger("pyinfra")
+    logger.handlers[:] = [logging.NullHandler()]
+    logger.propagate = False
+    logging.getLogger("paramiko").addHandler(logging.NullHandler())
+    logging.getLogger("paramiko").propagate = False

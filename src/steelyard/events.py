@@ -1,0 +1,64 @@
+"""What happens during a run, as values. Work emits them, a renderer shows them; nobody waits for a display."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from steelyard.errors import SteelyardError
+
+
+@dataclass(frozen=True)
+class Connecting:
+    """The run begins to connect to this many hosts."""
+
+    hosts: int
+
+
+@dataclass(frozen=True)
+class Planning:
+    """Facts are being read and compared on this many hosts."""
+
+    hosts: int
+
+
+@dataclass(frozen=True)
+class TaskStarted:
+    """A task begins on every host that has it; number `index` of `total` tasks."""
+
+    title: str
+    index: int
+    total: int
+
+
+@dataclass(frozen=True)
+class TaskChanged:
+    """A task changed a host. `subjects` are the things changed."""
+
+    host: str
+    title: str
+    subjects: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class HostFailed:
+    """A host is out of the run. `last_words` are the last lines it said (20 at most)."""
+
+    host: str
+    error: SteelyardError
+    last_words: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of work that is not a task on a host, in one sentence."""
+
+    text: str
+
+
+Event = Connecting | Planning | TaskStarted | TaskChanged | HostFailed | Step
+Emit = Callable[[Event], None]
+
+
+def ignore(event: Event) -> None:
+    """An emitter for callers without a display."""

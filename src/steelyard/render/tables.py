@@ -1,0 +1,78 @@
+"""The tables of `status` and `lab status`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from steelyard.errors import SteelyardError
+    from steelyard.inventory.fleet import Fleet
+    from steelyard.lab.fleet import HostReport
+
+INNER = ("all", "ungrouped")
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def host_table(fleet: Fleet, answers: dict[str, Any], errors: dict[str, SteelyardError]) -> Table:
+    table = _table("Hosts", "HOST", "ADDRESS", "GROUPS", "STATE", "GPUS", "SERVICES")
+    for host in fleet.hosts:
+        if host.name not in answers and host.name not in errors:
+            continue
+        answer = answers.get(host.name)
+        state = "ok" if answer else "not provisioned"
+        if host.name in errors:
+            state = errors[host.name].sentence.format(**vars(errors[host.name]))
+        groups = ", ".join(group for group in host.groups if group not in INNER)
+        devices = (answer or {}).get("gpus", {}).get("devices", [])
+        services = (answer or {}).get("services", [])
+        table.add_row(host.name, host.address, groups, state, str(len(devices) or "-"), str(len(services) or "-"))
+    return table
+
+
+def gpu_table(answers: dict[str, Any]) -> Table | None:
+    rows = [(host, answer["gpus"]) for host, answer in answers.items() if answer and answer["gpus"]["devices"]]
+    if not rows:
+        return None
+    table = _table("GPUs", "HOST", "GPU", "NAME", "MEMORY", "DRIVER")
+    for host, gpus in rows:
+        for device in gpus["devices"]:
+            memory = f"{device['memory_bytes'] / 2**30:.0f} GiB" if "memory_bytes" in device else "-"
+            name = device.get("name") or device.get("error", "-")
+            table.add_row(host, str(device["index"]), name, memory, gpus.get("driver", "-"))
+    return table
+
+
+def service_table(answers: dict[str, Any]) -> Table | None:
+    rows = [(host, service) for host, answer in answers.items() if answer for service in answer["services"]]
+    if not rows:
+        return None
+    table = _table("Services", "HOST", "SERVICE", "STATE", "SERVING", "RUNNING", "WAITING", "DONE", "RESTARTS")
+    for host, service in rows:
+        counts = service["requests"]
+        shown = [
+            f"{counts[name]:.0f}" if name in counts else "-"
+            for name in ("num_requests_running", "num_requests_waiting", "request_success_total")
+        ]
+        state = f"{service['state']} ({service['detail']})"
+        table.add_row(host, service["name"], state, service["mounted"] or "-", *shown, str(service["restarts"]))
+    return table
+
+
+def lab_table(name: str, reports: Sequence[HostReport]) -> Table:
+    table = _table(f"Lab {name}", "HOST", "ADDRESS", "GROUPS", "SSH", "PROCESSES", "LAYER", "GPUS")
+    for report in reports:
+        answer = "answers" if report.answers else "silent"
+        groups = ", ".join(report.groups)
+        table.add_row(
+            report.name, report.address, groups, answer, str(report.processes), report.layer or "-", report.gpus or "-"
+        )
+    return table

@@ -1,0 +1,20 @@
+"""Templates to text. Values only: no defaults and no logic beyond a loop live in them."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+
+def render(template: Path, **values: Any) -> str:
+    """The template with its values; an undefined one is a bug and raises."""
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(template.read_text()).render(values)
+
+
+def config_id(*parts: str) -> str:
+    """Short hash of a configuration; running processes carry it, so an older one is seen."""
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]

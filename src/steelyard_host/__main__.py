@@ -1,0 +1,51 @@
+"""Command line of the helper. Answers are JSON on stdout; a failure is one sentence on stderr and exit 1."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from steelyard_host import haproxy, ready, status, store, wheels
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="steelyard-host")
+    commands = parser.add_subparsers(dest="command", required=True)
+    state = commands.add_parser("store-state", help="what the model store holds of one version")
+    receive = commands.add_parser("store-receive", help="take a version from standard input, verify, publish")
+    for each in (state, receive):
+        each.add_argument("root", type=Path)
+        each.add_argument("project")
+        each.add_argument("version")
+    wait = commands.add_parser("ready", help="wait until the engine generates a token")
+    wait.add_argument("socket")
+    wait.add_argument("service")
+    wait.add_argument("seconds", type=float)
+    commands.add_parser("status", help="GPUs, services and requests of this host")
+    for name, text in (("wheels-state", "is the index of these wheels"), ("wheels-index", "index a folder of wheels")):
+        commands.add_parser(name, help=text).add_argument("folder", type=Path)
+    commands.add_parser("haproxy", help="what a running HAProxy was started with").add_argument("socket")
+    given = parser.parse_args()
+    try:
+        if given.command == "store-state":
+            print(json.dumps(store.state(given.root, given.project, given.version), sort_keys=True))
+        elif given.command == "store-receive":
+            print(json.dumps(store.receive(given.root, given.project, given.version, sys.stdin.buffer), sort_keys=True))
+        elif given.command == "ready":
+            return ready.wait(given.socket, given.service, given.seconds)
+        elif given.command == "wheels-state":
+            print(json.dumps(wheels.state(given.folder), sort_keys=True))
+        elif given.command == "wheels-index":
+            print(json.dumps(wheels.index(given.folder), sort_keys=True))
+        elif given.command == "haproxy":
+            print(json.dumps(haproxy.state(given.socket), sort_keys=True))
+        else:
+            print(json.dumps(status.read(), sort_keys=True))
+    except store.StoreError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+"""Ready means a generated token, not a 200: asks the engine over its unix socket until it gives one."""
+
+import http.client
+import json
+import os
+import socket
+import time
+from pathlib import Path
+from typing import Dict, Tuple
+
+KEYS = Path("/etc/steelyard/keys")
+
+
+class SocketConnection(http.client.HTTPConnection):
+    """HTTP over a unix socket."""
+
+    def __init__(self, path: str, seconds: float) -> None:
+        super().__init__("engine", timeout=seconds)
+        self.path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.path)
+
+
+def headers(service: str) -> Dict[str, str]:
+    """With the engine's key where it has one. systemd 252 hides credentials from ExecStartPost, so root reads the file."""
+    try:
+        key = (KEYS / service).read_text().strip()
+    except OSError:
+        return {"Content-Type": "application/json"}
+    return {"Content-Type": "application/json", "Authorization": "Bearer " + key}
+
+
+def one_token(path: str, service: str, seconds: float = 60) -> Tuple[bool, str]:
+    """True and how many tokens, or False and why not."""
+    body = json.dumps({"model": service, "prompt": "1", "max_tokens": 1, "temperature": 0})
+    try:
+        connection = SocketConnection(path, seconds)
+        connection.request("POST", "/v1/completions", body, headers(service))
+        answer = connection.getresponse()
+        content = json.loads(answer.read())
+        if answer.status == 200 and content["usage"]["completion_tokens"] >= 1:
+            return True, "ready"
+        return False, "%s %s" % (answer.status, str(content)[:200])
+    except (OSError, ValueError, KeyError, http.client.HTTPException) as error:
+        return False, repr(error)
+
+
+def wait(path: str, service: str, seconds: float) -> int:
+    """0 when a token was generated, 1 when the engine ended, refused for good, or time ran out."""
+    end, why = time.monotonic() + seconds, "not tried"
+    while time.monotonic() < end:
+        main = os.environ.get("MAINPID")
+        if main and not _alive(int(main)):
+            print("engine exited before it was ready: %s" % why)
+            return 1
+        done, why = one_token(path, service)
+        if done:
+            print(why)
+            return 0
+        if why[:3] in ("401", "404"):
+            break
+        time.sleep(0.25)
+    print("not ready: %s" % why)
+    return 1
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+        return True
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True

@@ -1,0 +1,100 @@
+"""What runs on this host now, from live state: NVML, systemd, the engines' own metrics, the mounted version."""
+
+import http.client
+import re
+import subprocess
+from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+from steelyard_host.ready import SocketConnection
+
+SERVICES = Path("/etc/steelyard/services")
+UNIT = "steelyard-vllm@%s.service"
+
+
+def read() -> Dict[str, Any]:
+    return {"gpus": gpus(), "services": [service(path.stem) for path in sorted(SERVICES.glob("*.yaml"))]}
+
+
+def gpus() -> Dict[str, Any]:
+    """Driver and devices by NVML; `error` in NVML's words where there is none."""
+    try:
+        import pynvml
+    except ImportError:
+        return {"error": "pynvml is not in this helper", "devices": []}
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError as error:
+        return {"error": str(error), "devices": []}
+    devices: List[Dict[str, Any]] = []
+    try:
+        for index in range(pynvml.nvmlDeviceGetCount()):
+            try:
+                handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+                memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+                devices.append(
+                    {
+                        "index": index,
+                        "name": pynvml.nvmlDeviceGetName(handle),
+                        "uuid": pynvml.nvmlDeviceGetUUID(handle),
+                        "memory_bytes": memory.total,
+                        "used_bytes": memory.used,
+                    }
+                )
+            except pynvml.NVMLError as error:
+                devices.append({"index": index, "error": str(error)})
+        return {"driver": pynvml.nvmlSystemGetDriverVersion(), "devices": devices}
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def unit_properties(unit: str) -> Dict[str, str]:
+    names = "ActiveState,SubState,MainPID,ActiveEnterTimestamp,NRestarts"
+    done = subprocess.run(["systemctl", "show", unit, "--property=" + names], stdout=subprocess.PIPE, universal_newlines=True)
+    return dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
+
+
+def mounted_version(pid: str, name: str) -> Optional[str]:
+    """`PROJECT/VERSION` that the process sees at its constant model path; the last mount wins."""
+    path = "/run/steelyard/%s/model" % name
+    found = None
+    try:
+        for line in Path("/proc/%s/mountinfo" % pid).read_text().splitlines():
+            fields = line.split()
+            if fields[4] == path:
+                found = fields[3]
+    except OSError:
+        return None
+    return found
+
+
+def requests(name: str) -> Dict[str, float]:
+    """Running, waiting and finished requests as the engine counts them; empty where it does not answer."""
+    try:
+        connection = SocketConnection("/run/steelyard/%s/engine.sock" % name, 5)
+        connection.request("GET", "/metrics")
+        text = connection.getresponse().read().decode()
+    except (OSError, http.client.HTTPException):
+        return {}
+    counts: Dict[str, float] = {}
+    for line in text.splitlines():
+        matched = re.match(r"vllm:(num_requests_running|num_requests_waiting|request_success_total)\{[^}]*\} (\S+)", line)
+        if matched:
+            counts[matched.group(1)] = counts.get(matched.group(1), 0) + float(matched.group(2))
+    return counts
+
+
+def service(name: str) -> Dict[str, Any]:
+    unit = UNIT % name
+    shown = unit_properties(unit)
+    pid = shown.get("MainPID", "0")
+    return {
+        "name": name,
+        "unit": unit,
+        "state": shown.get("ActiveState", "unknown"),
+        "detail": shown.get("SubState", ""),
+        "since": shown.get("ActiveEnterTimestamp", ""),
+        "restarts": int(shown.get("NRestarts") or 0),
+        "mounted": mounted_version(pid, name) if pid != "0" else None,
+        "requests": requests(name) if shown.get("ActiveState") == "active" else {},
+    }

@@ -1,0 +1,98 @@
+"""An index over a folder of wheels for any static web server: PEP 503 pages with hashes, and a hash lock.
+
+`FOLDER/files/*.whl` in; `FOLDER/simple/`, `FOLDER/requirements.lock` and `FOLDER/.indexed.json` out. The last holds
+size and mtime of what was hashed, so that looking again costs no reading.
+"""
+
+import hashlib
+import html
+import json
+import os
+import re
+import shutil
+import urllib.parse
+from pathlib import Path
+from typing import Any, Dict, Iterable, List
+
+LOCK = "requirements.lock"
+RECORD = ".indexed.json"
+
+
+def normalised(name: str) -> str:
+    """The name as an index spells it (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def lock_lines(hashes: Dict[str, str]) -> List[str]:
+    """`name==version --hash=sha256:...` for each wheel file name, sorted: what `pip install --require-hashes` reads."""
+    lines = []
+    for file_name, digest in sorted(hashes.items()):
+        name, version = file_name.split("-")[:2]
+        lines.append("%s==%s --hash=sha256:%s" % (normalised(name), version, digest))
+    return lines
+
+
+def index_pages(hashes: Dict[str, str]) -> Dict[str, str]:
+    """Relative path to text of the pages, over files in `../../files/`; `+` is quoted in links."""
+    by_project: Dict[str, List[str]] = {}
+    for file_name, digest in sorted(hashes.items()):
+        quoted = urllib.parse.quote(file_name)
+        link = '<a href="../../files/%s#sha256=%s">%s</a><br>' % (quoted, digest, html.escape(file_name))
+        by_project.setdefault(normalised(file_name.split("-")[0]), []).append(link)
+    pages = {"%s/index.html" % name: _page(links) for name, links in by_project.items()}
+    pages["index.html"] = _page('<a href="%s/">%s</a><br>' % (name, name) for name in sorted(by_project))
+    return pages
+
+
+def _page(links: Iterable[str]) -> str:
+    head = '<!DOCTYPE html><html><head><meta name="pypi:repository-version" content="1.0"></head><body>'
+    return head + "".join(links) + "</body></html>\n"
+
+
+def sha256_file(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        for chunk in iter(lambda: stream.read(1 << 20), b""):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def found(folder: Path) -> Dict[str, List[int]]:
+    """Wheel file names with size and mtime in ns."""
+    return {path.name: [path.stat().st_size, path.stat().st_mtime_ns] for path in sorted((folder / "files").glob("*.whl"))}
+
+
+def record(folder: Path) -> Dict[str, Any]:
+    try:
+        known = json.loads((folder / RECORD).read_text())
+        return known if isinstance(known, dict) else {}
+    except (OSError, ValueError):
+        return {}
+
+
+def state(folder: Path) -> Dict[str, Any]:
+    """How many wheels there are, and whether the index is of exactly these."""
+    now, known = found(folder), record(folder)
+    pages = (folder / "simple" / "index.html").exists() and (folder / LOCK).exists()
+    return {"wheels": len(now), "indexed": pages and known.get("files") == now}
+
+
+def index(folder: Path) -> Dict[str, Any]:
+    """Write index, lock and record; the pages are made beside and put in place by rename."""
+    now, known = found(folder), record(folder)
+    kept, old = known.get("hashes", {}), known.get("files", {})
+    hashes = {
+        name: kept[name] if old.get(name) == stat and name in kept else sha256_file(folder / "files" / name)
+        for name, stat in now.items()
+    }
+    made = folder / ".simple.new"
+    shutil.rmtree(made, ignore_errors=True)
+    for name, text in index_pages(hashes).items():
+        (made / name).parent.mkdir(parents=True, exist_ok=True)
+        (made / name).write_text(text)
+    shutil.rmtree(folder / "simple", ignore_errors=True)
+    made.rename(folder / "simple")
+    for name, text in ((LOCK, "\n".join(lock_lines(hashes)) + "\n"), (RECORD, json.dumps({"files": now, "hashes": hashes}))):
+        (folder / (name + ".new")).write_text(text)
+        os.replace(folder / (name + ".new"), folder / name)
+    return state(folder)

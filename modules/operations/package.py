@@ -23,7 +23,7 @@ def install_commands(wanted: tuple[str, ...], found: dict[str, str]) -> list[Str
     names = [QuoteString(name) for name in missing]
     return [
         Change(APT, "update >/dev/null", **what),
-        Change(APT, "install --no-install-recommends", *names, ">/dev/null", **what),
+        Change(APT, "install --no-install-recommends", *names, **what),
     ]
 
 

@@ -38,7 +38,8 @@ class FileWrite(Change):
     ) -> None:
         new = QuoteString(f"{path}.steelyard-new")
         owner = QuoteString(f"{user}:{group}")
-        bits: list[Any] = ["umask 077; base64 -d >", new, "&& chown", owner, new, "&& chmod", QuoteString(mode), new]
+        parent = QuoteString(path.rsplit("/", 1)[0] or "/")
+        bits: list[Any] = ["test -d", parent, "|| install -d -m 00755", parent, "|| exit 1; umask 077; base64 -d >", new, "&& chown", owner, new, "&& chmod", QuoteString(mode), new]
         if check:
             bits += ["&&", "{", check, new, "|| { rm -f", new, "; exit 1; }; }"]
         bits += ["&& mv -T", new, QuoteString(path)]

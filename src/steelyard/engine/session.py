@@ -235,6 +235,7 @@ class _Reporter(BaseStateCallback):  # type: ignore[misc]
         self, state: State, host: Host, op_hash: str, retry_count: int = 0, max_retries: int = 0
     ) -> None:
         title = " | ".join(split_title(state.op_meta[op_hash].names))
+        self.done[host.name, op_hash].clear()  # begun, not done
         problem = getattr(host.connector, "problem", None)
         call_error = getattr(host, "steelyard_error", None)
         failed = problem or call_error or TaskFailed(where=host.name, task=title, status="")

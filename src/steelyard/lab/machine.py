@@ -128,6 +128,7 @@ def boot(machine: Machine) -> None:
         cgroup.mkdir(parents=True, exist_ok=True)
     for cached in machine.host.binds.values():
         (cache_root() / cached).mkdir(parents=True, exist_ok=True)
+        (cache_root() / cached).chmod(0o1777)  # accounts on hosts write here, and their numbers are theirs
     if machine.host.docker:
         for part in ("docker", "containerd"):
             (machine.folder / part).mkdir(exist_ok=True)

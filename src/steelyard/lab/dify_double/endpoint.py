@@ -1,0 +1,47 @@
+"""Calls a model's endpoint as Dify's plugins do when credentials are validated, so that a wrong one is refused."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import urllib.parse
+from typing import Any, Dict, Tuple
+
+from .forms import Invalid
+
+BODIES: Dict[str, Tuple[str, Dict[str, Any]]] = {
+    "llm": ("/chat/completions", {"max_tokens": 5, "messages": [{"role": "user", "content": "ping"}]}),
+    "completion": ("/completions", {"max_tokens": 5, "prompt": "ping"}),
+    "text-embedding": ("/embeddings", {"input": ["ping"]}),
+    "rerank": ("/rerank", {"query": "What is the capital of the United States?", "documents": ["Carson City", "Washington"]}),
+}
+
+
+def ask(model: str, model_type: str, credentials: Dict[str, str]) -> None:
+    """Raises Invalid in Dify's words when the endpoint does not answer with 200."""
+    kind = "completion" if model_type == "llm" and credentials.get("mode") == "completion" else model_type
+    if kind not in BODIES:
+        return
+    path, body = BODIES[kind]
+    target = urllib.parse.urlsplit(credentials["endpoint_url"])
+    url = target.path.rstrip("/") + path
+    headers = {"Content-Type": "application/json"}
+    if credentials.get("api_key"):
+        headers["Authorization"] = "Bearer " + credentials["api_key"]
+    host, port = target.hostname or "", target.port or (443 if target.scheme == "https" else 80)
+    maker = http.client.HTTPSConnection if target.scheme == "https" else http.client.HTTPConnection
+    connection = maker(host, port, timeout=300)
+    try:
+        text = json.dumps({"model": credentials.get("endpoint_model_name") or model, **body})
+        connection.request("POST", url, text, headers)
+        answer = connection.getresponse()
+        content = answer.read().decode(errors="replace")
+    except (OSError, http.client.HTTPException) as error:
+        raise Invalid(
+            "An error occurred during credentials validation: HTTPConnectionPool(host=%r, port=%s): "
+            "Max retries exceeded with url: %s (Caused by %r)" % (host, port, url, error)
+        ) from error
+    finally:
+        connection.close()
+    if answer.status != 200:
+        raise Invalid("Credentials validation failed with status code %s and response body %s" % (answer.status, content))

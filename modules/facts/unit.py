@@ -21,6 +21,7 @@ class UnitState:
     active: str
     enabled: str
     needs_reload: bool
+    files: tuple[str, ...] = ()  # unit file and drop-ins as loaded
     config: str | None = None
     mounted: str | None = None  # source of the mount at the path asked for, as the process sees it
 
@@ -34,6 +35,7 @@ def parse_unit(lines: list[str]) -> UnitState:
             values["ActiveState"],
             values["UnitFileState"] or "none",
             values["NeedDaemonReload"] == "yes",
+            tuple([values["FragmentPath"], *values["DropInPaths"].split()]),
             values.get("config") or None,
             values.get("mounted") or None,
         )
@@ -47,7 +49,7 @@ class Unit(FactBase[UnitState]):
     def command(self, unit: str, mount: str = "") -> StringCommand:
         name = QuoteString(unit)
         shown = StringCommand("s=$(systemctl show", name,
-                              '--property=LoadState,ActiveState,UnitFileState,NeedDaemonReload,MainPID); echo "$s"')  # fmt: skip
+                              '--property=LoadState,ActiveState,UnitFileState,NeedDaemonReload,MainPID,FragmentPath,DropInPaths); echo "$s"')  # fmt: skip
         pid = 'p=$(echo "$s" | sed -n s/^MainPID=//p)'
         config = "tr '\\0' '\\n' </proc/$p/environ | sed -n s/^STEELYARD_CONFIG=/config=/p"
         running = StringCommand('if test "$p" != 0 && test -r /proc/$p/environ; then', config)

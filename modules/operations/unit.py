@@ -10,6 +10,7 @@ from pyinfra.context import host
 
 from steelyard.change import Change
 from steelyard.modules.facts.unit import Unit, UnitState
+from steelyard.modules.facts.web import WebAnswer
 
 
 def start_command(verb: str, unit: str, declared: str, live: str) -> StringCommand:
@@ -20,10 +21,15 @@ def start_command(verb: str, unit: str, declared: str, live: str) -> StringComma
     return Change(*bits, subject=unit, declared=declared, live=live)
 
 
-def running_commands(unit: str, config: str | None, mounted: str | None, now: UnitState) -> list[StringCommand]:
-    """Commands from the live unit to an enabled and active one; a restart only where it runs on something older."""
+def running_commands(
+    unit: str, config: str | None, mounted: str | None, files: tuple[str, ...], now: UnitState
+) -> list[StringCommand]:
+    """Commands from the live unit to an enabled and active one; a restart only where it runs on something older.
+
+    `files` are unit file and drop-ins that must be loaded: systemd does not notice a new drop-in folder by itself.
+    """
     commands: list[StringCommand] = []
-    if now.needs_reload or now.load == "not-found":
+    if now.needs_reload or now.load == "not-found" or not set(files) <= set(now.files):
         commands.append(
             Change("systemctl daemon-reload", subject=unit, declared="its unit file as written", live="an older one loaded")
         )
@@ -42,11 +48,21 @@ def running_commands(unit: str, config: str | None, mounted: str | None, now: Un
 
 @operation()
 def running(
-    unit: str, config: str | None = None, mount: str = "", mounted: str | None = None
+    unit: str, config: str | None = None, mount: str = "", mounted: str | None = None, files: tuple[str, ...] = ()
 ) -> Generator[StringCommand, None, None]:
     """The unit is enabled and active. `config` is what STEELYARD_CONFIG must be in its process; `mounted` is what the
     process must see at `mount`."""
-    yield from running_commands(unit, config, mounted, host.get_fact(Unit, unit=unit, mount=mount))
+    yield from running_commands(unit, config, mounted, files, host.get_fact(Unit, unit=unit, mount=mount))
+
+
+@operation()
+def answering(unit: str, url: str, answer: str) -> Generator[StringCommand, None, None]:
+    """The unit's web server answers `answer` at `url`: it has loaded the configuration that says so; else it reloads."""
+    now = host.get_fact(WebAnswer, url=url)
+    if now != answer:
+        live = "another or none" if now else "no answer"
+        name = QuoteString(unit)
+        yield Change("systemctl reload-or-restart", name, subject=unit, declared=f"configuration {answer} loaded", live=live)
 
 
 @operation()

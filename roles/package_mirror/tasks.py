@@ -9,7 +9,7 @@ from pyinfra.context import host
 
 from steelyard.modules.operations.package import installed
 from steelyard.modules.operations.path import content
-from steelyard.modules.operations.unit import running
+from steelyard.modules.operations.unit import answering, running
 from steelyard.modules.operations.wheels import indexed
 from steelyard.rendering import config_id, render
 from steelyard.settings import settings_from
@@ -29,22 +29,19 @@ def package_mirror() -> None:
     wanted = settings_from(Settings, host.data)
     installed(name="Install the servers", packages=("apt-cacher-ng", "nginx-light"))
     cache = render(TEMPLATES / "apt-cacher.conf.j2", port=wanted.apt_port)
+    stamp = "/etc/systemd/system/apt-cacher-ng.service.d/50-steelyard.conf"
     content(name="Configure the apt cache", path="/etc/apt-cacher-ng/zz_steelyard.conf", content=cache)
-    content(
-        name="Stamp the apt cache",
-        path="/etc/systemd/system/apt-cacher-ng.service.d/50-steelyard.conf",
-        content=STAMP.format(config_id(cache)),
-    )
-    running(name="Run the apt cache", unit="apt-cacher-ng.service", config=config_id(cache))
+    content(name="Stamp the apt cache", path=stamp, content=STAMP.format(config_id(cache)))
+    running(name="Run the apt cache", unit="apt-cacher-ng.service", config=config_id(cache), files=(stamp,))
     indexed(name="Index the wheels", folder=wanted.wheels)
-    site = render(TEMPLATES / "wheels.conf.j2", port=wanted.wheels_port, wheels=wanted.wheels)
-    content(name="Configure the wheel server", path="/etc/nginx/conf.d/steelyard-wheels.conf", content=site)
-    content(
-        name="Stamp the wheel server",
-        path="/etc/systemd/system/nginx.service.d/50-steelyard.conf",
-        content=STAMP.format(config_id(site)),
-    )
-    running(name="Run the wheel server", unit="nginx.service", config=config_id(site))
+    plain = render(TEMPLATES / "wheels.conf.j2", port=wanted.wheels_port, wheels=wanted.wheels, stamp="")
+    # nginx writes over its environment, so its configuration tells its own stamp over HTTP
+    stamp = config_id(plain)
+    served = render(TEMPLATES / "wheels.conf.j2", port=wanted.wheels_port, wheels=wanted.wheels, stamp=stamp)
+    content(name="Configure the wheel server", path="/etc/nginx/conf.d/steelyard-wheels.conf", content=served)
+    running(name="Run the wheel server", unit="nginx.service")
+    url = f"http://127.0.0.1:{wanted.wheels_port}/steelyard-config"
+    answering(name="Load the wheel server's configuration", unit="nginx.service", url=url, answer=stamp)
 
 
 @deploy("package_client")

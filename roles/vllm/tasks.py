@@ -98,17 +98,15 @@ def _service(site: Site, service: Service, wanted: Settings, base: BaseSettings,
         content(name="Write the engine's key", path=f"{at}/keys/{name}", content=key + "\n", mode="0600", secret=True)
     else:
         absent(name="Remove the engine's key", path=f"{at}/keys/{name}")
-    content(
-        name="Bind the version",
-        path=f"/etc/systemd/system/steelyard-vllm@{name}.service.d/50-version.conf",
-        content=bound,
-    )
+    drop_in = f"/etc/systemd/system/steelyard-vllm@{name}.service.d/50-version.conf"
+    content(name="Bind the version", path=drop_in, content=bound)
     running(
         name="Run the service",
         unit=f"steelyard-vllm@{name}.service",
         config=stamp,
         mount=f"/run/steelyard/{name}/model",
         mounted=version,
+        files=("/etc/systemd/system/steelyard-vllm@.service", drop_in),
     )
 
 
@@ -120,5 +118,7 @@ def _front(services: tuple[Service, ...], base: BaseSettings) -> None:
     unit = render(TEMPLATES / "front.service.j2", user=base.front_user, group=base.engine_user)
     content(name="Write the unit of the front", path="/etc/systemd/system/steelyard-front.service", content=unit)
     content(name="Configure the front", path="/etc/steelyard/front.cfg", content=config, check="/usr/sbin/haproxy -c -q -f")
-    running(name="Run the front", unit="steelyard-front.service")
+    running(
+        name="Run the front", unit="steelyard-front.service", files=("/etc/systemd/system/steelyard-front.service",)
+    )
     serving(name="Load the front's configuration", unit="steelyard-front.service", socket=FRONT_SOCKET, config=stamp)

@@ -16,13 +16,14 @@ from .paths import layer_folder
 
 # Paths below the upper directory that belong to one host or to one site, and never to a layer.
 LEFT_OUT = (
-    "etc/hostname", "etc/hosts", "etc/machine-id", "etc/resolv.conf", "etc/steelyard", "etc/haproxy", "etc/nginx/conf.d",
-    "etc/nginx/sites-enabled", "etc/nginx/sites-available", "etc/pip.conf", "etc/apt/apt.conf.d/01steelyard-mirror",
-    "etc/tmpfiles.d", "etc/sysusers.d", "home", "root", "models", "run", "tmp", "var/tmp", "var/log", "var/cache/steelyard", "var/lib/steelyard",
-    "var/cache/apt", "var/lib/systemd", "var/lib/private", "var/lib/haproxy", "usr/lib/steelyard-lab", "usr/lib/steelyard", "srv",
-    "opt/steelyard-lab",
+    "etc/hostname", "etc/hosts", "etc/machine-id", "etc/resolv.conf", "etc/steelyard", "etc/pip.conf", "home", "root",
+    "models", "run", "tmp", "var/tmp", "var/cache/steelyard", "var/lib/steelyard", "var/cache/apt", "var/lib/systemd",
+    "var/lib/private", "usr/lib/steelyard-lab", "usr/lib/steelyard", "srv", "opt/steelyard-lab",
+    "etc/apt/apt.conf.d/01steelyard-mirror",
 )  # fmt: skip
-LEFT_OUT_NAMES = ("ssh_host_", "steelyard-", "passwd-", "group-", "shadow-", "gshadow-")
+# Folders that packages made and need, whose files are one host's.
+EMPTIED = ("var/log", "var/lib/haproxy", "etc/haproxy", "etc/nginx/conf.d", "etc/apt-cacher-ng/zz_steelyard.conf")
+LEFT_OUT_NAMES = ("ssh_host_", "steelyard-", "50-steelyard", "lab-", "passwd-", "group-", "shadow-", "gshadow-")
 LINKED = "opt/steelyard"
 
 
@@ -31,6 +32,11 @@ def belongs_to_host(relative: str) -> bool:
     if any(relative == path or relative.startswith(path + "/") for path in LEFT_OUT):
         return True
     return relative.rsplit("/", 1)[-1].startswith(LEFT_OUT_NAMES)
+
+
+def is_host_file(relative: str) -> bool:
+    """True for files that a layer must not hold although it holds their folder."""
+    return belongs_to_host(relative) or any(relative == path or relative.startswith(path + "/") for path in EMPTIED)
 
 
 def save_layer(machine: Machine, name: str) -> Path:
@@ -52,7 +58,7 @@ def save_layer(machine: Machine, name: str) -> Path:
             (made / prefix / sub).mkdir()
             _copy_attributes(source, made / prefix / sub)
         for file in files:
-            if not belongs_to_host(prefix + file):
+            if not is_host_file(prefix + file):
                 _copy(upper / prefix / file, made / prefix / file, linked=f"{prefix}{file}".startswith(LINKED))
     below = [folder for folder in machine.lower_folders() if folder.parent == target.parent]
     if below and below[0].is_dir():
@@ -73,7 +79,7 @@ def _fill_from(lower: Path, made: Path) -> None:
                 _copy_attributes(Path(folder) / sub, target)
         for file in files:
             target = made / at / file
-            if not os.path.lexists(target) and not belongs_to_host(str(at / file)):
+            if not os.path.lexists(target) and not is_host_file(str(at / file)):
                 _copy(Path(folder) / file, target, linked=True)
 
 

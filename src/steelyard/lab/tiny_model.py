@@ -52,10 +52,10 @@ def tensor_shapes() -> dict[str, tuple[int, ...]]:
     return shapes | {"model.norm.weight": (HIDDEN,), "lm_head.weight": (VOCABULARY, HIDDEN)}
 
 
-def random_bf16(numbers: random.Random, count: int) -> bytes:
-    """`count` little-endian bf16 values of both signs, about 0.03 to 0.12 in size."""
+def random_bf16(numbers: random.Random, count: int, high_byte: int = 0x3D) -> bytes:
+    """`count` little-endian bf16 values of both signs; 0x3D makes them 0.03 to 0.12 in size, 0x3F 0.5 to 2."""
     low = numbers.randbytes(count)
-    high = numbers.randbytes(count).translate(bytes((0x3D, 0xBD)[byte & 1] for byte in range(256)))
+    high = numbers.randbytes(count).translate(bytes(high_byte | (byte & 1) << 7 for byte in range(256)))
     mixed = bytearray(2 * count)
     mixed[0::2], mixed[1::2] = low, high
     return bytes(mixed)
@@ -68,7 +68,7 @@ def tensor_bytes(name: str, shape: tuple[int, ...], seed: int) -> bytes:
     if name != "lm_head.weight":
         return random_bf16(numbers, shape[0] * shape[1])
     readable = {ord(letter) for letter in "abcdefghijklmnopqrstuvwxyz "}
-    rows = (random_bf16(numbers, shape[1]) if token in readable else bytes(2 * shape[1]) for token in range(shape[0]))
+    rows = (random_bf16(numbers, shape[1], 0x3F) if token in readable else bytes(2 * shape[1]) for token in range(shape[0]))
     return b"".join(rows)
 
 

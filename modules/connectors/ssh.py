@@ -67,14 +67,14 @@ class HostProblem(ConnectError):
 def frame(command: str, marker: str) -> str:
     """One command so that its output, status and errors can be told apart in the stream of a shell."""
     return (
-        f'{{ {command}\n}} 2>"$STEELYARD_ERR" </dev/null; printf \'\\n{marker} %d\\n\' $?; '
-        f'cat "$STEELYARD_ERR"; printf \'\\n{marker}.\\n\'\n'
+        f"{{ {command}\n}} 2>\"$STEELYARD_ERR\" </dev/null; printf '\\n{marker} %d\\n' $?; "
+        f"cat \"$STEELYARD_ERR\"; printf '\\n{marker}.\\n'\n"
     )
 
 
 def opening() -> str:
     """First line of the shell: a private file for error output, gone when the shell ends."""
-    return 'umask 077; STEELYARD_ERR=$(mktemp) || exit 1; trap \'rm -f "$STEELYARD_ERR"\' EXIT\n'
+    return "umask 077; STEELYARD_ERR=$(mktemp) || exit 1; trap 'rm -f \"$STEELYARD_ERR\"' EXIT\n"
 
 
 def read_answers(lines: Iterator[bytes], marker: str, count: int) -> Iterator[Answer]:
@@ -114,7 +114,7 @@ class SteelyardConnector(SSHConnector):
     """pyinfra's SSH connector with one shell channel for facts. Entry point `@steelyard/NAME`."""
 
     handles_execution = True
-    data_cls = SteelyardConnectorData
+    data_cls = SteelyardConnectorData  # type: ignore[assignment]
     data_meta = {
         **connector_data_meta,
         "ssh_strict_host_key_checking": DataMeta("SSH strict host key checking", "yes"),
@@ -265,7 +265,7 @@ class SteelyardConnector(SSHConnector):
 
     def _ask(self, commands: list[str]) -> list[Answer]:
         """Send framed commands, read their answers: one round trip. Raises HostProblem when the host falls silent."""
-        seconds = float(self.data["steelyard_timeout_s"])
+        seconds = float(self.data["steelyard_timeout_s"])  # type: ignore[typeddict-item]
         script = "".join(frame(command, self._marker) for command in commands)
         self.traffic.round_trips += 1
         try:

@@ -38,7 +38,7 @@ class Path(FactBase[PathState]):
     def command(self, path: str) -> StringCommand:
         at = QuoteString(path)
         shown = StringCommand(r"stat --printf 'mode=0%a\nuser=%U\ngroup=%G\n'", at)
-        link = StringCommand("if test -L", at, "; then echo kind=link; echo \"target=$(readlink", at, ')"')
+        link = StringCommand("if test -L", at, '; then echo kind=link; echo "target=$(readlink', at, ')"')
         folder = StringCommand("elif test -d", at, "; then echo kind=folder;", shown)
         hashed = StringCommand('echo "sha256=$(sha256sum <', at, '| cut -c1-64)"')
         file = StringCommand("elif test -f", at, "; then echo kind=file;", shown, ";", hashed)

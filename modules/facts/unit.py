@@ -35,7 +35,7 @@ def parse_unit(lines: list[str]) -> UnitState:
             values["ActiveState"],
             values["UnitFileState"] or "none",
             values["NeedDaemonReload"] == "yes",
-            tuple([values["FragmentPath"], *values["DropInPaths"].split()]),
+            (values["FragmentPath"], *values["DropInPaths"].split()),
             values.get("config") or None,
             values.get("mounted") or None,
         )

@@ -13,7 +13,7 @@ from pyinfra.context import host, state
 from steelyard.dify.client import DifyAccess, DifyClient
 from steelyard.dify.reconcile import Difference, WantedModel, differences, mend
 from steelyard.errors import SteelyardError
-from steelyard.refusal import Refusal
+from steelyard.refusal import FAILED_BY, Refusal
 
 
 @lru_cache
@@ -35,7 +35,7 @@ class DifyCall(FunctionCommand):
         try:
             mend(client_of(self._access), self._provider, self._difference)
         except SteelyardError as error:
-            host.steelyard_error = error
+            setattr(host, FAILED_BY, error)
             return False
         return True
 
@@ -50,7 +50,7 @@ def registered(
     except SteelyardError as error:
         if not state.is_executing:
             raise
-        host.steelyard_error = error  # an exception here would end the run for every host
+        setattr(host, FAILED_BY, error)  # an exception here would end the run for every host
         yield Refusal(str(error))
         return
     for difference in found:

@@ -41,7 +41,13 @@ def venv_commands(folder: str, index: str, lock_url: str, offered: OfferedLock, 
         Change("rm -rf", at, "&& python3 -m venv", at, **what),
         Change("python3 -I -c", QuoteString(fetch), QuoteString(lock_url), lock, digest, **what),
         Change(*pip, **what),
-        Change(QuoteString(f"{folder}/bin/python"), "-m compileall -q -j 0", QuoteString(f"{folder}/lib"), ">/dev/null; true", **what),
+        Change(
+            QuoteString(f"{folder}/bin/python"),
+            "-m compileall -q -j 0",
+            QuoteString(f"{folder}/lib"),
+            ">/dev/null; true",
+            **what,
+        ),
         Change("mv -T", lock, QuoteString(f"{folder}/{MARK}"), **what),
     ]
 

@@ -58,9 +58,7 @@ def content(
     live = "another content" if now.kind == "file" else shown(now)
     if now.kind == "none":
         before = None if secret else b""
-    yield FileWrite(
-        path, wanted, mode=mode, user=user, group=group, live=live, before=before, secret=secret, check=check
-    )
+    yield FileWrite(path, wanted, mode=mode, user=user, group=group, live=live, before=before, secret=secret, check=check)
 
 
 @operation()

@@ -1,4 +1,4 @@
 from .settings import Settings
-from .tasks import dify
+from .tasks import connection, dify
 
-__all__ = ["Settings", "dify"]
+__all__ = ["Settings", "connection", "dify"]

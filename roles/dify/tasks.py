@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-
 from pyinfra.api.deploy import deploy
 from pyinfra.context import host
 
-from steelyard.dify.client import DifyAccess
+from steelyard.dify.client import DifyAccess, DifyClient
 from steelyard.dify.reconcile import WantedModel
+from steelyard.errors import SettingMissing
+from steelyard.inventory.fleet import Fleet
 from steelyard.modules.operations.dify import registered
 from steelyard.roles.gateway.settings import Settings as GatewaySettings
 from steelyard.settings import settings_from
@@ -35,6 +36,26 @@ def wanted_model(alias: str, model: Model, wanted: Settings, endpoint: str, key:
     return WantedModel(alias, model.dify.type, wanted.credential, {**fields, **model.dify.credentials})
 
 
+def access_of(wanted: Settings) -> DifyAccess:
+    """How to log in, from the settings; `url` must be set."""
+    return DifyAccess(
+        (wanted.url or "").rstrip("/"),
+        wanted.email or "",
+        wanted.password.get_secret_value() if wanted.password else "",
+        wanted.admin_key.get_secret_value() if wanted.admin_key else None,
+        wanted.workspace,
+    )
+
+
+def connection(fleet: Fleet) -> tuple[DifyClient, str]:
+    """A client for the Dify of a fleet, and the provider declared. Raises SettingMissing where none is declared."""
+    for member in fleet.in_group("dify"):
+        wanted = settings_from(Settings, member.variables)
+        if wanted.url is not None:
+            return DifyClient(access_of(wanted)), wanted.provider
+    raise SettingMissing(where=str(fleet.path), key="dify.url", allowed="Dify's address, on a host of group `dify`")
+
+
 @deploy("dify")
 def dify() -> None:
     """One task: the whole registration is compared and mended over one login."""
@@ -52,11 +73,4 @@ def dify() -> None:
         for model in site.models.values()
         if model.alias is not None and model.dify is not None
     )
-    access = DifyAccess(
-        wanted.url.rstrip("/"),
-        wanted.email or "",
-        wanted.password.get_secret_value() if wanted.password else "",
-        wanted.admin_key.get_secret_value() if wanted.admin_key else None,
-        wanted.workspace,
-    )
-    registered(name="Register the models", access=access, provider=wanted.provider, models=models)
+    registered(name="Register the models", access=access_of(wanted), provider=wanted.provider, models=models)

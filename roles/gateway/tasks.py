@@ -61,9 +61,17 @@ def gateway() -> None:
     }
     stamp = config_id(render(TEMPLATES / "haproxy.cfg.j2", stamp="", **values), keys, alias_map, models, secret)
     installed(name="Install HAProxy", packages=("haproxy",))
-    private = {"mode": "0640", "group": "haproxy"}
-    content(name="Write the clients", path=f"{FOLDER}/steelyard-keys.map", content=keys, secret=True, **private)
-    content(name="Write the engines' key", path=f"{FOLDER}/steelyard-engine.map", content=secret, secret=True, **private)
+    content(
+        name="Write the clients", path=f"{FOLDER}/steelyard-keys.map", content=keys, mode="0640", group="haproxy", secret=True
+    )
+    content(
+        name="Write the engines' key",
+        path=f"{FOLDER}/steelyard-engine.map",
+        content=secret,
+        mode="0640",
+        group="haproxy",
+        secret=True,
+    )
     content(name="Write the aliases", path=f"{FOLDER}/steelyard-alias.map", content=alias_map)
     content(name="Write the list of models", path=f"{FOLDER}/steelyard-models.map", content=models)
     content(

@@ -91,9 +91,11 @@ def _service(site: Site, service: Service, wanted: Settings, base: BaseSettings,
     key = wanted.api_key.get_secret_value() if wanted.api_key else None
     stamp = config_id(unit, config, str(sorted(service.serve.environment.items())), key or "")
     environment = render(TEMPLATES / "service.env.j2", environment=service.serve.environment, stamp=stamp)
-    shared = {"mode": "0640", "group": base.engine_user}
-    content(name="Write the engine's config", path=f"{at}/services/{name}.yaml", content=config, **shared)
-    content(name="Write the engine's environment", path=f"{at}/services/{name}.env", content=environment, **shared)
+    group = base.engine_user
+    content(name="Write the engine's config", path=f"{at}/services/{name}.yaml", content=config, mode="0640", group=group)
+    content(
+        name="Write the engine's environment", path=f"{at}/services/{name}.env", content=environment, mode="0640", group=group
+    )
     if key is not None:
         content(name="Write the engine's key", path=f"{at}/keys/{name}", content=key + "\n", mode="0600", secret=True)
     else:
@@ -118,7 +120,5 @@ def _front(services: tuple[Service, ...], base: BaseSettings) -> None:
     unit = render(TEMPLATES / "front.service.j2", user=base.front_user, group=base.engine_user)
     content(name="Write the unit of the front", path="/etc/systemd/system/steelyard-front.service", content=unit)
     content(name="Configure the front", path="/etc/steelyard/front.cfg", content=config, check="/usr/sbin/haproxy -c -q -f")
-    running(
-        name="Run the front", unit="steelyard-front.service", files=("/etc/systemd/system/steelyard-front.service",)
-    )
+    running(name="Run the front", unit="steelyard-front.service", files=("/etc/systemd/system/steelyard-front.service",))
     serving(name="Load the front's configuration", unit="steelyard-front.service", socket=FRONT_SOCKET, config=stamp)

@@ -39,7 +39,20 @@ class FileWrite(Change):
         new = QuoteString(f"{path}.steelyard-new")
         owner = QuoteString(f"{user}:{group}")
         parent = QuoteString(path.rsplit("/", 1)[0] or "/")
-        bits: list[Any] = ["test -d", parent, "|| install -d -m 00755", parent, "|| exit 1; umask 077; base64 -d >", new, "&& chown", owner, new, "&& chmod", QuoteString(mode), new]
+        bits: list[Any] = [
+            "test -d",
+            parent,
+            "|| install -d -m 00755",
+            parent,
+            "|| exit 1; umask 077; base64 -d >",
+            new,
+            "&& chown",
+            owner,
+            new,
+            "&& chmod",
+            QuoteString(mode),
+            new,
+        ]
         if check:
             bits += ["&&", "{", check, new, "|| { rm -f", new, "; exit 1; }; }"]
         bits += ["&& mv -T", new, QuoteString(path)]
@@ -52,5 +65,3 @@ class FileWrite(Change):
         )
         self.path, self.content, self.secret = path, content, secret
         self.before = before  # the live content, for the diff
-
-

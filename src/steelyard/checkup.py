@@ -26,8 +26,8 @@ def _finding(code: str, subject: str, declared: str, live: str, fix: str, verdic
 
 
 def _python() -> list[Finding]:
-    found = platform.python_version()
-    if sys.version_info >= (3, 11):
+    found, current = platform.python_version(), tuple(sys.version_info[:2])
+    if current >= (3, 11):
         return []
     return [_finding("python", "Python", "3.11 or newer", found, "install a newer Python and make a new environment")]
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pyinfra.api.command import QuoteString, StringCommand
 
+# Attribute of pyinfra's host under which a controller-side call leaves the error that failed it.
+FAILED_BY = "steelyard_error"
+
 
 class Refusal(StringCommand):
     """Fails this host, and no other, with `reason` on stderr. A plan lists it as a finding, not a change."""

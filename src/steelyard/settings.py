@@ -88,9 +88,7 @@ def _is_typo(found: str, meant: str) -> bool:
     return difflib.SequenceMatcher(None, found, meant).ratio() > 0.8
 
 
-def validated(
-    model: type[Settings], value: Any, fleet: Fleet, host: FleetHost | None, keys: tuple[str, ...]
-) -> Settings:
+def validated(model: type[Settings], value: Any, fleet: Fleet, host: FleetHost | None, keys: tuple[str, ...]) -> Settings:
     """The value as the model. Raises the first of its problems."""
     for error in problems(model, value, fleet, host, keys):
         raise error

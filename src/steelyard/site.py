@@ -152,6 +152,4 @@ def _refuse_shared_ports(fleet: Fleet, services: list[Service]) -> None:
         other = taken.setdefault((service.host, service.serve.port), service)
         if other is not service:
             where = locate(fleet.path, None, ("models", service.model, "serve", "port"))
-            raise PortTwice(
-                where=where, port=str(service.serve.port), first=other.name, second=service.name, host=service.host
-            )
+            raise PortTwice(where=where, port=str(service.serve.port), first=other.name, second=service.name, host=service.host)

@@ -107,7 +107,19 @@ def collect(engine: EngineWheels, folder: Path, say: Callable[[str], None]) -> P
 
 def _pip_download(engine: EngineWheels, files: Path, what: list[str]) -> None:
     target = [] if engine.python == f"{sys.version_info[0]}.{sys.version_info[1]}" else ["--python-version", engine.python]
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary", ":all:", *target, "--dest", str(files), *what]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--only-binary",
+        ":all:",
+        *target,
+        "--dest",
+        str(files),
+        *what,
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()

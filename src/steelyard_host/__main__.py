@@ -1,5 +1,7 @@
 """Command line of the helper. Answers are JSON on stdout; a failure is one sentence on stderr and exit 1."""
 
+from __future__ import annotations
+
 import argparse
 import json
 import sys

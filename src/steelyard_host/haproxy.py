@@ -1,7 +1,9 @@
 """What a running HAProxy says of itself over its admin socket: the configuration it loaded, its servers' health."""
 
+from __future__ import annotations
+
 import socket
-from typing import Any, Dict
+from typing import Any
 
 
 def ask(path: str, command: str) -> str:
@@ -18,7 +20,7 @@ def ask(path: str, command: str) -> str:
             answer += received
 
 
-def state(path: str) -> Dict[str, Any]:
+def state(path: str) -> dict[str, Any]:
     """`config`: STEELYARD_CONFIG as loaded; `servers`: `backend/server` to its status. `config` None: no answer."""
     try:
         environment = ask(path, "show env STEELYARD_CONFIG")

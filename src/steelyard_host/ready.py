@@ -1,12 +1,13 @@
 """Ready means a generated token, not a 200: asks the engine over its unix socket until it gives one."""
 
+from __future__ import annotations
+
 import http.client
 import json
 import os
 import socket
 import time
 from pathlib import Path
-from typing import Dict, Tuple
 
 KEYS = Path("/etc/steelyard/keys")
 
@@ -24,7 +25,7 @@ class SocketConnection(http.client.HTTPConnection):
         self.sock.connect(self.path)
 
 
-def headers(service: str) -> Dict[str, str]:
+def headers(service: str) -> dict[str, str]:
     """With the engine's key where it has one. systemd 252 hides credentials from ExecStartPost, so root reads the file."""
     try:
         key = (KEYS / service).read_text().strip()
@@ -33,7 +34,7 @@ def headers(service: str) -> Dict[str, str]:
     return {"Content-Type": "application/json", "Authorization": "Bearer " + key}
 
 
-def one_token(path: str, service: str, seconds: float = 60) -> Tuple[bool, str]:
+def one_token(path: str, service: str, seconds: float = 60) -> tuple[bool, str]:
     """True and how many tokens, or False and why not."""
     body = json.dumps({"model": service, "prompt": "1", "max_tokens": 1, "temperature": 0})
     try:

@@ -1,10 +1,12 @@
 """What runs on this host now, from live state: NVML, systemd, the engines' own metrics, the mounted version."""
 
+from __future__ import annotations
+
 import http.client
 import re
 import subprocess
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any
 
 from steelyard_host.ready import SocketConnection
 
@@ -12,11 +14,11 @@ SERVICES = Path("/etc/steelyard/services")
 UNIT = "steelyard-vllm@%s.service"
 
 
-def read() -> Dict[str, Any]:
+def read() -> dict[str, Any]:
     return {"gpus": gpus(), "services": [service(path.stem) for path in sorted(SERVICES.glob("*.yaml"))]}
 
 
-def gpus() -> Dict[str, Any]:
+def gpus() -> dict[str, Any]:
     """Driver and devices by NVML; `error` in NVML's words where there is none."""
     try:
         import pynvml
@@ -26,7 +28,7 @@ def gpus() -> Dict[str, Any]:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:
         return {"error": str(error), "devices": []}
-    devices: List[Dict[str, Any]] = []
+    devices: list[dict[str, Any]] = []
     try:
         for index in range(pynvml.nvmlDeviceGetCount()):
             try:
@@ -48,13 +50,13 @@ def gpus() -> Dict[str, Any]:
         pynvml.nvmlShutdown()
 
 
-def unit_properties(unit: str) -> Dict[str, str]:
+def unit_properties(unit: str) -> dict[str, str]:
     names = "ActiveState,SubState,MainPID,ActiveEnterTimestamp,NRestarts"
-    done = subprocess.run(["systemctl", "show", unit, "--property=" + names], stdout=subprocess.PIPE, universal_newlines=True)
+    done = subprocess.run(["systemctl", "show", unit, "--property=" + names], stdout=subprocess.PIPE, text=True)
     return dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
 
 
-def mounted_version(pid: str, name: str) -> Optional[str]:
+def mounted_version(pid: str, name: str) -> str | None:
     """`PROJECT/VERSION` that the process sees at its constant model path; the last mount wins."""
     path = "/run/steelyard/%s/model" % name
     found = None
@@ -68,7 +70,7 @@ def mounted_version(pid: str, name: str) -> Optional[str]:
     return found
 
 
-def requests(name: str) -> Dict[str, float]:
+def requests(name: str) -> dict[str, float]:
     """Running, waiting and finished requests as the engine counts them; empty where it does not answer."""
     try:
         connection = SocketConnection("/run/steelyard/%s/engine.sock" % name, 5)
@@ -76,7 +78,7 @@ def requests(name: str) -> Dict[str, float]:
         text = connection.getresponse().read().decode()
     except (OSError, http.client.HTTPException):
         return {}
-    counts: Dict[str, float] = {}
+    counts: dict[str, float] = {}
     for line in text.splitlines():
         matched = re.match(r"vllm:(num_requests_running|num_requests_waiting|request_success_total)\{[^}]*\} (\S+)", line)
         if matched:
@@ -84,7 +86,7 @@ def requests(name: str) -> Dict[str, float]:
     return counts
 
 
-def service(name: str) -> Dict[str, Any]:
+def service(name: str) -> dict[str, Any]:
     unit = UNIT % name
     shown = unit_properties(unit)
     pid = shown.get("MainPID", "0")

@@ -10,6 +10,8 @@ The stream that `receive` reads: 8 bytes big-endian length, a JSON header {"mani
 file in `send`, in that order; sizes are in the manifest. Files equal to one that is published are hard-linked.
 """
 
+from __future__ import annotations
+
 import errno
 import hashlib
 import json
@@ -18,7 +20,7 @@ import shutil
 import struct
 import urllib.parse
 from pathlib import Path
-from typing import Any, BinaryIO, Dict, List
+from typing import Any, BinaryIO
 
 CHUNK = 1 << 20
 STATE = ".steelyard"
@@ -36,7 +38,7 @@ def record_path(root: Path, project: str, version: str) -> Path:
     return root / STATE / "published" / (quoted(project, version) + ".json")
 
 
-def read_record(path: Path) -> Dict[str, Any]:
+def read_record(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text())
         return found if isinstance(found, dict) else {}
@@ -44,7 +46,7 @@ def read_record(path: Path) -> Dict[str, Any]:
         return {}
 
 
-def file_stat(path: Path) -> List[int]:
+def file_stat(path: Path) -> list[int]:
     """Size, mtime in ns and permission bits: what a change by hand does not leave alone."""
     found = path.lstat()
     return [found.st_size, found.st_mtime_ns, found.st_mode & 0o7777]
@@ -58,7 +60,7 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def held_hashes(root: Path) -> Dict[str, str]:
+def held_hashes(root: Path) -> dict[str, str]:
     """sha256 of every unaltered published file to its path."""
     held = {}
     for record in sorted((root / STATE / "published").glob("*.json")):
@@ -71,7 +73,7 @@ def held_hashes(root: Path) -> Dict[str, str]:
     return held
 
 
-def state(root: Path, project: str, version: str) -> Dict[str, Any]:
+def state(root: Path, project: str, version: str) -> dict[str, Any]:
     """What is there: manifest id (None: not published), files altered since, current, free bytes, hashes held."""
     folder = root / project / version
     known = read_record(record_path(root, project, version))
@@ -96,7 +98,7 @@ def state(root: Path, project: str, version: str) -> Dict[str, Any]:
     }
 
 
-def receive(root: Path, project: str, version: str, stream: BinaryIO) -> Dict[str, Any]:
+def receive(root: Path, project: str, version: str, stream: BinaryIO) -> dict[str, Any]:
     """Read a version, verify it, make it visible. Raises StoreError; a full disk gives all its space back."""
     header = json.loads(_exactly(stream, struct.unpack(">Q", _exactly(stream, 8))[0]))
     manifest, send = header["manifest"], header["send"]
@@ -161,7 +163,7 @@ def _write(stream: BinaryIO, target: Path, size: int) -> None:
     os.replace(part, target)
 
 
-def _publish(root: Path, project: str, version: str, manifest: Dict[str, Any], staged: Path) -> None:
+def _publish(root: Path, project: str, version: str, manifest: dict[str, Any], staged: Path) -> None:
     """Read-only modes, then one rename; the record is written last, so a crash before it publishes again."""
     for extra in sorted(staged.rglob("*"), reverse=True):
         if extra.is_file() and str(extra.relative_to(staged)) not in manifest["files"]:
@@ -191,7 +193,7 @@ def _publish(root: Path, project: str, version: str, manifest: Dict[str, Any], s
     os.replace(written, record)
 
 
-def _replace_files(staged: Path, target: Path, manifest: Dict[str, Any]) -> None:
+def _replace_files(staged: Path, target: Path, manifest: dict[str, Any]) -> None:
     """Repair a published version: each file by rename, so that nobody sees half a file; extra files go."""
     for name in manifest["files"]:
         (target / name).parent.mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,8 @@
 size and mtime of what was hashed, so that looking again costs no reading.
 """
 
+from __future__ import annotations
+
 import hashlib
 import html
 import json
@@ -11,8 +13,9 @@ import os
 import re
 import shutil
 import urllib.parse
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Dict, Iterable, List
+from typing import Any
 
 LOCK = "requirements.lock"
 RECORD = ".indexed.json"
@@ -23,7 +26,7 @@ def normalised(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def lock_lines(hashes: Dict[str, str]) -> List[str]:
+def lock_lines(hashes: dict[str, str]) -> list[str]:
     """`name==version --hash=sha256:...` for each wheel file name, sorted: what `pip install --require-hashes` reads."""
     lines = []
     for file_name, digest in sorted(hashes.items()):
@@ -32,9 +35,9 @@ def lock_lines(hashes: Dict[str, str]) -> List[str]:
     return lines
 
 
-def index_pages(hashes: Dict[str, str]) -> Dict[str, str]:
+def index_pages(hashes: dict[str, str]) -> dict[str, str]:
     """Relative path to text of the pages, over files in `../../files/`; `+` is quoted in links."""
-    by_project: Dict[str, List[str]] = {}
+    by_project: dict[str, list[str]] = {}
     for file_name, digest in sorted(hashes.items()):
         quoted = urllib.parse.quote(file_name)
         link = '<a href="../../files/%s#sha256=%s">%s</a><br>' % (quoted, digest, html.escape(file_name))
@@ -57,12 +60,12 @@ def sha256_file(path: Path) -> str:
     return digest.hexdigest()
 
 
-def found(folder: Path) -> Dict[str, List[int]]:
+def found(folder: Path) -> dict[str, list[int]]:
     """Wheel file names with size and mtime in ns."""
     return {path.name: [path.stat().st_size, path.stat().st_mtime_ns] for path in sorted((folder / "files").glob("*.whl"))}
 
 
-def record(folder: Path) -> Dict[str, Any]:
+def record(folder: Path) -> dict[str, Any]:
     try:
         known = json.loads((folder / RECORD).read_text())
         return known if isinstance(known, dict) else {}
@@ -70,14 +73,14 @@ def record(folder: Path) -> Dict[str, Any]:
         return {}
 
 
-def state(folder: Path) -> Dict[str, Any]:
+def state(folder: Path) -> dict[str, Any]:
     """How many wheels there are, and whether the index is of exactly these."""
     now, known = found(folder), record(folder)
     pages = (folder / "simple" / "index.html").exists() and (folder / LOCK).exists()
     return {"wheels": len(now), "indexed": pages and known.get("files") == now}
 
 
-def index(folder: Path) -> Dict[str, Any]:
+def index(folder: Path) -> dict[str, Any]:
     """Write index, lock and record; the pages are made beside and put in place by rename."""
     now, known = found(folder), record(folder)
     kept, old = known.get("hashes", {}), known.get("files", {})

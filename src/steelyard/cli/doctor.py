@@ -13,7 +13,9 @@ from .options import Json, NoColor, VaultPasswordFile
 
 
 def doctor(
-    inventory: Annotated[Path | None, typer.Option("-i", "--inventory", metavar="DIR", help="Check this inventory too.")] = None,
+    inventory: Annotated[
+        Path | None, typer.Option("-i", "--inventory", metavar="DIR", help="Check this inventory too.")
+    ] = None,
     vault_password_file: VaultPasswordFile = None,
     json: Json = False,
     no_color: NoColor = False,

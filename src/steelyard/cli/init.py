@@ -15,7 +15,9 @@ def init(directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder t
     """Write a commented inventory for a new site: hosts, models and role settings to fill in."""
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise DirectoryNotEmpty(where=str(directory))
-    example = Path(__file__).parent.parent / "example"
-    shutil.copytree(example, directory, dirs_exist_ok=True)
+    import steelyard.example
+
+    example = Path(next(iter(steelyard.example.__path__)))
+    shutil.copytree(example, directory, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
     print(f"wrote {directory}: edit hosts.yml and group_vars/all/models.yml, then `steelyard plan -i {directory}`")
     return Exit.DONE

@@ -88,7 +88,9 @@ def execute(
 
 
 @app.command()
-def snapshot(host: HostName, layer: Annotated[str | None, typer.Argument(help="Name; the host's own layer.")] = None, name: LabName = LAB) -> Exit:
+def snapshot(
+    host: HostName, layer: Annotated[str | None, typer.Argument(help="Name; the host's own layer.")] = None, name: LabName = LAB
+) -> Exit:
     """Keep what roles installed on a host as a layer for the next lab: packages and engines, no configuration."""
     from steelyard.lab.layers import save_layer
     from steelyard.lab.programs import require_machine

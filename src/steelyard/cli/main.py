@@ -9,7 +9,7 @@ import typer
 
 from steelyard.errors import Exit, SteelyardError, UsageWrong
 
-from . import apply, doctor, drift, init, lab, plan, status
+from . import apply, dify, doctor, drift, init, lab, plan, status
 
 app = typer.Typer(
     name="steelyard",
@@ -26,6 +26,7 @@ app.command("plan")(plan.plan)
 app.command("apply")(apply.apply)
 app.command("drift")(drift.drift)
 app.command("status")(status.status)
+app.add_typer(dify.app, name="dify")
 app.add_typer(lab.app, name="lab")
 
 

@@ -45,7 +45,6 @@ def deploy_path(name: str) -> Path:
 def session(wanted: Wanted, screen: Screen) -> Iterator[tuple[Fleet, Session]]:
     """A connected session over the selected hosts. Raises every error of reading before the first connection."""
     from steelyard.engine import patched  # noqa: F401  before paramiko and ansible
-
     from steelyard.inventory.read import read_fleet
     from steelyard.settings import check_settings, declared_secrets
     from steelyard.site import site_of

@@ -57,6 +57,11 @@ class DifyClient:
         self.writes += 1
         return self._checked(method, path, body)
 
+    def models(self, provider: str) -> list[dict[str, Any]]:
+        """Every model of a provider as Dify lists it. Raises like `get`."""
+        found: list[dict[str, Any]] = self.get(f"/workspaces/current/model-providers/{provider}/models")["data"]
+        return found
+
     def _checked(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
         status, answer = self._request(method, path, body)
         if status >= 400:

@@ -19,7 +19,7 @@ from .client import DifyClient
 
 BASE = "/workspaces/current/model-providers"
 READY_S = 30.0  # a gateway looks at its services every few seconds
-PROBES = {
+PROBES: dict[str, tuple[str, dict[str, Any]]] = {
     "llm": ("/chat/completions", {"messages": [{"role": "user", "content": "ping"}], "max_tokens": 1}),
     "text-embedding": ("/embeddings", {"input": ["ping"]}),
     "rerank": ("/rerank", {"query": "ping", "documents": ["ping", "pong"]}),
@@ -54,9 +54,7 @@ def masked(secret: str) -> str:
 
 def differing_fields(wanted: dict[str, str], live: dict[str, Any], secrets: frozenset[str]) -> list[str]:
     """Names of declared fields that Dify holds otherwise, sorted."""
-    return sorted(
-        name for name, value in wanted.items() if live.get(name) != (masked(value) if name in secrets else value)
-    )
+    return sorted(name for name, value in wanted.items() if live.get(name) != (masked(value) if name in secrets else value))
 
 
 def differences(client: DifyClient, provider: str, models: tuple[WantedModel, ...]) -> list[Difference]:
@@ -64,8 +62,7 @@ def differences(client: DifyClient, provider: str, models: tuple[WantedModel, ..
     if not models:
         return []
     secrets = _secret_fields(client, provider)
-    listed = client.get(f"{BASE}/{provider}/models")["data"]
-    status = {(entry["model"], entry["model_type"]): entry["status"] for entry in listed}
+    status = {(entry["model"], entry["model_type"]): entry["status"] for entry in client.models(provider)}
     found: list[Difference] = []
     for wanted in models:
         found += _of_model(client, provider, wanted, status.get((wanted.model, wanted.type)), secrets)

@@ -30,6 +30,7 @@ from steelyard.events import Connecting, Emit, HostFailed, Planning, TaskChanged
 from steelyard.inventory.fleet import Fleet
 from steelyard.inventory.pyinfra_file import host_data
 from steelyard.modules.connectors.ssh import HostProblem, SteelyardConnector
+from steelyard.refusal import FAILED_BY
 from steelyard.site import Site
 from steelyard.unknowns import Unknown
 
@@ -49,7 +50,9 @@ class Session:
         _quiet_pyinfra()
         names_data = [(name, self._data(fleet, name)) for name in names]
         # a host is in the run if selected, but knows every group it is in
-        groups = {group: ([name for name in members if name in names], {}) for group, members in fleet.groups.items()}
+        groups: dict[str, Any] = {
+            group: ([name for name in members if name in names], {}) for group, members in fleet.groups.items()
+        }
         inventory = Inventory((names_data, {}), **{group: value for group, value in groups.items() if group != "all"})
         for host in inventory:
             host.connector_cls = SteelyardConnector
@@ -213,7 +216,7 @@ class Session:
         return dict(self._errors)
 
 
-class _Reporter(BaseStateCallback):  # type: ignore[misc]
+class _Reporter(BaseStateCallback):
     """Turns pyinfra's callbacks into our events."""
 
     def __init__(self, session: Session, done: dict[tuple[str, str], list[PyinfraCommand]]) -> None:
@@ -237,7 +240,7 @@ class _Reporter(BaseStateCallback):  # type: ignore[misc]
         title = " | ".join(split_title(state.op_meta[op_hash].names))
         self.done[host.name, op_hash].clear()  # begun, not done
         problem = getattr(host.connector, "problem", None)
-        call_error = getattr(host, "steelyard_error", None)
+        call_error = getattr(host, FAILED_BY, None)
         failed = problem or call_error or TaskFailed(where=host.name, task=title, status="")
         self.session._fail(host, failed)
 

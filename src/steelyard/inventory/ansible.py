@@ -28,11 +28,39 @@ from .fleet import Fleet, FleetHost
 PASSWORD_BESIDE = ".vault-password"
 # Names that Ansible adds for its own run; an inventory does not say them.
 ADDED_BY_ANSIBLE = frozenset(
-    "ansible_facts ansible_playbook_python ansible_version ansible_check_mode ansible_diff_mode ansible_config_file "
-    "ansible_forks ansible_inventory_sources ansible_limit ansible_play_batch ansible_play_hosts ansible_play_hosts_all "
-    "ansible_play_role_names ansible_role_names ansible_run_tags ansible_skip_tags ansible_verbosity group_names groups "
-    "inventory_dir inventory_file inventory_hostname inventory_hostname_short omit playbook_dir play_hosts role_names "
-    "environment hostvars ansible_dependent_role_names ansible_play_name".split()
+    [
+        "ansible_facts",
+        "ansible_playbook_python",
+        "ansible_version",
+        "ansible_check_mode",
+        "ansible_diff_mode",
+        "ansible_config_file",
+        "ansible_forks",
+        "ansible_inventory_sources",
+        "ansible_limit",
+        "ansible_play_batch",
+        "ansible_play_hosts",
+        "ansible_play_hosts_all",
+        "ansible_play_role_names",
+        "ansible_role_names",
+        "ansible_run_tags",
+        "ansible_skip_tags",
+        "ansible_verbosity",
+        "group_names",
+        "groups",
+        "inventory_dir",
+        "inventory_file",
+        "inventory_hostname",
+        "inventory_hostname_short",
+        "omit",
+        "playbook_dir",
+        "play_hosts",
+        "role_names",
+        "environment",
+        "hostvars",
+        "ansible_dependent_role_names",
+        "ansible_play_name",
+    ]
 )
 
 

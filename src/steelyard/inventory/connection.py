@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from itertools import pairwise
 from typing import Any
 
 from .fleet import FleetHost
@@ -38,11 +39,11 @@ def connection_data(host: FleetHost) -> dict[str, Any]:
     if "ssh_key" in found:
         found["ssh_allow_agent"] = False
     for option, value in ssh_options(host):
-        ours = SSH_OPTIONS.get(option.lower())
-        if ours == "ssh_strict_host_key_checking":
+        known = SSH_OPTIONS.get(option.lower())
+        if known == "ssh_strict_host_key_checking":
             value = STRICTNESS.get(value.lower(), "yes")
-        if ours:
-            found[ours] = value
+        if known:
+            found[known] = value
     return found
 
 
@@ -52,7 +53,7 @@ def ssh_options(host: FleetHost) -> list[tuple[str, str]]:
     for name in ("ansible_ssh_common_args", "ansible_ssh_extra_args"):
         words += shlex.split(str(host.variables.get(name) or ""))
     pairs = []
-    for flag, option in zip(words, words[1:], strict=False):
+    for flag, option in pairwise(words):
         if flag == "-o" and "=" in option:
             name, value = option.split("=", 1)
             pairs.append((name, value))

@@ -214,6 +214,6 @@ def destroy(machine: Machine) -> None:
 def remove_cgroups(top: Path) -> None:
     for folder, _, _ in os.walk(top, topdown=False):
         try:
-            os.rmdir(folder)
+            Path(folder).rmdir()
         except OSError:
             continue

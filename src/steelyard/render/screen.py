@@ -204,6 +204,16 @@ class Screen:
             if table is not None:
                 console.print(table)
 
+    def dify(self, where: str, provider: str, models: Sequence[dict[str, Any]]) -> None:
+        if self.json:
+            kept = ("model", "model_type", "status", "model_properties")
+            found = [{key: model[key] for key in kept} for model in models]
+            self.document("dify ls", {"dify": where, "provider": provider, "models": found})
+            return
+        from .tables import dify_table
+
+        self._console().print(dify_table(where, provider, models))
+
     def lab(self, name: str, reports: Sequence[HostReport]) -> None:
         if self.json:
             from dataclasses import asdict

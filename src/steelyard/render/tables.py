@@ -76,3 +76,11 @@ def lab_table(name: str, reports: Sequence[HostReport]) -> Table:
             report.name, report.address, groups, answer, str(report.processes), report.layer or "-", report.gpus or "-"
         )
     return table
+
+
+def dify_table(where: str, provider: str, models: Sequence[dict[str, Any]]) -> Table:
+    table = _table(f"Dify at {where}, provider {provider}", "MODEL", "TYPE", "LABEL", "STATUS", "CONTEXT")
+    for model in models:
+        size = str(model["model_properties"].get("context_size", "-"))
+        table.add_row(model["model"], model["model_type"], model["label"]["en_US"], model["status"], size)
+    return table

@@ -6,13 +6,13 @@ import base64
 import binascii
 import re
 import secrets
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any
 
 from .models import State, new_id
 
 PASSWORD = re.compile(r"^(?=.*[a-zA-Z])(?=.*\d).{8,}$")
 TRIES = 5
-Answer = Tuple[int, List[str], Any]
+Answer = tuple[int, list[str], Any]
 
 
 def nested(status: int, kind: str, message: str, **more: Any) -> Answer:
@@ -39,7 +39,7 @@ class Account:
         done = not self.init_password or self.state["admin"] is not None
         return 200, [], {"status": "finished" if done else "not_started"}
 
-    def init(self, body: Dict[str, Any]) -> Answer:
+    def init(self, body: dict[str, Any]) -> Answer:
         session = "session=%s; HttpOnly; Path=/" % secrets.token_hex(8)
         if body.get("password") != self.init_password:
             status, _, answer = nested(401, "authentication_error", "Unauthorized")
@@ -47,7 +47,7 @@ class Account:
         self.state["init_sessions"].append(session.split(";")[0])
         return 201, [session], {"result": "success"}
 
-    def setup(self, body: Dict[str, Any], cookies: Dict[str, str]) -> Answer:
+    def setup(self, body: dict[str, Any], cookies: dict[str, str]) -> Answer:
         if self.state["admin"] is not None:
             return nested(403, "authorization_error", "Forbidden")
         if self.init_password and "session=" + cookies.get("session", "") not in self.state["init_sessions"]:
@@ -62,7 +62,7 @@ class Account:
         self.state["admin"] = {"id": new_id(), "email": email, "name": name, "password": password, "at": self.now()}
         self.state["setup_at"] = self.now()
 
-    def login(self, body: Dict[str, Any]) -> Answer:
+    def login(self, body: dict[str, Any]) -> Answer:
         email = body.get("email", "")
         if self.state["tries"].get(email, 0) > TRIES:
             text = "Too many incorrect password attempts. Please try again later."
@@ -78,7 +78,7 @@ class Account:
         self.state["tries"].pop(email, None)
         return 200, self.new_cookies(), {"result": "success"}
 
-    def new_cookies(self) -> List[str]:
+    def new_cookies(self) -> list[str]:
         access, refresh, csrf = (secrets.token_hex(16) for _ in range(3))
         self.state["sessions"][access] = csrf
         self.state["refreshes"].append(refresh)
@@ -89,18 +89,18 @@ class Account:
             "csrf_token=%s; Max-Age=3600; %s" % (csrf, tail),
         ]
 
-    def refresh(self, cookies: Dict[str, str]) -> Answer:
+    def refresh(self, cookies: dict[str, str]) -> Answer:
         if cookies.get("refresh_token") not in self.state["refreshes"]:
             return flat(401, "unauthorized", "Invalid refresh token")
         self.state["refreshes"].remove(cookies["refresh_token"])
         return 200, self.new_cookies(), {"result": "success"}
 
-    def logout(self, cookies: Dict[str, str]) -> Answer:
+    def logout(self, cookies: dict[str, str]) -> Answer:
         self.state["sessions"].pop(cookies.get("access_token", ""), None)
         names = ("access_token", "refresh_token", "csrf_token", "session")
         return 200, ["%s=; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Path=/" % name for name in names], {"result": "success"}
 
-    def refusal(self, headers: Dict[str, str], cookies: Dict[str, str]) -> Optional[Answer]:
+    def refusal(self, headers: dict[str, str], cookies: dict[str, str]) -> Answer | None:
         """None for a logged-in request with a valid CSRF token, else the answer that refuses it."""
         bearer = headers.get("authorization", "").removeprefix("Bearer ").strip()
         token = cookies.get("access_token") or bearer
@@ -109,17 +109,21 @@ class Account:
         shown = headers.get("x-csrf-token", "")
         if not shown or shown != cookies.get("csrf_token") or shown not in self.state["sessions"].values():
             status, _, answer = flat(401, "unauthorized", "CSRF token is missing or invalid.")
-            fresh = ["session=%s; HttpOnly; Path=/" % secrets.token_hex(8)] if cookies and "csrf_token" in cookies and not shown else []
+            fresh = (
+                ["session=%s; HttpOnly; Path=/" % secrets.token_hex(8)]
+                if cookies and "csrf_token" in cookies and not shown
+                else []
+            )
             return status, fresh, answer
         return None
 
-    def profile(self) -> Dict[str, Any]:
+    def profile(self) -> dict[str, Any]:
         admin = self.state["admin"]
         return {"avatar": None, "id": admin["id"], "name": admin["name"], "email": admin["email"], "is_password_set": True,
                 "interface_language": "en-US", "interface_theme": "light", "timezone": "America/New_York",
                 "last_login_at": 0, "last_login_ip": "127.0.0.1", "created_at": 0, "avatar_url": None}  # fmt: skip
 
-    def workspace(self) -> Dict[str, Any]:
+    def workspace(self) -> dict[str, Any]:
         empty = ("in_trial", "trial_end_reason", "custom_config", "trial_credits", "trial_credits_used",
                  "trial_credits_exhausted_at", "next_credit_reset_date")  # fmt: skip
         return {"id": self.state["tenant"], "name": "%s's Workspace" % self.state["admin"]["name"], "plan": None,

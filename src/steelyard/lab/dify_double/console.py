@@ -6,7 +6,8 @@ import datetime
 import re
 import time
 import urllib.parse
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from collections.abc import Callable
+from typing import Any
 
 from . import static
 from .account import Account, Answer, flat
@@ -31,7 +32,7 @@ def now() -> str:
     return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")  # noqa: UP017  runs on 3.9 too
 
 
-def cookies_of(headers: Dict[str, str]) -> Dict[str, str]:
+def cookies_of(headers: dict[str, str]) -> dict[str, str]:
     pairs = (part.strip().partition("=") for part in headers.get("cookie", "").split(";") if "=" in part)
     return {name.removeprefix("__Host-"): value for name, _, value in pairs}
 
@@ -39,7 +40,7 @@ def cookies_of(headers: Dict[str, str]) -> Dict[str, str]:
 class Console:
     """`handle` answers a request; `ask` is how an endpoint is called when credentials are validated."""
 
-    def __init__(self, state: State, ask: Ask, init_password: str = "", admin_key: Optional[str] = None,
+    def __init__(self, state: State, ask: Ask, init_password: str = "", admin_key: str | None = None,
                  clock: Callable[[], float] = time.time) -> None:  # fmt: skip
         self.state, self.admin_key = state, admin_key
         self.account = Account(state, init_password, now)
@@ -49,7 +50,7 @@ class Console:
     def preinstall(self, provider: str) -> None:
         self.plugins.installed_now(identifier(provider))
 
-    def handle(self, method: str, target: str, headers: Dict[str, str], body: Any) -> Answer:
+    def handle(self, method: str, target: str, headers: dict[str, str], body: Any) -> Answer:
         """Status, Set-Cookie values, decoded body (None: empty)."""
         self.plugins.settle()
         url = urllib.parse.urlsplit(target)
@@ -68,13 +69,13 @@ class Console:
         except Broken:
             return 500, [], {"message": "Internal Server Error", "code": "unknown", "status": 500}
 
-    def _is_admin_key(self, headers: Dict[str, str]) -> bool:
+    def _is_admin_key(self, headers: dict[str, str]) -> bool:
         shown = headers.get("authorization", "").removeprefix("Bearer ").strip()
         return bool(self.admin_key) and shown == self.admin_key and headers.get("x-workspace-id") == self.state["tenant"]
 
-    def _route(self, method: str, path: str, query: Dict[str, str], body: Dict[str, Any], cookies: Dict[str, str]) -> Answer:
+    def _route(self, method: str, path: str, query: dict[str, str], body: dict[str, Any], cookies: dict[str, str]) -> Answer:
         account = self.account
-        simple: Dict[Tuple[str, str], Callable[[], Answer]] = {
+        simple: dict[tuple[str, str], Callable[[], Answer]] = {
             ("GET", "/setup"): account.setup_status,
             ("POST", "/setup"): lambda: account.setup(body, cookies),
             ("GET", "/init"): account.init_status,
@@ -111,22 +112,22 @@ class Console:
         kept = {key: current[key] for key in ("id", "name", "status", "created_at")}
         return ok({"workspaces": [{**kept, "plan": "sandbox", "last_opened_at": 0, "current": True}]})
 
-    def _providers(self, query: Dict[str, str]) -> List[Dict[str, Any]]:
+    def _providers(self, query: dict[str, str]) -> list[dict[str, Any]]:
         views = [self.models.provider_view(provider) for provider in self.models.installed()]
         return [view for view in views if query.get("model_type", "llm") in view["supported_model_types"]]
 
-    def _default(self, model_type: str) -> Optional[Dict[str, Any]]:
+    def _default(self, model_type: str) -> dict[str, Any] | None:
         chosen = self.state["defaults"].get(model_type)
         if chosen is None:
             return None
         provider = self.models.small_provider(chosen["provider"])
         return {"model": chosen["model"], "model_type": model_type, "provider": provider}
 
-    def _set_default(self, body: Dict[str, Any]) -> Answer:
+    def _set_default(self, body: dict[str, Any]) -> Answer:
         self.models.set_default(body["model_settings"])
         return ok({"result": "success"})
 
-    def _plugin(self, method: str, path: str, query: Dict[str, str], body: Dict[str, Any]) -> Answer:
+    def _plugin(self, method: str, path: str, query: dict[str, str], body: dict[str, Any]) -> Answer:
         plugins, installed = self.plugins, self.state["plugins"]
         task = re.match(r"^tasks/([0-9a-f-]+)$", path)
         if (method, path) == ("POST", "upload/pkg"):
@@ -148,7 +149,7 @@ class Console:
             return ok({"success": True})
         return flat(404, "not_found", "The requested URL was not found on the server.")
 
-    def _model(self, method: str, provider: str, rest: str, query: Dict[str, str], body: Dict[str, Any]) -> Answer:
+    def _model(self, method: str, provider: str, rest: str, query: dict[str, str], body: dict[str, Any]) -> Answer:
         models = self.models
         if "model_type" in body:
             body = {**body, "model_type": TYPE_NAMES.get(body["model_type"], body["model_type"])}
@@ -164,7 +165,7 @@ class Console:
             raise Invalid("1 validation error for ParserCreateCredential\nname\n  String should have at most 30 characters")
         if rest == "/credentials" and method == "DELETE" and not isinstance(body.get("credential_id"), str):
             raise Invalid("1 validation error for ParserDeleteCredential\ncredential_id\n  Input should be a valid string")
-        changes: Dict[Tuple[str, str], Tuple[int, Callable[[], Any]]] = {
+        changes: dict[tuple[str, str], tuple[int, Callable[[], Any]]] = {
             ("POST", "/credentials"): (201, lambda: models.create(provider, body)),
             ("PUT", "/credentials"): (200, lambda: models.update(provider, body)),
             ("DELETE", "/credentials"): (204, lambda: models.delete_credential(provider, body)),
@@ -181,7 +182,7 @@ class Console:
         answer = change()
         return status, [], None if status == 204 else answer or {"result": "success"}
 
-    def _rules(self, provider: str, model: str) -> List[Dict[str, Any]]:
+    def _rules(self, provider: str, model: str) -> list[dict[str, Any]]:
         entry = self.models.entry(provider, model, "llm")
         values = self.models.credential(entry, entry["current"])["values"]
         return static.parameter_rules(int(values["max_tokens_to_sample"]))

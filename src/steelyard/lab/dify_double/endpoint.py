@@ -5,11 +5,11 @@ from __future__ import annotations
 import http.client
 import json
 import urllib.parse
-from typing import Any, Dict, Tuple
+from typing import Any
 
 from .forms import Invalid
 
-BODIES: Dict[str, Tuple[str, Dict[str, Any]]] = {
+BODIES: dict[str, tuple[str, dict[str, Any]]] = {
     "llm": ("/chat/completions", {"max_tokens": 5, "messages": [{"role": "user", "content": "ping"}]}),
     "completion": ("/completions", {"max_tokens": 5, "prompt": "ping"}),
     "text-embedding": ("/embeddings", {"input": ["ping"]}),
@@ -17,7 +17,7 @@ BODIES: Dict[str, Tuple[str, Dict[str, Any]]] = {
 }
 
 
-def ask(model: str, model_type: str, credentials: Dict[str, str]) -> None:
+def ask(model: str, model_type: str, credentials: dict[str, str]) -> None:
     """Raises Invalid in Dify's words when the endpoint does not answer with 200."""
     kind = "completion" if model_type == "llm" and credentials.get("mode") == "completion" else model_type
     if kind not in BODIES:

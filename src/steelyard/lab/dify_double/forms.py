@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any
 
 # variable, type, required, default, options, model type (None: every type); in the provider's order
-Field = Tuple[str, str, bool, Optional[str], Tuple[str, ...], Optional[str]]
+Field = tuple[str, str, bool, str | None, tuple[str, ...], str | None]
 YES_NO = ("support", "no_support")
-OPENAI_COMPATIBLE: List[Field] = [
+OPENAI_COMPATIBLE: list[Field] = [
     ("display_name", "text-input", False, None, (), None),
     ("api_key", "secret-input", False, None, (), None),
     ("language", "select", False, "zh", ("zh", "en", "ja", "ko"), "speech2text"),
@@ -23,8 +23,22 @@ OPENAI_COMPATIBLE: List[Field] = [
     ("context_size", "text-input", True, "4096", (), "rerank"),
     ("vision_support", "select", False, "no_support", YES_NO, "rerank"),
     ("max_tokens_to_sample", "text-input", True, "4096", (), "llm"),
-    ("agent_thought_support", "select", False, "not_supported", ("only_thinking_supported", "not_supported", "supported"), "llm"),
-    ("web_search_support", "select", False, "not_supported", ("not_supported", "tool_standard", "tool_simple", "parameter"), "llm"),
+    (
+        "agent_thought_support",
+        "select",
+        False,
+        "not_supported",
+        ("only_thinking_supported", "not_supported", "supported"),
+        "llm",
+    ),
+    (
+        "web_search_support",
+        "select",
+        False,
+        "not_supported",
+        ("not_supported", "tool_standard", "tool_simple", "parameter"),
+        "llm",
+    ),
     ("compatibility_mode", "select", False, "strict", ("strict", "extended"), "llm"),
     ("token_param_name", "select", False, "auto", ("auto", "max_tokens", "max_completion_tokens"), "llm"),
     ("user_identity_support", "select", False, "support", YES_NO, "llm"),
@@ -50,9 +64,9 @@ VLLM_FIELDS = (
     "agent_thought_support", "compatibility_mode", "function_calling_type", "stream_function_calling", "vision_support",
     "structured_output_support", "stream_mode_auth", "stream_mode_delimiter",
 )  # fmt: skip
-VLLM: List[Field] = [field for field in OPENAI_COMPATIBLE if field[0] in VLLM_FIELDS and field[5] in (None, "llm")]
+VLLM: list[Field] = [field for field in OPENAI_COMPATIBLE if field[0] in VLLM_FIELDS and field[5] in (None, "llm")]
 
-PROVIDERS: Dict[str, Dict[str, Any]] = {
+PROVIDERS: dict[str, dict[str, Any]] = {
     "langgenius/openai_api_compatible/openai_api_compatible": {
         "label": "OpenAI-API-compatible",
         "plugin_label": "OpenAI-API-compatible",
@@ -82,14 +96,14 @@ class Broken(Exception):
     """What makes the real one answer 500."""
 
 
-def fields_for(provider: str, model_type: str) -> List[Field]:
+def fields_for(provider: str, model_type: str) -> list[Field]:
     return [field for field in PROVIDERS[provider]["fields"] if field[5] in (None, model_type)]
 
 
-def checked(provider: str, model_type: str, given: Dict[str, Any]) -> Dict[str, str]:
+def checked(provider: str, model_type: str, given: dict[str, Any]) -> dict[str, str]:
     """The credentials as Dify stores them: known fields in form order, defaults of optional ones, in Dify's order of
     complaints. A value that is not a string breaks the real one."""
-    stored: Dict[str, str] = {}
+    stored: dict[str, str] = {}
     for name, kind, required, default, options, _ in fields_for(provider, model_type):
         value = given.get(name)
         if value is None or value == "":
@@ -112,17 +126,17 @@ def obfuscated(value: str) -> str:
     return value[:6] + "*" * 12 + value[-2:] if len(value) > 8 else "*" * 20
 
 
-def shown(provider: str, model_type: str, stored: Dict[str, str]) -> Dict[str, str]:
+def shown(provider: str, model_type: str, stored: dict[str, str]) -> dict[str, str]:
     """Stored credentials as the API gives them back: secrets masked."""
     secrets = {field[0] for field in fields_for(provider, model_type) if field[1] == "secret-input"}
     return {name: obfuscated(value) if name in secrets else value for name, value in stored.items()}
 
 
-def both(text: str) -> Dict[str, str]:
+def both(text: str) -> dict[str, str]:
     return {"zh_Hans": text, "en_US": text}
 
 
-def form_json(field: Field) -> Dict[str, Any]:
+def form_json(field: Field) -> dict[str, Any]:
     name, kind, required, default, options, model_type = field
     return {
         "variable": name,

@@ -1,5 +1,7 @@
 """What the double does not imitate, in one table: path in an answer (fnmatch) to what is there instead."""
 
+from __future__ import annotations
+
 NOT_IMITATED = {
     "*icon*": "names a picture that does not exist; the double serves no pictures",
     "*.help*": "help texts of forms and rules are left out",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any, Callable, Dict, List, Optional
+from collections.abc import Callable
+from typing import Any
 
 from .forms import HIDDEN, PROVIDERS, Broken, Invalid, both, checked, form_json, shown
 
-State = Dict[str, Any]
-Ask = Callable[[str, str, Dict[str, str]], None]
+State = dict[str, Any]
+Ask = Callable[[str, str, dict[str, str]], None]
 
 
 def new_id() -> str:
@@ -21,28 +22,28 @@ class Models:
     def __init__(self, state: State, ask: Ask) -> None:
         self.state, self.ask = state, ask
 
-    def entry(self, provider: str, model: str, model_type: str) -> Dict[str, Any]:
+    def entry(self, provider: str, model: str, model_type: str) -> dict[str, Any]:
         key = "|".join((provider, model_type, model))
-        fresh = {"provider": provider, "model": model, "type": model_type, "credentials": [], "current": None,
+        fresh: State = {"provider": provider, "model": model, "type": model_type, "credentials": [], "current": None,
                  "enabled": True, "balanced": False, "configs": [], "added": 0}  # fmt: skip
-        found: Dict[str, Any] = self.state["models"].setdefault(key, fresh)
+        found: dict[str, Any] = self.state["models"].setdefault(key, fresh)
         return found
 
     def require_provider(self, provider: str) -> None:
         if provider not in self.installed():
             raise Invalid("Provider %s does not exist." % provider)
 
-    def installed(self) -> List[str]:
+    def installed(self) -> list[str]:
         return [name for name, known in PROVIDERS.items() if known["plugin"] in self.state["plugins"]]
 
-    def credential(self, entry: Dict[str, Any], credential_id: Optional[str]) -> Dict[str, Any]:
+    def credential(self, entry: dict[str, Any], credential_id: str | None) -> dict[str, Any]:
         for credential in entry["credentials"]:
             if credential["id"] == credential_id:
-                found: Dict[str, Any] = credential
+                found: dict[str, Any] = credential
                 return found
         raise Invalid("Credential record not found.")
 
-    def make_current(self, entry: Dict[str, Any], credential_id: str) -> None:
+    def make_current(self, entry: dict[str, Any], credential_id: str) -> None:
         if entry["current"] is None:
             self.state["added"] += 1
             entry["added"] = self.state["added"]
@@ -50,7 +51,7 @@ class Models:
 
     # Changes
 
-    def create(self, provider: str, body: Dict[str, Any]) -> None:
+    def create(self, provider: str, body: dict[str, Any]) -> None:
         self.require_provider(provider)
         entry = self.entry(provider, body["model"], body["model_type"])
         names = [credential["name"] for credential in entry["credentials"]]
@@ -63,26 +64,26 @@ class Models:
                 number += 1
             name = "API KEY %d" % number
         stored = self.validated(provider, body, {})
-        credential = {"id": new_id(), "name": name, "values": stored}
+        credential: State = {"id": new_id(), "name": name, "values": stored}
         entry["credentials"].insert(0, credential)
         if entry["current"] is None:
             self.make_current(entry, credential["id"])
 
-    def update(self, provider: str, body: Dict[str, Any]) -> None:
+    def update(self, provider: str, body: dict[str, Any]) -> None:
         self.require_provider(provider)
         entry = self.entry(provider, body["model"], body["model_type"])
         credential = self.credential(entry, body.get("credential_id"))
         credential["values"] = self.validated(provider, body, credential["values"])
         credential["name"] = body.get("name") or credential["name"]
 
-    def validated(self, provider: str, body: Dict[str, Any], kept: Dict[str, str]) -> Dict[str, str]:
+    def validated(self, provider: str, body: dict[str, Any], kept: dict[str, str]) -> dict[str, str]:
         """Credentials checked by the form and by asking the endpoint; hidden values keep what is stored."""
         given = {name: kept.get(name, "") if value == HIDDEN else value for name, value in body["credentials"].items()}
         stored = checked(provider, body["model_type"], given)
         self.ask(body["model"], body["model_type"], stored)
         return stored
 
-    def validate(self, provider: str, body: Dict[str, Any]) -> Dict[str, Any]:
+    def validate(self, provider: str, body: dict[str, Any]) -> dict[str, Any]:
         try:
             self.validated(provider, body, {})
         except Invalid as refusal:
@@ -91,7 +92,7 @@ class Models:
             return {"result": "error", "error": "Internal Server Error"}
         return {"result": "success", "error": None}
 
-    def delete_credential(self, provider: str, body: Dict[str, Any]) -> None:
+    def delete_credential(self, provider: str, body: dict[str, Any]) -> None:
         entry = self.entry(provider, body["model"], body["model_type"])
         credential = self.credential(entry, body["credential_id"])
         entry["credentials"].remove(credential)
@@ -100,11 +101,11 @@ class Models:
             entry["current"] = None
             entry["configs"] = []
 
-    def switch(self, provider: str, body: Dict[str, Any]) -> None:
+    def switch(self, provider: str, body: dict[str, Any]) -> None:
         entry = self.entry(provider, body["model"], body["model_type"])
         self.make_current(entry, self.credential(entry, body["credential_id"])["id"])
 
-    def save_model(self, provider: str, body: Dict[str, Any]) -> None:
+    def save_model(self, provider: str, body: dict[str, Any]) -> None:
         """Switches the active credential, then saves load balancing; a wrong config is refused after the switch."""
         entry = self.entry(provider, body["model"], body["model_type"])
         if body.get("credential_id"):
@@ -117,17 +118,19 @@ class Models:
             if not config.get("credential_id"):
                 raise Invalid("Invalid load balancing config name")
             named = self.credential(entry, config["credential_id"])["name"]
-            configs.append({"id": new_id(), "name": named, "credential_id": config["credential_id"], "enabled": config["enabled"]})
+            configs.append(
+                {"id": new_id(), "name": named, "credential_id": config["credential_id"], "enabled": config["enabled"]}
+            )
         entry["balanced"], entry["configs"] = balancing["enabled"], configs
 
-    def delete_model(self, provider: str, body: Dict[str, Any]) -> None:
+    def delete_model(self, provider: str, body: dict[str, Any]) -> None:
         """The model goes, its credentials stay behind: seen in the real one."""
         self.entry(provider, body["model"], body["model_type"])["current"] = None
 
-    def enable(self, provider: str, body: Dict[str, Any], enabled: bool) -> None:
+    def enable(self, provider: str, body: dict[str, Any], enabled: bool) -> None:
         self.entry(provider, body["model"], body["model_type"])["enabled"] = enabled
 
-    def set_default(self, settings: List[Dict[str, Any]]) -> None:
+    def set_default(self, settings: list[dict[str, Any]]) -> None:
         for setting in settings:
             if not setting.get("provider"):
                 continue
@@ -138,7 +141,7 @@ class Models:
 
     # Views
 
-    def of_provider(self, provider: str) -> List[Dict[str, Any]]:
+    def of_provider(self, provider: str) -> list[dict[str, Any]]:
         """Models with a current credential, by type in the provider's order, then in the order they were added."""
         types = PROVIDERS[provider]["types"] if provider in PROVIDERS else []
         if provider not in self.installed():
@@ -146,7 +149,7 @@ class Models:
         entries = [e for e in self.state["models"].values() if e["provider"] == provider and e["current"] is not None]
         return sorted(entries, key=lambda e: (types.index(e["type"]), e["added"]))
 
-    def view(self, entry: Dict[str, Any]) -> Dict[str, Any]:
+    def view(self, entry: dict[str, Any]) -> dict[str, Any]:
         values = self.credential(entry, entry["current"])["values"]
         return {
             "model": entry["model"],
@@ -162,10 +165,10 @@ class Models:
             "has_invalid_load_balancing_configs": entry["balanced"],
         }
 
-    def credentials_view(self, provider: str, model: str, model_type: str, credential_id: Optional[str]) -> Dict[str, Any]:
+    def credentials_view(self, provider: str, model: str, model_type: str, credential_id: str | None) -> dict[str, Any]:
         entry = self.entry(provider, model, model_type)
         chosen = credential_id or entry["current"]
-        values: Dict[str, str] = {}
+        values: dict[str, str] = {}
         if chosen is not None:
             values = shown(provider, model_type, self.credential(entry, chosen)["values"])
         current = next((c["name"] for c in entry["credentials"] if c["id"] == entry["current"]), None)
@@ -183,7 +186,7 @@ class Models:
             "available_credentials": [named(c) for c in entry["credentials"]],
         }
 
-    def custom_configuration(self, provider: str) -> Dict[str, Any]:
+    def custom_configuration(self, provider: str) -> dict[str, Any]:
         entries = [e for e in self.state["models"].values() if e["provider"] == provider and e["credentials"]]
         added = sorted((e for e in entries if e["current"] is not None), key=lambda e: e["added"])
         orphans = [e for e in entries if e["current"] is None]
@@ -202,13 +205,13 @@ class Models:
             "can_added_models": [{"model": e["model"], "model_type": e["type"]} for e in orphans],
         }
 
-    def small_provider(self, provider: str) -> Dict[str, Any]:
+    def small_provider(self, provider: str) -> dict[str, Any]:
         label = PROVIDERS[provider]["label"]
         return {"provider": provider, "provider_name": "", "label": both(label), "icon_small": both("simulated"),
                 "icon_small_dark": None, "supported_model_types": PROVIDERS[provider]["types"],
                 "tenant_id": self.state["tenant"], "models": []}  # fmt: skip
 
-    def provider_view(self, provider: str) -> Dict[str, Any]:
+    def provider_view(self, provider: str) -> dict[str, Any]:
         known = PROVIDERS[provider]
         return {
             "tenant_id": self.state["tenant"],
@@ -231,7 +234,7 @@ class Models:
             "system_configuration": {"enabled": False, "current_quota_type": None, "quota_configurations": []},
         }
 
-    def of_type(self, model_type: str) -> List[Dict[str, Any]]:
+    def of_type(self, model_type: str) -> list[dict[str, Any]]:
         """Usable models grouped by provider; disabled ones are absent."""
         found = []
         for provider in self.installed():
@@ -243,11 +246,11 @@ class Models:
         return found
 
 
-def named(credential: Dict[str, Any]) -> Dict[str, str]:
+def named(credential: dict[str, Any]) -> dict[str, str]:
     return {"credential_id": credential["id"], "credential_name": credential["name"]}
 
 
-def features(values: Dict[str, str]) -> List[str]:
+def features(values: dict[str, str]) -> list[str]:
     found = []
     if values.get("function_calling_type") in ("tool_call", "function_call"):
         found.append("multi-tool-call" if values["function_calling_type"] == "tool_call" else "tool-call")
@@ -262,7 +265,7 @@ def features(values: Dict[str, str]) -> List[str]:
     return found
 
 
-def properties(model_type: str, values: Dict[str, str]) -> Dict[str, Any]:
+def properties(model_type: str, values: dict[str, str]) -> dict[str, Any]:
     if model_type == "llm":
         return {"context_size": int(values["context_size"]), "mode": values["mode"]}
     if model_type == "text-embedding":

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Callable, Dict, List
+from collections.abc import Callable
+from typing import Any
 
 from .forms import PROVIDERS
 from .models import State, new_id
@@ -23,7 +24,7 @@ def provider_of(unique: str) -> str:
     return next(name for name, known in PROVIDERS.items() if unique.startswith(known["plugin"] + ":"))
 
 
-def manifest(provider: str) -> Dict[str, Any]:
+def manifest(provider: str) -> dict[str, Any]:
     known = PROVIDERS[provider]
     author, name = known["plugin"].split("/")
     words = dict.fromkeys(WORDS, known["plugin_label"])
@@ -42,12 +43,12 @@ class Plugins:
     def __init__(self, state: State, now: Callable[[], str], clock: Callable[[], float]) -> None:
         self.state, self.now, self.clock = state, now, clock
 
-    def upload(self, file_name: str) -> Dict[str, Any]:
+    def upload(self, file_name: str) -> dict[str, Any]:
         name = file_name.rsplit("/", 1)[-1].split(".")[0]
         provider = next(known for known in PROVIDERS if known.endswith("/" + name))
         return {"unique_identifier": identifier(provider), "manifest": manifest(provider), "verification": None}
 
-    def install(self, uniques: List[str]) -> Dict[str, Any]:
+    def install(self, uniques: list[str]) -> dict[str, Any]:
         missing = [unique for unique in uniques if unique.split(":")[0] not in self.state["plugins"]]
         if not missing:
             return {"all_installed": True, "task_id": "", "task": None}
@@ -67,13 +68,13 @@ class Plugins:
                 for unique in task["uniques"]:
                     self.installed_now(unique)
 
-    def is_done(self, task: Dict[str, Any]) -> bool:
+    def is_done(self, task: dict[str, Any]) -> bool:
         return self.clock() - float(task["began"]) >= INSTALL_S
 
-    def task(self, task_id: str) -> Dict[str, Any]:
+    def task(self, task_id: str) -> dict[str, Any]:
         return self.task_view(next(task for task in self.state["tasks"] if task["id"] == task_id))
 
-    def task_view(self, task: Dict[str, Any]) -> Dict[str, Any]:
+    def task_view(self, task: dict[str, Any]) -> dict[str, Any]:
         done = self.is_done(task)
         status = "success" if done else "running"
         plugins = [
@@ -85,7 +86,7 @@ class Plugins:
         return {"id": task["id"], "created_at": task["at"], "updated_at": self.now(), "status": status,
                 "total_plugins": len(plugins), "completed_plugins": len(plugins) if done else 0, "plugins": plugins}  # fmt: skip
 
-    def view(self, plugin: str, listed: bool) -> Dict[str, Any]:
+    def view(self, plugin: str, listed: bool) -> dict[str, Any]:
         found = self.state["plugins"][plugin]
         unique = found["unique"]
         provider = provider_of(unique)
@@ -104,5 +105,3 @@ class Plugins:
         for plugin, found in list(self.state["plugins"].items()):
             if found["id"] == installation:
                 del self.state["plugins"][plugin]
-
-

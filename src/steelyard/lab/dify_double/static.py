@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List
+from typing import Any
 
 from .forms import both
 
 VERSION = "1.16.1"
-SYSTEM_FEATURES: Dict[str, Any] = {
+SYSTEM_FEATURES: dict[str, Any] = {
     "deployment_edition": "COMMUNITY", "enable_app_deploy": False, "sso_enforced_for_signin": False,
     "sso_enforced_for_signin_protocol": "", "enable_marketplace": False, "enable_email_code_login": False,
     "enable_email_password_login": True, "enable_social_oauth_login": False, "enable_collaboration_mode": True,
@@ -19,7 +19,7 @@ SYSTEM_FEATURES: Dict[str, Any] = {
     "enable_change_email": True, "enable_creators_platform": True, "enable_explore_banner": False, "enable_learn_app": True,
     "enable_step_by_step_tour": False, "rbac_enabled": False, "knowledge_fs_enabled": False,
 }  # fmt: skip
-FEATURES: Dict[str, Any] = {
+FEATURES: dict[str, Any] = {
     "billing": {"enabled": False, "subscription": {"plan": "sandbox", "interval": ""}},
     "education": {"enabled": False, "activated": False}, "members": {"size": 0, "limit": 1},
     "apps": {"size": 0, "limit": 10}, "knowledge_rate_limit": 10, "annotation_quota_limit": {"size": 0, "limit": 10},
@@ -35,7 +35,7 @@ VERSION_ANSWER = {
     "features": {"can_replace_logo": False, "model_load_balancing_enabled": False},
 }  # fmt: skip
 # name, template, type, default, min, max, precision, options
-RULES: List[Any] = [
+RULES: list[Any] = [
     ("temperature", None, "float", 0.7, 0.0, 2.0, 2, []),
     ("top_p", None, "float", 1.0, 0.0, 1.0, 2, []),
     ("frequency_penalty", None, "float", 0.0, -2.0, 2.0, None, []),
@@ -49,7 +49,7 @@ RULES: List[Any] = [
 ]
 
 
-def parameter_rules(max_tokens: int) -> List[Dict[str, Any]]:
+def parameter_rules(max_tokens: int) -> list[dict[str, Any]]:
     keys = ("name", "use_template", "type", "default", "min", "max", "precision", "options")
     found = []
     for rule in RULES:

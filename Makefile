@@ -1,0 +1,63 @@
+# Two commands matter: `make demo` and `make test`. Both install what is missing (Debian/Ubuntu, as root).
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := src modules roles deploy tests tools
+PROGRAMS := systemd-nspawn:systemd-container mmdebstrap:mmdebstrap ip:iproute2 iptables:iptables ssh:openssh-client cc:gcc
+
+.PHONY: demo demo-down test test-fast lint types docs docs-check format system clean bench-lab
+
+demo: $(VENV)/.ready | system
+	$(BIN)/python tools/demo.py
+
+demo-down: $(VENV)/.ready
+	$(BIN)/steelyard lab down
+
+test: lint types docs-check $(VENV)/.ready | system
+	$(BIN)/pytest
+
+test-fast: $(VENV)/.ready
+	$(BIN)/pytest -m "not lab"
+
+lint: $(VENV)/.ready
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+
+format: $(VENV)/.ready
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+# mypy follows folders, not setuptools' mapping: give it the mapped layout as links
+types: $(VENV)/.ready
+	@mkdir -p build/typing/steelyard
+	@ln -sfn $(CURDIR)/src/steelyard_host build/typing/steelyard_host
+	@for entry in src/steelyard/*; do ln -sfn $(CURDIR)/$$entry build/typing/steelyard/; done
+	@for entry in modules roles deploy; do ln -sfn $(CURDIR)/$$entry build/typing/steelyard/; done
+	$(BIN)/mypy
+
+docs: $(VENV)/.ready
+	$(BIN)/python tools/docs.py
+
+docs-check: $(VENV)/.ready
+	$(BIN)/python tools/docs.py --check
+
+bench-lab: $(VENV)/.ready | system
+	$(BIN)/python tests/bench/lab.py
+
+$(VENV)/.ready: pyproject.toml | $(VENV)/bin/pip
+	$(BIN)/pip install --quiet --quiet --disable-pip-version-check --editable ".[dev]"
+	@touch $@
+
+$(VENV)/bin/pip:
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { apt-get -q update && apt-get -q -y install python3-venv; }
+	$(PYTHON) -m venv $(VENV)
+
+system:
+	@missing=""; for pair in $(PROGRAMS); do \
+	  command -v $${pair%%:*} >/dev/null || missing="$$missing $${pair##*:}"; done; \
+	test -e /usr/include/stdio.h || missing="$$missing libc6-dev"; \
+	if [ -n "$$missing" ]; then echo "installing$$missing"; \
+	  apt-get -q update >/dev/null && DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends $$missing >/dev/null; fi
+
+clean:
+	rm -rf $(VENV) build dist src/*.egg-info

@@ -22,6 +22,7 @@ def serving(unit: str, socket: str, config: str) -> Generator[StringCommand, Non
     now = host.get_fact(HelperAnswer, words=("haproxy", socket))
     live = (now or {}).get("config")
     if live == config:
+        host.noop(f"{unit} has loaded configuration {config}")
         return
     asked = StringCommand(RUN_HELPER, "haproxy", QuoteString(socket), "| grep -q", QuoteString(f'"config": "{config}"'))
     tries = StringCommand("for n in 1 2 3 4 5 6 7 8 9 10; do", asked, "&& exit 0; sleep 0.3; done; exit 1")

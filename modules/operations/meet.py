@@ -6,6 +6,7 @@ from collections.abc import Generator
 
 from pyinfra.api.command import StringCommand
 from pyinfra.api.operation import operation
+from pyinfra.context import host
 
 MEET = "Every host is here"
 
@@ -16,4 +17,5 @@ def hosts_meet() -> Generator[StringCommand, None, None]:
 
     Without it a GPU host asks the mirror for packages while the mirror is still being installed.
     """
+    host.noop("every host is here")
     yield from ()

@@ -52,7 +52,10 @@ def content(
         yield Refusal(f"{path} is a {now.kind} and a file is declared; move it away")
         return
     if now.kind == "file" and now.sha256 == hashlib.sha256(wanted).hexdigest():
-        yield from attribute_commands(path, mode, user, group, now)
+        commands = attribute_commands(path, mode, user, group, now)
+        if not commands:
+            host.noop(f"{path} is as declared")
+        yield from commands
         return
     before = None if secret or now.kind != "file" else host.get_fact(Content, path=path)
     live = "another content" if now.kind == "file" else shown(now)

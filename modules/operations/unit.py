@@ -52,7 +52,10 @@ def running(
 ) -> Generator[StringCommand, None, None]:
     """The unit is enabled and active. `config` is what STEELYARD_CONFIG must be in its process; `mounted` is what the
     process must see at `mount`."""
-    yield from running_commands(unit, config, mounted, files, host.get_fact(Unit, unit=unit, mount=mount))
+    commands = running_commands(unit, config, mounted, files, host.get_fact(Unit, unit=unit, mount=mount))
+    if not commands:
+        host.noop(f"{unit} runs as declared")
+    yield from commands
 
 
 @operation()
@@ -68,7 +71,7 @@ def answering(unit: str, url: str, answer: str) -> Generator[StringCommand, None
 @operation()
 def stopped(unit: str) -> Generator[StringCommand, None, None]:
     """The unit neither runs nor starts at boot; a unit that does not exist is that already."""
-    now = host.get_fact(Unit, unit=unit)
+    now = host.get_fact(Unit, unit=unit, mount="")
     if now.load == "loaded" and (now.active in ("active", "activating") or now.enabled == "enabled"):
         name = QuoteString(unit)
         yield Change("systemctl disable --now --quiet", name, subject=unit, declared="stopped", live=now.active)

@@ -105,12 +105,13 @@ def receive(root: Path, project: str, version: str, stream: BinaryIO) -> dict[st
     staged = root / STATE / "staging" / quoted(project, version)
     held = held_hashes(root)
     try:
+        for name in send:
+            (staged / name).parent.mkdir(parents=True, exist_ok=True)
+            _write(stream, staged / name, manifest["files"][name]["size"])
         for name, entry in manifest["files"].items():
             target = staged / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if name in send:
-                _write(stream, target, entry["size"])
-            elif entry["sha256"] in held:
+            if name not in send and entry["sha256"] in held:
+                target.parent.mkdir(parents=True, exist_ok=True)
                 if target.exists():
                     target.unlink()
                 os.link(held[entry["sha256"]], target)

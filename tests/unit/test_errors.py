@@ -25,7 +25,7 @@ def test_error_renders_from_its_sample(kind: type[SteelyardError]) -> None:
     assert "{" not in show(error)
     sentence = str(error).split(": ", 1)[1]
     assert not sentence.endswith(".")
-    assert not any(word in sentence.lower() for word in ("failed to", "invalid ", "please"))
+    assert not any(word in sentence.lower() for word in ("failed to", "please"))
     assert error.as_json()["error"] == kind.__name__
     assert error.exit in Exit
 
@@ -37,5 +37,5 @@ def test_hosts_with_one_failure_are_one_message_with_a_count() -> None:
 
 
 def test_every_error_module_is_exported() -> None:
-    assert len(KINDS) >= 38
+    assert len(KINDS) >= 37
     assert sorted(errors.__all__) == sorted({*errors.__all__})

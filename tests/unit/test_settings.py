@@ -47,7 +47,10 @@ def site_error(tmp_path: Path, models: str) -> SteelyardError:
 
 def test_services_and_aliases_come_from_models_yml(tmp_path: Path) -> None:
     site = site_of(read_fleet(fleet_with(tmp_path)))
-    assert [(service.name, service.host, service.serve.port) for service in site.services] == [("tiny", "g1", 8000), ("tiny", "g2", 8000)]
+    assert [(service.name, service.host, service.serve.port) for service in site.services] == [
+        ("tiny", "g1", 8000),
+        ("tiny", "g2", 8000),
+    ]
     assert list(site.aliases()) == ["tiny"]
     assert site.stored_on == {"llm/tiny": ("g1", "g2")}
 

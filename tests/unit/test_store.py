@@ -29,7 +29,9 @@ def source(tmp_path: Path, name: str = "src", **files: bytes) -> Path:
     return folder
 
 
-def stream_of(folder: Path, manifest: Manifest, send: list[str] | None = None, content: dict[str, bytes] | None = None) -> io.BytesIO:
+def stream_of(
+    folder: Path, manifest: Manifest, send: list[str] | None = None, content: dict[str, bytes] | None = None
+) -> io.BytesIO:
     names = list(manifest.files) if send is None else send
     header = json.dumps({"manifest": {"id": manifest.id, "files": manifest.files}, "send": names}).encode()
     bodies = [(content or {}).get(name, (folder / name).read_bytes()) for name in names]

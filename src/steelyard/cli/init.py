@@ -15,9 +15,14 @@ def init(directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder t
     """Write a commented inventory for a new site: hosts, models and role settings to fill in."""
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise DirectoryNotEmpty(where=str(directory))
-    import steelyard.example
-
-    example = Path(next(iter(steelyard.example.__path__)))
-    shutil.copytree(example, directory, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(example_folder(), directory, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
     print(f"wrote {directory}: edit hosts.yml and group_vars/all/models.yml, then `steelyard plan -i {directory}`")
     return Exit.DONE
+
+
+def example_folder() -> Path:
+    """The commented site: beside the deploys in a wheel, under inventories/ in a checkout."""
+    import steelyard.deploy
+
+    beside = Path(next(iter(steelyard.deploy.__path__))).resolve().parent
+    return next(path for path in (beside / "example", beside / "inventories" / "example") if path.is_dir())

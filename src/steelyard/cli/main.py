@@ -14,7 +14,6 @@ from . import apply, dify, doctor, drift, init, lab, plan, status
 app = typer.Typer(
     name="steelyard",
     help="From bare GPU hosts to served, registered models; and to the next version without a failed request.",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -30,14 +29,17 @@ app.add_typer(dify.app, name="dify")
 app.add_typer(lab.app, name="lab")
 
 
-@app.callback()
-def version_option(version: bool = typer.Option(False, "--version", help="Print the version and stop.")) -> None:
+@app.callback(invoke_without_command=True)
+def version_option(
+    context: typer.Context, version: bool = typer.Option(False, "--version", help="Print the version and stop.")
+) -> None:
     """From bare GPU hosts to served, registered models; and to the next version without a failed request."""
     if version:
         from steelyard import __version__
 
         print(f"steelyard {__version__}")
-        raise typer.Exit
+    elif context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 def main() -> None:

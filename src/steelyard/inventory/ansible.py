@@ -175,7 +175,11 @@ def _vault_secrets(path: Path, given: Path | None) -> list[tuple[str, Any]]:
 def _set_vault_secrets(loader: Any, secrets: list[tuple[str, Any]]) -> None:
     from ansible.parsing.vault import VaultSecretsContext
 
-    VaultSecretsContext.initialize(VaultSecretsContext(secrets=secrets))
+    known = VaultSecretsContext.current(optional=True)
+    if known is None:
+        VaultSecretsContext.initialize(VaultSecretsContext(secrets=secrets))
+    else:  # a second inventory in one process: the context is process-wide and cannot be replaced
+        known.secrets = secrets
     loader.set_vault_secrets(secrets)
 
 

@@ -16,10 +16,13 @@ def read_pyinfra(path: Path) -> Fleet:
     """The fleet of a pyinfra inventory `.py`. Raises InventoryMissing, InventoryUnreadable, InventoryEmpty."""
     if not path.exists():
         raise InventoryMissing(where=str(path))
+    from pyinfra.api.state import State
+    from pyinfra.context import ctx_state
     from pyinfra_cli.inventory import make_inventory
 
     try:
-        inventory = make_inventory(str(path), cwd=str(path.parent))
+        with ctx_state.use(State(check_for_changes=False)):
+            inventory = make_inventory(str(path), cwd=str(path.parent))
     except Exception as error:  # the file is the user's own Python: whatever it raises is about that file
         raise InventoryUnreadable(where=str(path), why=f"{type(error).__name__}: {error}") from error
     hosts = []

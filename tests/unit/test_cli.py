@@ -1,0 +1,134 @@
+"""Exit codes and refusals of the command line, before any host is touched: what stock pyinfra answers with 0."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+STEELYARD = str(Path(sys.executable).parent / "steelyard")
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([STEELYARD, *words], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+
+
+def site(tmp_path: Path, models: str = "models: {}\n") -> Path:
+    (tmp_path / "group_vars" / "all").mkdir(parents=True)
+    (tmp_path / "hosts.yml").write_text("all: {children: {gpu: {hosts: {g1: {ansible_host: 127.0.0.1, ansible_port: 9}}}}}\n")
+    (tmp_path / "group_vars" / "all" / "models.yml").write_text(models)
+    return tmp_path
+
+
+@pytest.mark.parametrize("command", ["plan", "apply", "drift", "status"])
+def test_missing_inventory_is_an_error(command: str, tmp_path: Path) -> None:
+    done = run(command, "-i", str(tmp_path / "nope"))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"error: {tmp_path}/nope: no inventory here\n  fix: ")
+
+
+@pytest.mark.parametrize("command", ["plan", "apply", "drift", "status"])
+def test_limit_that_matches_nothing_is_an_error(command: str, tmp_path: Path) -> None:
+    done = run(command, "-i", str(site(tmp_path)), "-l", "gpus")
+    assert done.returncode == 4
+    assert "the pattern `gpus` matches no host; groups here: all, gpu" in done.stderr
+
+
+def test_typo_in_an_option_is_usage_and_not_drift(tmp_path: Path) -> None:
+    done = run("drift", "--limt", "x")
+    assert done.returncode == 1
+    assert "no such option: --limt" in done.stderr
+    assert "fix: see `steelyard drift --help`" in done.stderr
+
+
+def test_unknown_command_is_usage() -> None:
+    assert run("drfit").returncode == 1
+
+
+def test_error_is_json_for_machines(tmp_path: Path) -> None:
+    done = run("plan", "-i", str(tmp_path / "nope"), "--json")
+    assert json.loads(done.stdout)["error"] == "InventoryMissing"
+
+
+def test_unknown_key_stops_before_a_connection(tmp_path: Path) -> None:
+    done = run("plan", "-i", str(site(tmp_path, "models: {a: {source: file:///x, version: v1, alais: a}}\n")))
+    assert done.returncode == 1
+    assert "models.yml:1: unknown setting `alais` in `models.a`" in done.stderr
+    assert "rename it to `alias`" in done.stderr
+    assert "unreachable" not in done.stderr
+
+
+def test_unreachable_host_without_a_terminal_is_told_without_a_prompt(tmp_path: Path) -> None:
+    done = run("plan", "-i", str(site(tmp_path)))
+    assert done.returncode == 3
+    assert "error: g1: unreachable:" in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+
+
+def test_unknown_deploy_names_the_known(tmp_path: Path) -> None:
+    done = run("plan", "-i", str(site(tmp_path)), "--deploy", "sit")
+    assert done.returncode == 1
+    assert "dify, hosts, models, serve, site" in done.stderr
+
+
+def test_init_writes_a_site_that_reads_and_refuses_a_full_folder(tmp_path: Path) -> None:
+    done = run("init", str(tmp_path / "prod"))
+    assert done.returncode == 0
+    assert run("doctor", "-i", str(tmp_path / "prod")).returncode in (0, 2)
+    again = run("init", str(tmp_path / "prod"))
+    assert again.returncode == 1
+    assert "not empty; nothing was written" in again.stderr
+
+
+def test_example_site_is_valid(tmp_path: Path) -> None:
+    from steelyard.inventory.read import read_fleet
+    from steelyard.settings import check_settings
+    from steelyard.site import site_of
+
+    fleet = read_fleet(Path(__file__).parent.parent.parent / "inventories" / "example")
+    assert check_settings(fleet) == []
+    assert sorted(site_of(fleet).aliases()) == ["bge-m3", "qwen3-8b"]
+    assert len(fleet.in_group("gpu")) == 2
+    assert len(fleet.in_group("gateway")) == 2
+
+
+def test_doctor_names_what_is_wrong_with_an_inventory(tmp_path: Path) -> None:
+    done = run("doctor", "-i", str(tmp_path / "nope"), "--json")
+    assert done.returncode == 2
+    assert [finding["code"] for finding in json.loads(done.stdout)["findings"] if "Inventory" in finding["code"]] == [
+        "doctor.InventoryMissing"
+    ]
+
+
+def test_version_and_help_end_well() -> None:
+    assert run("--version").stdout.startswith("steelyard ")
+    assert run("--help").returncode == 0
+    assert "Commands:" in run().stdout
+
+
+def test_lab_without_root_or_linux_or_a_kernel_feature_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    from steelyard.errors import KernelFeatureMissing, LabNeedsLinux, LabNeedsRoot, LocalProgramMissing
+    from steelyard.lab import programs
+
+    refused = subprocess.CompletedProcess([], 1, "", "Operation not permitted")
+    with (
+        monkeypatch.context() as patched,
+        pytest.raises(KernelFeatureMissing, match="network bridges: Operation not permitted"),
+    ):
+        patched.setattr(programs.os, "geteuid", lambda: 0)
+        patched.setattr(programs.shutil, "which", lambda program: "/bin/true")
+        patched.setattr(programs, "run", lambda *words, **kwargs: refused)
+        programs.require_machine("steelyard lab up")
+    with monkeypatch.context() as patched, pytest.raises(LocalProgramMissing, match="`mmdebstrap` is not installed"):
+        patched.setattr(programs.os, "geteuid", lambda: 0)
+        patched.setattr(programs.shutil, "which", lambda program: None if program == "mmdebstrap" else "/bin/true")
+        programs.require_machine("steelyard lab up")
+    monkeypatch.setattr(programs.os, "geteuid", lambda: 1000)
+    with pytest.raises(LabNeedsRoot, match="must run as root; this is user id 1000"):
+        programs.require_machine("steelyard lab up")
+    monkeypatch.setattr(programs.platform, "system", lambda: "Darwin")
+    with pytest.raises(LabNeedsLinux):
+        programs.require_machine("steelyard lab up")

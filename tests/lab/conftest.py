@@ -1,0 +1,108 @@
+"""One lab for the whole run, provisioned once by the real roles; each test leaves it in sync."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from steelyard.lab.inventory_files import lab_secrets
+from steelyard.lab.record import Lab, require_lab
+
+BIN = Path(sys.executable).parent
+STEELYARD = str(BIN / "steelyard")
+ROOT = Path(__file__).parent.parent.parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(item.fspath).is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.lab)
+
+
+def steelyard(*words: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A command as a user would run it in a pipe: no terminal, nothing on standard input."""
+    import os
+
+    return subprocess.run(
+        [STEELYARD, *words], capture_output=True, text=True, stdin=subprocess.DEVNULL, cwd=cwd, env={**os.environ, **environment}
+    )
+
+
+@dataclass
+class Site:
+    """The provisioned lab and its inventory."""
+
+    lab: Lab
+    inventory: Path
+
+    def sh(self, host: str, command: str, check: bool = True) -> str:
+        done = steelyard("lab", "exec", host, "--name", self.lab.paths.name, "--", "sh", "-c", command)
+        assert not check or done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def json(self, command: str, *words: str) -> dict[str, Any]:
+        done = steelyard(command, "-i", str(self.inventory), "--json", *words)
+        assert done.stdout, done.stderr
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+    def changed(self, command: str, *words: str) -> dict[str, list[str]]:
+        """Codes of the tasks that would change (plan) or did (apply), by host; hosts in sync are left out."""
+        answer = self.json(command, *words)
+        errors = [host["error"] for host in answer["hosts"] if host["error"]]
+        assert errors == [], errors
+        return {host["host"]: [task["code"] for task in host["tasks"]] for host in answer["hosts"] if host["tasks"]}
+
+    @property
+    def secrets(self) -> dict[str, str]:
+        return lab_secrets(self.lab.paths)
+
+    def address(self, host: str) -> str:
+        return self.lab.addresses()[host]
+
+    def copy(self, tmp_path: Path) -> Path:
+        """The inventory under another path, to be broken there."""
+        return Path(shutil.copytree(self.inventory, tmp_path / "inventory"))
+
+
+@pytest.fixture(scope="session")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """Three hosts as an installer leaves them (or from kept layers), and nothing applied yet."""
+    inventory = tmp_path_factory.mktemp("site") / "inventory"
+    steelyard("lab", "down", "--name", "test")
+    up = steelyard("lab", "up", "3", "--name", "test", "--inventory", str(inventory))
+    assert up.returncode == 0, up.stderr
+    yield Site(require_lab("test", "test"), inventory)
+    down = steelyard("lab", "down", "--name", "test")
+    assert down.returncode == 0, down.stderr
+
+
+@pytest.fixture(scope="session")
+def site(bare: Site) -> Site:
+    """Everything applied; what the roles installed is kept for the next run."""
+    first = steelyard("apply", "-i", str(bare.inventory), "--yes")
+    assert first.returncode == 0, first.stdout + first.stderr
+    from steelyard.lab.paths import layer_folder
+
+    for machine in bare.lab.machines:
+        if machine.host.layer and not layer_folder(machine.host.layer).is_dir():
+            assert steelyard("lab", "snapshot", machine.host.name, "--name", "test").returncode == 0
+    return bare
+
+
+def assert_converges(site: Site, breaks: Mapping[tuple[str, str], list[str]]) -> None:
+    """`breaks` maps (host, shell command that does harm) to the tasks of that host that must notice it, and no others."""
+    assert site.changed("plan") == {}, "not in sync to begin with"
+    for (host, harm), noticed_by in breaks.items():
+        site.sh(host, harm)
+        assert site.changed("plan") == {host: noticed_by}, f"after {harm!r}"
+        assert site.changed("apply", "--yes") == {host: noticed_by}, f"repairing {harm!r}"
+        assert site.changed("plan") == {}, f"{harm!r} came back"

@@ -1,0 +1,112 @@
+"""What a client sees: answers of a real vLLM through the gateway's alias, and refusals in the API's own shape."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from typing import Any
+
+import pytest
+from conftest import Site, steelyard
+
+
+def ask(site: Site, path: str, body: dict[str, Any] | None = None, key: str | None = None, host: str = "gw-1", port: int = 8080) -> tuple[int, Any]:
+    connection = http.client.HTTPConnection(site.address(host), port, timeout=120)
+    headers = {"Content-Type": "application/json"}
+    if key:
+        headers["Authorization"] = f"Bearer {key}"
+    connection.request("POST" if body is not None else "GET", path, json.dumps(body) if body is not None else None, headers)
+    answer = connection.getresponse()
+    content = answer.read()
+    try:
+        return answer.status, json.loads(content)
+    except ValueError:
+        return answer.status, content.decode()
+
+
+def chat(model: str = "tiny", **more: Any) -> dict[str, Any]:
+    return {"model": model, "messages": [{"role": "user", "content": "hello"}], "max_tokens": 8, "temperature": 0, **more}
+
+
+def test_chat_completion_comes_through_the_alias(site: Site) -> None:
+    status, answer = ask(site, "/v1/chat/completions", chat(), site.secrets["demo_client_key"])
+    assert status == 200
+    assert answer["model"] == "tiny"
+    assert answer["usage"]["completion_tokens"] == 8
+    assert set(answer["choices"][0]["message"]["content"]) <= set("abcdefghijklmnopqrstuvwxyz ")
+
+
+def test_aliases_are_listed(site: Site) -> None:
+    status, answer = ask(site, "/v1/models", key=site.secrets["demo_client_key"])
+    assert (status, [model["id"] for model in answer["data"]]) == (200, ["tiny"])
+
+
+@pytest.mark.parametrize("key", [None, "wrong", "engine_key"])
+def test_only_clients_keys_open_the_gateway(site: Site, key: str | None) -> None:
+    shown = site.secrets["engine_key"] if key == "engine_key" else key
+    status, answer = ask(site, "/v1/chat/completions", chat(), shown)
+    assert (status, answer["error"]["message"]) == (401, "invalid api key")
+
+
+def test_unknown_alias_is_a_404_in_the_apis_shape(site: Site) -> None:
+    status, answer = ask(site, "/v1/chat/completions", chat('no"pe'), site.secrets["demo_client_key"])
+    assert (status, answer["error"]["type"]) == (404, "NotFoundError")
+
+
+@pytest.mark.parametrize("path", ["/pause", "/collective_rpc", "/v1/../pause", "/%70ause", "//pause", "/sleep", "/server_info"])
+def test_control_routes_are_not_reachable_from_the_network(site: Site, path: str) -> None:
+    assert ask(site, path, {}, site.secrets["engine_key"], host="gpu-1", port=8000)[0] == 404
+    assert ask(site, path, {}, site.secrets["demo_client_key"])[0] == 404
+
+
+def test_engine_asks_for_its_key_behind_the_front(site: Site) -> None:
+    assert ask(site, "/v1/chat/completions", chat(), host="gpu-1", port=8000)[0] == 401
+
+
+def test_gateways_admin_socket_is_not_open_to_the_network(site: Site) -> None:
+    listening = site.sh("gw-1", "ss -Hltn | awk '{print $4}'").split()
+    ports = {entry.rsplit(":", 1)[1] for entry in listening}
+    assert ports == {"22", "8080", "8090"}
+    assert site.sh("gw-1", "stat -c '%a %U:%G' /run/haproxy/admin.sock").strip() == "660 root:root"
+
+
+def test_engine_has_no_network_and_a_hardened_unit(site: Site) -> None:
+    score = site.sh("gpu-1", "systemd-analyze security --no-pager steelyard-vllm@tiny | tail -1")
+    assert float(score.split(": ")[1].split()[0]) <= 1.0
+    pid = site.sh("gpu-1", "systemctl show steelyard-vllm@tiny -p MainPID --value").strip()
+    assert site.sh("gpu-1", f"nsenter -n -t {pid} ip -br addr").split()[0] == "lo"
+    assert site.sh("gpu-1", f"stat -c %U /proc/{pid}").strip() == "steelyard-engine"
+    assert site.sh("gpu-1", "stat -c '%a %U:%G' /etc/steelyard/services/tiny.env").strip() == "640 root:steelyard-engine"
+
+
+def test_killed_engine_comes_back_by_itself(site: Site) -> None:
+    site.sh("gpu-1", "systemctl kill -s KILL steelyard-vllm@tiny && sleep 1")
+    site.sh("gpu-1", "for n in $(seq 240); do systemctl is-active -q steelyard-vllm@tiny && exit 0; sleep 1; done; exit 1")
+    test_chat_completion_comes_through_the_alias_after_a_check(site)
+
+
+def test_chat_completion_comes_through_the_alias_after_a_check(site: Site) -> None:
+    site.sh(
+        "gw-1",
+        "for n in $(seq 30); do python3 -I /usr/lib/steelyard/steelyard-host.pyz haproxy /run/haproxy/admin.sock "
+        '| grep -q \'gpu-1": "UP\' && exit 0; sleep 1; done; exit 1',
+    )
+    test_chat_completion_comes_through_the_alias(site)
+
+
+def test_status_shows_hosts_gpus_services_and_what_is_mounted(site: Site) -> None:
+    hosts = {host["host"]: host for host in site.json("status")["hosts"]}
+    assert sorted(hosts) == ["gpu-1", "gw-1", "mirror-1"]
+    gpus = hosts["gpu-1"]["status"]["gpus"]
+    assert [device["name"] for device in gpus["devices"]] == ["simulated GPU NVIDIA H100 80GB HBM3"] * 2
+    [service] = hosts["gpu-1"]["status"]["services"]
+    assert (service["state"], service["mounted"]) == ("active", "/models/llm/tiny/v1")
+    assert service["requests"]["request_success_total"] > 0
+    text = steelyard("status", "-i", str(site.inventory)).stdout
+    assert "simulated GPU" in text
+
+
+def test_model_is_listed_in_dify(site: Site) -> None:
+    done = steelyard("dify", "ls", "-i", str(site.inventory), "--json")
+    [model] = json.loads(done.stdout)["models"]
+    assert (model["model"], model["model_type"], model["status"]) == ("tiny", "llm", "active")

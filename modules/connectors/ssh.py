@@ -255,7 +255,13 @@ class SteelyardConnector(SSHConnector):
         """Open the shell and ask everything the last run asked, with this question and the sudo probe among it."""
         wanted = list(dict.fromkeys([*(self._prefetch.wanted if self._prefetch else ()), text]))
         probe = [SUDO_PROBE] if sudo else []
-        answers = self._ask([*probe, *wanted])
+        try:
+            answers = self._exchange([*probe, *wanted])
+        except EOFError:  # something in the list ends a shell: do without the list
+            self._shell, wanted = None, [text]
+            answers = self._ask([*probe, *wanted])
+        except (TimeoutError, OSError, SSHException) as error:
+            raise self._silent() from error
         if sudo and answers[0].status != 0:
             user = str(self.data["ssh_user"] or "you")
             why = answers[0].stderr[-1] if answers[0].stderr else f"exit {answers[0].status}"
@@ -264,28 +270,39 @@ class SteelyardConnector(SSHConnector):
         self._memo.update(zip(wanted, answers[len(probe) :], strict=True))
 
     def _ask(self, commands: list[str]) -> list[Answer]:
-        """Send framed commands, read their answers: one round trip. Raises HostProblem when the host falls silent."""
-        seconds = float(self.data["steelyard_timeout_s"])  # type: ignore[typeddict-item]
+        """Answers of framed commands. Raises HostProblem when the host falls silent; TimeoutError while executing."""
+        try:
+            return self._exchange(commands)
+        except (TimeoutError, EOFError, OSError, SSHException) as error:
+            raise self._silent() from error
+
+    def _silent(self) -> Exception:
+        self._shell = None
+        self.problem = HostSilent(where=self.host.name, seconds=str(int(self._timeout_s)))
+        if self.state.current_stage >= StateStage.Execute:
+            return TimeoutError(str(self.problem))  # pyinfra then fails this host only
+        return HostProblem(self.problem)
+
+    @property
+    def _timeout_s(self) -> float:
+        return float(self.data["steelyard_timeout_s"])  # type: ignore[typeddict-item]
+
+    def _exchange(self, commands: list[str]) -> list[Answer]:
+        """Send framed commands, read their answers: one round trip. Raises EOFError where the shell ends."""
         script = "".join(frame(command, self._marker) for command in commands)
         self.traffic.round_trips += 1
-        try:
-            if self._shell is None:
-                assert self.client is not None
-                transport = self.client.get_transport()
-                assert transport is not None
-                self._shell = transport.open_session()
-                self._shell.exec_command("exec sh")
-                self.traffic.channels += 1
-                script = opening() + script
-            self._shell.settimeout(seconds)
-            self._shell.sendall(script.encode())
-            return list(read_answers(_lines(self._shell, time.monotonic() + seconds), self._marker, len(commands)))
-        except (TimeoutError, EOFError, OSError, SSHException) as error:
-            self._shell = None
-            self.problem = HostSilent(where=self.host.name, seconds=str(int(seconds)))
-            if self.state.current_stage >= StateStage.Execute:
-                raise TimeoutError(str(self.problem)) from error  # pyinfra then fails this host only
-            raise HostProblem(self.problem) from error
+        if self._shell is None:
+            assert self.client is not None
+            transport = self.client.get_transport()
+            assert transport is not None
+            self._shell = transport.open_session()
+            self._shell.exec_command("exec sh")
+            self.traffic.channels += 1
+            script = opening() + script
+        self._shell.settimeout(self._timeout_s)
+        self._shell.sendall(script.encode())
+        lines = _lines(self._shell, time.monotonic() + self._timeout_s)
+        return list(read_answers(lines, self._marker, len(commands)))
 
 
 def _lines(shell: Channel, end: float) -> Iterator[bytes]:

@@ -32,7 +32,12 @@ def steelyard(*words: str, cwd: Path | None = None, **environment: str) -> subpr
     import os
 
     return subprocess.run(
-        [STEELYARD, *words], capture_output=True, text=True, stdin=subprocess.DEVNULL, cwd=cwd, env={**os.environ, **environment}
+        [STEELYARD, *words],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        cwd=cwd,
+        env={**os.environ, **environment},
     )
 
 
@@ -104,5 +109,9 @@ def assert_converges(site: Site, breaks: Mapping[tuple[str, str], list[str]]) ->
     for (host, harm), noticed_by in breaks.items():
         site.sh(host, harm)
         assert site.changed("plan") == {host: noticed_by}, f"after {harm!r}"
-        assert site.changed("apply", "--yes") == {host: noticed_by}, f"repairing {harm!r}"
+        repaired = site.changed("apply", "--yes")
+        # what one task mends, a later one need not: a started proxy has loaded its configuration
+        assert set(repaired) == {host}, f"repairing {harm!r}"
+        assert repaired[host], f"repairing {harm!r}"
+        assert set(repaired[host]) <= set(noticed_by), f"repairing {harm!r}"
         assert site.changed("plan") == {}, f"{harm!r} came back"

@@ -30,7 +30,9 @@ def test_package_mirror_converges(site: Site) -> None:
         {
             ("mirror-1", "systemctl stop apt-cacher-ng"): ["package_mirror.run-the-apt-cache"],
             ("mirror-1", "rm -r /srv/steelyard/wheels/simple"): ["package_mirror.index-the-wheels"],
-            ("mirror-1", "echo '# by hand' >> /etc/nginx/conf.d/steelyard-wheels.conf"): ["package_mirror.configure-the-wheel-server"],
+            ("mirror-1", "echo '# by hand' >> /etc/nginx/conf.d/steelyard-wheels.conf"): [
+                "package_mirror.configure-the-wheel-server"
+            ],
             ("gpu-1", "echo '[global]' > /etc/pip.conf"): ["package_client.point-pip-at-the-mirror"],
             ("gw-1", "rm /etc/apt/apt.conf.d/01steelyard-mirror"): ["package_client.point-apt-at-the-mirror"],
         },
@@ -42,7 +44,9 @@ def test_model_store_converges(site: Site) -> None:
         site,
         {
             ("gpu-1", "ln -sfn nowhere /models/llm/tiny/current"): ["model_store.switch-current-to-the-version"],
-            ("gpu-1", "cd /models/llm/tiny/v1 && chmod 644 config.json && echo ' ' >> config.json"): ["model_store.publish-the-version"],
+            ("gpu-1", "cd /models/llm/tiny/v1 && chmod 644 config.json && echo ' ' >> config.json"): [
+                "model_store.publish-the-version"
+            ],
             ("gpu-1", "touch /models/llm/tiny/v1/added-by-hand.py"): ["model_store.publish-the-version"],
         },
     )
@@ -52,7 +56,7 @@ def test_vllm_front_converges(site: Site) -> None:
     assert_converges(
         site,
         {
-            ("gpu-1", "systemctl stop steelyard-front"): ["vllm.run-the-front"],
+            ("gpu-1", "systemctl stop steelyard-front"): ["vllm.run-the-front", "vllm.load-the-front-s-configuration"],
             ("gpu-1", "sed -i 's/maxconn 1000/maxconn 10/' /etc/steelyard/front.cfg"): ["vllm.configure-the-front"],
             ("gpu-1", "chmod 0644 /etc/steelyard/keys/tiny"): ["vllm.write-the-engine-s-key"],
         },
@@ -83,7 +87,10 @@ def test_gateway_converges(site: Site) -> None:
                 "cp /etc/haproxy/haproxy.cfg /root/kept && sed -i 's/^    setenv .*/    setenv STEELYARD_CONFIG \"older\"/' "
                 "/etc/haproxy/haproxy.cfg && systemctl reload haproxy && cp /root/kept /etc/haproxy/haproxy.cfg && sleep 1",
             ): ["gateway.load-the-gateway-s-configuration"],
-            ("gw-1", "systemctl disable --now haproxy"): ["gateway.run-the-gateway", "gateway.load-the-gateway-s-configuration"],
+            ("gw-1", "systemctl disable --now haproxy"): [
+                "gateway.run-the-gateway",
+                "gateway.load-the-gateway-s-configuration",
+            ],
         },
     )
 
@@ -91,7 +98,7 @@ def test_gateway_converges(site: Site) -> None:
 def test_dify_registration_converges(site: Site) -> None:
     """A human disables the model and points it elsewhere; both are found and mended."""
     harm = (
-        "systemctl stop lab-dify && python3 -c \""
+        'systemctl stop lab-dify && python3 -c "'
         "import json,glob; p=glob.glob('/var/lib/private/lab-dify/state.json')[0]; s=json.load(open(p)); "
         "e=[m for m in s['models'].values() if m['credentials']][0]; e['enabled']=False; "
         "e['credentials'][0]['values']['endpoint_url']='http://elsewhere/v1'; json.dump(s,open(p,'w'))\" && "
@@ -104,7 +111,10 @@ def test_in_sync_hosts_cost_one_connection_one_channel_one_round_trip(site: Site
     site.changed("plan")  # the list of facts is of the last run
     answer = site.json("drift")
     assert answer["exit"] == 0
-    costs = {host["host"]: (host["ssh"]["connections"], host["ssh"]["channels"], host["ssh"]["round_trips"]) for host in answer["hosts"]}
+    costs = {
+        host["host"]: (host["ssh"]["connections"], host["ssh"]["channels"], host["ssh"]["round_trips"])
+        for host in answer["hosts"]
+    }
     assert costs == {"mirror-1": (1, 1, 1), "gw-1": (1, 1, 1), "gpu-1": (1, 1, 1)}
     applied = site.json("apply", "--yes")
     assert {host["ssh"]["round_trips"] for host in applied["hosts"]} == {1}
@@ -115,6 +125,7 @@ def test_stale_prefetch_list_costs_time_and_never_truth(site: Site) -> None:
     from steelyard.engine.prefetch import cache_folder
 
     for kept in (cache_folder() / "prefetch").glob("*.json"):
-        kept.write_text('["echo stale", "exit 3; sh -c true"]' if kept.stat().st_size % 2 else '["echo stale"]')
+        kept.write_text('["echo stale", "exit 3"]')  # the second one ends the shell
     answer = site.json("drift")
-    assert answer["exit"] == 0 or [host["error"]["error"] for host in answer["hosts"] if host["error"]] == []
+    assert answer["exit"] == 0, answer
+    assert {host["ssh"]["round_trips"] > 1 for host in answer["hosts"]} == {True}

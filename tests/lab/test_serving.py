@@ -10,7 +10,9 @@ import pytest
 from conftest import Site, steelyard
 
 
-def ask(site: Site, path: str, body: dict[str, Any] | None = None, key: str | None = None, host: str = "gw-1", port: int = 8080) -> tuple[int, Any]:
+def ask(
+    site: Site, path: str, body: dict[str, Any] | None = None, key: str | None = None, host: str = "gw-1", port: int = 8080
+) -> tuple[int, Any]:
     connection = http.client.HTTPConnection(site.address(host), port, timeout=120)
     headers = {"Content-Type": "application/json"}
     if key:
@@ -67,7 +69,7 @@ def test_gateways_admin_socket_is_not_open_to_the_network(site: Site) -> None:
     listening = site.sh("gw-1", "ss -Hltn | awk '{print $4}'").split()
     ports = {entry.rsplit(":", 1)[1] for entry in listening}
     assert ports == {"22", "8080", "8090"}
-    assert site.sh("gw-1", "stat -c '%a %U:%G' /run/haproxy/admin.sock").strip() == "660 root:root"
+    assert site.sh("gw-1", "stat -c '%a %U:%G' /run/haproxy/admin.sock").strip() == "660 root:haproxy"
 
 
 def test_engine_has_no_network_and_a_hardened_unit(site: Site) -> None:
@@ -89,7 +91,7 @@ def test_chat_completion_comes_through_the_alias_after_a_check(site: Site) -> No
     site.sh(
         "gw-1",
         "for n in $(seq 30); do python3 -I /usr/lib/steelyard/steelyard-host.pyz haproxy /run/haproxy/admin.sock "
-        '| grep -q \'gpu-1": "UP\' && exit 0; sleep 1; done; exit 1',
+        "| grep -q 'gpu-1\": \"UP' && exit 0; sleep 1; done; exit 1",
     )
     test_chat_completion_comes_through_the_alias(site)
 

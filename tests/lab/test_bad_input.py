@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import yaml
 from conftest import BIN, Site, steelyard
 
 from steelyard.inventory.ansible import encrypt_value
+from steelyard.lab.paths import cache_root
 
 
 def run(inventory: Path, command: str, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -67,8 +67,12 @@ def test_changed_host_key_is_told_and_nothing_is_sent(site: Site, broken: Path) 
     other = next(line for line in known if line.startswith("mirror-1 ")).split()[1:]
     address = site.address("gw-1")
     lines = [line if line.split()[0] not in ("gw-1", address) else " ".join([line.split()[0], *other]) for line in known]
-    (broken / "known").write_text("\n".join(lines) + "\n")
-    edit(broken, "connection.yml", ansible_ssh_common_args=f"-o UserKnownHostsFile={broken}/known -o StrictHostKeyChecking=yes")
+    (broken.parent / "known").write_text("\n".join(lines) + "\n")
+    edit(
+        broken,
+        "connection.yml",
+        ansible_ssh_common_args=f"-o UserKnownHostsFile={broken.parent}/known -o StrictHostKeyChecking=yes",
+    )
     done = run(broken, "plan", "--json")
     errors = {host["host"]: (host["error"] or {}).get("error") for host in json.loads(done.stdout)["hosts"]}
     assert errors == {"mirror-1": None, "gw-1": "HostKeyChanged", "gpu-1": None}
@@ -76,12 +80,16 @@ def test_changed_host_key_is_told_and_nothing_is_sent(site: Site, broken: Path) 
 
 
 def test_unknown_host_key_is_told(site: Site, broken: Path) -> None:
-    (broken / "known").write_text("")
-    edit(broken, "connection.yml", ansible_ssh_common_args=f"-o UserKnownHostsFile={broken}/known -o StrictHostKeyChecking=yes")
+    (broken.parent / "known").write_text("")
+    edit(
+        broken,
+        "connection.yml",
+        ansible_ssh_common_args=f"-o UserKnownHostsFile={broken.parent}/known -o StrictHostKeyChecking=yes",
+    )
     done = run(broken, "status")
     assert done.returncode == 3
     assert "no host key for" in done.stderr
-    assert (broken / "known").read_text() == ""
+    assert (broken.parent / "known").read_text() == ""
 
 
 def test_user_without_sudo_is_told_without_a_prompt(site: Site, broken: Path) -> None:
@@ -121,12 +129,8 @@ def test_apply_without_a_terminal_needs_yes_and_touches_nothing(site: Site, brok
 def second_version(site: Site, broken: Path, tmp_path: Path) -> Iterator[Path]:
     """models.yml declares v2 from a folder of the test's own; afterwards the site is as before."""
     source = tmp_path / "v2"
-    shutil.copytree(Path("/var/cache/steelyard/lab/models/tiny/v2"), source)
-    path = broken / "group_vars" / "all" / "models.yml"
-    path.write_text(path.read_text().replace("/tiny/v1", "/tiny/v1").replace("version: v1", "version: v2"))
-    content = yaml.safe_load(path.read_text())
-    content["models"]["llm/tiny"]["source"] = f"file://{source}"
-    path.write_text(yaml.safe_dump(content))
+    shutil.copytree(cache_root() / "models/tiny/v2", source)
+    edit(broken, "models.yml", **{"models__llm/tiny__source": f"file://{source}", "models__llm/tiny__version": "v2"})
     yield source
     assert site.changed("plan") == {}, "the old version is not as it was"
 
@@ -156,17 +160,12 @@ def test_corrupted_shard_is_named_and_the_old_version_stays(site: Site, broken: 
 def test_disk_full_during_the_copy_leaves_nothing_and_gives_the_space_back(
     site: Site, broken: Path, second_version: Path
 ) -> None:
-    """The room is there when the plan looks, and gone while the files arrive."""
-    (second_version / "big.safetensors").write_bytes(b"\x02" + bytes(7) + b"{}" + bytes(0))
+    """The room is there where the plan looks, and gone where the files arrive."""
     (second_version / "large.txt").write_bytes(os.urandom(150 << 20))
     site.sh("gpu-1", "mkdir -p /models/.steelyard/staging && mount -t tmpfs -o size=400m tmpfs /models/.steelyard/staging")
     try:
         free = "df --output=avail -B1 /models/.steelyard/staging | tail -1"
-        filler = threading.Timer(
-            0.1, lambda: site.sh("gpu-1", "head -c 330000000 /dev/zero > /models/.steelyard/staging/filler")
-        )
-        filler.start()
-        filler.join()
+        site.sh("gpu-1", "head -c 330000000 /dev/zero > /models/.steelyard/staging/filler")
         before = site.sh("gpu-1", free)
         done = run(broken, "apply", "--deploy", "models", "--yes")
         assert done.returncode == 3, done.stdout + done.stderr
@@ -191,7 +190,6 @@ def test_missing_source_is_told_and_hosts_stay(site: Site, broken: Path) -> None
 
 
 def test_port_in_use_is_told_with_the_proxys_words(site: Site, broken: Path) -> None:
-    (broken / "group_vars" / "gateway.yml").write_text("")
     text = (broken / "group_vars" / "all" / "roles.yml").read_text()
     (broken / "group_vars" / "all" / "roles.yml").write_text(text.replace("port: 8080", "port: 8090"))  # the simulated Dify's
     done = run(broken, "apply", "--deploy", "serve", "--yes")
@@ -204,7 +202,7 @@ def test_port_in_use_is_told_with_the_proxys_words(site: Site, broken: Path) -> 
 
 def test_unit_that_never_becomes_ready_shows_its_last_log_lines(site: Site, broken: Path) -> None:
     add_model = {
-        "source": f"file://{site.sh('gpu-1', 'true') or ''}/var/cache/steelyard/lab/models/tiny/v1",
+        "source": f"file://{cache_root()}/models/tiny/v1",
         "version": "v1",
         "serve": {"hosts": "gpu[0]", "port": 8001, "options": {"no-such-option": 1}},
         "alias": "never",
@@ -226,14 +224,6 @@ def test_unit_that_never_becomes_ready_shows_its_last_log_lines(site: Site, brok
     old_version_serves(site)
 
 
-def dify_with(inventory: Path, **changes: str) -> None:
-    path = inventory / "group_vars" / "all" / "roles.yml"
-    text = path.read_text()
-    for old, new in changes.items():
-        text = text.replace(old, new)
-    path.write_text(text)
-
-
 def test_dify_down_is_told_and_the_hosts_are_planned(site: Site, broken: Path) -> None:
     site.sh("gw-1", "systemctl stop lab-dify")
     try:
@@ -247,7 +237,6 @@ def test_dify_down_is_told_and_the_hosts_are_planned(site: Site, broken: Path) -
 
 
 def test_wrong_dify_password_is_tried_once(site: Site, broken: Path) -> None:
-    path = broken / "group_vars" / "gateway.yml"
     block = "\n".join("    " + line for line in encrypt_value("wrong-passw0rd", broken / ".vault-password").splitlines())
     text = (broken / "group_vars" / "all" / "roles.yml").read_text()
     start = text.index("  password: !vault")
@@ -255,7 +244,6 @@ def test_wrong_dify_password_is_tried_once(site: Site, broken: Path) -> None:
     (broken / "group_vars" / "all" / "roles.yml").write_text(
         text[:start] + "  password: !vault |\n" + block + "\n" + text[end:]
     )
-    path.write_text("")
     done = run(broken, "apply", "--yes")
     assert done.returncode == 3
     assert "Dify refused the login of `admin@lab.example`" in done.stderr
@@ -267,7 +255,6 @@ def test_wrong_dify_password_is_tried_once(site: Site, broken: Path) -> None:
 
 def test_alias_that_gives_no_token_is_not_registered(site: Site, broken: Path) -> None:
     """The declared key of Dify's client is unknown to the gateway: the endpoint is asked before Dify is."""
-    (broken / "group_vars" / "gateway.yml").write_text("dify_note: x\n")
     text = (broken / "group_vars" / "all" / "roles.yml").read_text()
     (broken / "group_vars" / "all" / "roles.yml").write_text(
         text.replace("client: dify ", "client: nobody ").replace("dify:\n  url", "dify:\n  credential: other\n  url")

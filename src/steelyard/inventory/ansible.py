@@ -11,7 +11,8 @@ import os
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +111,9 @@ def read_ansible(path: Path, vault_password_file: Path | None = None) -> Fleet:
     try:
         loader = DataLoader()
         _set_vault_secrets(loader, secrets)
-        inventory = InventoryManager(loader=loader, sources=_sources(path, IGNORED))
+        with redirect_stderr(StringIO()) as warned:  # where reading fails, its warnings say what our error says
+            inventory = InventoryManager(loader=loader, sources=_sources(path, IGNORED))
+        print(warned.getvalue(), end="", file=sys.stderr)
         variables = VariableManager(loader=loader, inventory=inventory)
         names = [host.name for host in inventory.get_hosts("all", ignore_limits=True)]
         hosts = []

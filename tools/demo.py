@@ -9,6 +9,7 @@ import argparse
 import http.client
 import json
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -36,7 +37,7 @@ class Demo:
 
     def run(self, *words: str, expect: int = 0, keep: int = 60) -> str:
         """A steelyard command; stops the demo when it ends otherwise than expected. Long output is kept in part."""
-        self.say(f"$ steelyard {' '.join(words)}")
+        self.say(f"$ steelyard {shlex.join(words)}")
         output: list[str] = []
         with subprocess.Popen(
             [STEELYARD, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1

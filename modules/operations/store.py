@@ -13,6 +13,7 @@ from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from steelyard.change import Change
+from steelyard.events import BytesMoved, Emit, ignore
 from steelyard.host_helper import RUN_HELPER
 from steelyard.modules.facts.helper import HelperAnswer
 from steelyard.refusal import Refusal
@@ -53,7 +54,16 @@ class StageStream:
 
     def run(self, state: Any, host: Any) -> bool:
         command = StringCommand(RUN_HELPER, *(QuoteString(word) for word in self.words))
-        return bool(host.connector.stream(command, self.chunks(), _sudo=bool(host.data.get("_sudo"))))
+        emit: Emit = host.data.get("emit", ignore)
+        return bool(host.connector.stream(command, self._told(host.name, emit), _sudo=bool(host.data.get("_sudo"))))
+
+    def _told(self, host: str, emit: Emit) -> Iterator[bytes]:
+        """The chunks, with an event for each."""
+        done, total = 0, sum(int(self.manifest.files[name]["size"]) for name in self.send)
+        for number, chunk in enumerate(self.chunks()):
+            yield chunk
+            done += len(chunk) if number else 0  # the first is the header
+            emit(BytesMoved(host, self.target, done, total))
 
 
 def files_to_send(manifest: Manifest, now: dict[str, Any]) -> list[str]:

@@ -41,6 +41,16 @@ class TaskChanged:
 
 
 @dataclass(frozen=True)
+class BytesMoved:
+    """`done` of `total` bytes of `what` were sent to one host; `done` never falls. Rates are the renderer's."""
+
+    host: str
+    what: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
 class HostFailed:
     """A host is out of the run. `last_words` are the last lines it said (20 at most)."""
 
@@ -56,7 +66,7 @@ class Step:
     text: str
 
 
-Event = Connecting | Planning | TaskStarted | TaskChanged | HostFailed | Step
+Event = Connecting | Planning | TaskStarted | TaskChanged | BytesMoved | HostFailed | Step
 Emit = Callable[[Event], None]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conftest import Site, assert_converges
+from conftest import Site, assert_converges, steelyard
 
 
 def test_second_apply_changes_nothing(site: Site) -> None:
@@ -105,6 +105,19 @@ def test_dify_registration_converges(site: Site) -> None:
         "systemctl start lab-dify && sleep 1"
     )
     assert_converges(site, {("gw-1", harm): ["dify.register-the-models"]})
+
+
+def test_drift_ends_with_2_and_names_the_file_and_the_unit(site: Site) -> None:
+    site.sh("gw-1", "sed -i 's/maxconn 2000/maxconn 20/' /etc/haproxy/haproxy.cfg")
+    site.sh("gpu-1", "systemctl stop steelyard-front")
+    done = steelyard("drift", "-i", str(site.inventory))
+    assert done.returncode == 2
+    assert "gw-1: differs: /etc/haproxy/haproxy.cfg" in done.stdout
+    assert "declared: `maxconn 2000`; live: `maxconn 20`" in done.stdout
+    assert "gpu-1: differs: steelyard-front.service" in done.stdout
+    assert "fix: steelyard apply" in done.stdout
+    assert sorted(site.changed("apply", "--yes")) == ["gpu-1", "gw-1"]
+    assert steelyard("drift", "-i", str(site.inventory)).returncode == 0
 
 
 def test_in_sync_hosts_cost_one_connection_one_channel_one_round_trip(site: Site) -> None:

@@ -41,7 +41,9 @@ def test_no_file_that_others_can_read_and_no_command_line_holds_a_secret(site: S
     for host, allowed in ALLOWED.items():
         pattern = "|".join(site.secrets.values())
         places = "/etc /opt/steelyard-lab /var/lib /var/log /run /tmp /root /home /usr/lib/steelyard /models"
-        found = site.sh(host, f"grep -rlsaE --exclude-dir=dpkg --exclude-dir=journal '{pattern}' {places} | sort -u", check=False).split()
+        found = site.sh(
+            host, f"grep -rlsaE --exclude-dir=dpkg --exclude-dir=journal '{pattern}' {places} | sort -u", check=False
+        ).split()
         assert {path for path in found if not path.startswith("/run/credentials/")} <= allowed, host
         for path in found:
             assert site.sh(host, f"stat -c %a {path}").strip()[-1] == "0", path

@@ -22,7 +22,7 @@ def init(directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder t
 
 def example_folder() -> Path:
     """The commented site: beside the deploys in a wheel, under inventories/ in a checkout."""
-    import steelyard.deploy
+    from .work import deploy_folder
 
-    beside = Path(next(iter(steelyard.deploy.__path__))).resolve().parent
+    beside = deploy_folder().parent
     return next(path for path in (beside / "example", beside / "inventories" / "example") if path.is_dir())

@@ -19,7 +19,7 @@ HostName = Annotated[str, typer.Argument(metavar="HOST", help="A host of the lab
 
 
 def say(text: str) -> None:
-    print(f"lab: {text}", file=sys.stderr)
+    sys.stderr.write(f"lab: {text}\n")  # one write: several threads speak at once
 
 
 @app.command()
@@ -34,8 +34,8 @@ def up(
     from steelyard.lab import fleet, spec
 
     started = time.monotonic()
-    where = (inventory or Path("inventories") / name).resolve()
-    made = fleet.up(name, spec.hosts_of(hosts, description or spec.DESCRIPTION), where, say, wheels)
+    where = inventory or Path("inventories") / name
+    made = fleet.up(name, spec.hosts_of(hosts, description or spec.DESCRIPTION), where.resolve(), say, wheels)
     say(f"{len(made.hosts)} hosts answer after {time.monotonic() - started:.1f} s; inventory: {where}")
     return Exit.DONE
 

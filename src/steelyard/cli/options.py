@@ -12,7 +12,9 @@ InventoryPath = Annotated[
 ]
 LimitTo = Annotated[str, typer.Option("-l", "--limit", metavar="PATTERN", help="Only hosts of this Ansible pattern.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
-Verbose = Annotated[int, typer.Option("-v", "--verbose", count=True, help="Show SSH cost per host; twice: pyinfra's log.")]
+Verbose = Annotated[
+    int, typer.Option("-v", "--verbose", count=True, help="Show the SSH cost per host, and diffs and commands whole.")
+]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Only the result.")]
 NoColor = Annotated[bool, typer.Option("--no-color", help="Never colour.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]

@@ -28,11 +28,16 @@ class Wanted:
     deploy: str | None = "site"
 
 
-def deploy_path(name: str) -> Path:
-    """A deploy by name (in the package) or by path. Raises DeployMissing."""
+def deploy_folder() -> Path:
+    """Where the deploy files lie; the one place that looks for them."""
     import steelyard.deploy
 
-    folder = Path(next(iter(steelyard.deploy.__path__)))
+    return Path(next(iter(steelyard.deploy.__path__))).resolve()
+
+
+def deploy_path(name: str) -> Path:
+    """A deploy by name (in the package) or by path. Raises DeployMissing."""
+    folder = deploy_folder()
     named = folder / f"{name}.py"
     path = named if named.is_file() else Path(name)
     if not path.is_file():

@@ -95,8 +95,12 @@ class Plan:
         """Each difference of each host, sorted; `fix` is a command with `{host}` in it."""
         found = []
         for host in self.hosts:
+            named: set[str] = set()  # a stopped proxy has not loaded its configuration either: one finding a thing
             for task in host.tasks:
-                found += [_finding(host.host, task, command, fix) for command in _by_subject(task.commands)]
+                for command in task.commands:
+                    if command.subject not in named:
+                        named.add(command.subject)
+                        found.append(_finding(host.host, task, command, fix))
             for unknown in host.unknown:
                 code = "unknown." + unknown.what.split()[0]
                 found.append(
@@ -105,17 +109,21 @@ class Plan:
         return sorted(found)
 
 
-def _by_subject(commands: Iterable[PlannedCommand]) -> list[PlannedCommand]:
-    first: dict[str, PlannedCommand] = {}
-    for command in commands:
-        first.setdefault(command.subject, command)
-    return list(first.values())
-
-
 def _finding(host: str, task: Task, command: PlannedCommand, fix: str) -> Finding:
     if command.refusal is not None:
         return Finding(host, task.code, command.subject, "possible", command.refusal, "see the reason", Verdict.BROKEN)
-    return Finding(host, task.code, command.subject, command.declared, command.live, fix.format(host=host))
+    declared, live = _first_difference(command.diff) or (command.declared, command.live)
+    return Finding(host, task.code, command.subject, declared, live, fix.format(host=host))
+
+
+def _first_difference(diff: Sequence[str]) -> tuple[str, str] | None:
+    """The first declared and the first live line that differ, and how many more; None without a diff."""
+    added = [line[1:].strip() for line in diff if line.startswith("+") and not line.startswith("+++")]
+    removed = [line[1:].strip() for line in diff if line.startswith("-") and not line.startswith("---")]
+    if not removed:
+        return None  # the file is missing, or lacks lines: its state says it better
+    more = f" (and {len(added) + len(removed) - 2} more lines)" if len(added) + len(removed) > 2 else ""
+    return (f"`{added[0]}`{more}" if added else "absent"), f"`{removed[0]}`"
 
 
 def planned(command: PyinfraCommand) -> PlannedCommand:

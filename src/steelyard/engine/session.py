@@ -64,7 +64,7 @@ class Session:
         self._deploy = deploy
 
     def _data(self, fleet: Fleet, name: str) -> dict[str, Any]:
-        return {**host_data(fleet.host(name)), "site": self._site, "unknowns": self._unknowns[name]}
+        return {**host_data(fleet.host(name)), "site": self._site, "unknowns": self._unknowns[name], "emit": self._emit}
 
     def __enter__(self) -> Session:
         pyinfra.is_cli = True

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import json as jsonlib
 import sys
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, assert_never
 
 from steelyard.errors import SteelyardError, show, show_many
-from steelyard.events import Connecting, Event, HostFailed, Planning, Step, TaskChanged, TaskStarted
+from steelyard.events import BytesMoved, Connecting, Event, HostFailed, Planning, Step, TaskChanged, TaskStarted
 
 from .redaction import Redactor
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.status import Status
+    from rich.table import Table
 
     from steelyard.engine.plan import HostPlan, Plan
     from steelyard.finding import Finding
@@ -43,7 +45,7 @@ class Screen:
         self.redactor = Redactor()
         self.terminal = sys.stderr.isatty() and not json and not quiet
         self._status: Status | None = None
-        self._failed: set[str] = set()
+        self._began: dict[tuple[str, str], tuple[float, int]] = {}
 
     # Where things go
 
@@ -66,6 +68,16 @@ class Screen:
     def confirm(self, question: str) -> bool:
         self._still()
         return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+
+    def _tables(self, *tables: Table | None) -> None:
+        """Tables with an empty line between them; masked like everything else."""
+        shown = [table for table in tables if table is not None]
+        console = self._console()
+        for number, table in enumerate(shown):
+            with console.capture() as captured:
+                console.print(table)
+            lines = (line.rstrip() for line in self.redactor.mask(captured.get()).splitlines())
+            print("\n".join([*([""] if number else []), *lines]))
 
     def _console(self) -> Console:
         from rich.console import Console
@@ -99,10 +111,11 @@ class Screen:
                 self._busy(f"looking at {_plural(hosts, 'host')}")
             case TaskStarted(title, index, total):
                 self._busy(f"[{index}/{total}] {title}")
+            case BytesMoved(host, what, done, total):
+                self._moved(host, what, done, total)
             case TaskChanged(host, title, subjects):
                 self.note(f"{host}: {title}: {', '.join(subjects)}")
             case HostFailed(host, error, words):
-                self._failed.add(host)
                 for line in words:
                     self.note(f"{host}: | {line}")
                 if not self.json:
@@ -111,6 +124,14 @@ class Screen:
                 self.note(text)
             case _:
                 assert_never(event)
+
+    def _moved(self, host: str, what: str, done: int, total: int) -> None:
+        """Share, rate and time left of one stream; the rate is since its first bytes."""
+        began = self._began.setdefault((host, what), (time.monotonic(), done))
+        seconds = time.monotonic() - began[0]
+        rate = (done - began[1]) / seconds if seconds > 0.2 else 0.0
+        left = f", {rate / 1e6:.0f} MB/s, {(total - done) / rate:.0f} s left" if rate else ""
+        self._busy(f"{host}: {what}: {done / 1e6:.0f} of {total / 1e6:.0f} MB{left}")
 
     # Results
 
@@ -199,10 +220,7 @@ class Screen:
             return
         from .tables import gpu_table, host_table, service_table
 
-        console = self._console()
-        for table in (host_table(fleet, answers, errors), gpu_table(answers), service_table(answers)):
-            if table is not None:
-                console.print(table)
+        self._tables(host_table(fleet, answers, errors), gpu_table(answers), service_table(answers))
 
     def dify(self, where: str, provider: str, models: Sequence[dict[str, Any]]) -> None:
         if self.json:
@@ -212,7 +230,8 @@ class Screen:
             return
         from .tables import dify_table
 
-        self._console().print(dify_table(where, provider, models))
+        self.out(f"{where} ({provider})")
+        self._tables(dify_table(models))
 
     def lab(self, name: str, reports: Sequence[HostReport]) -> None:
         if self.json:
@@ -222,7 +241,7 @@ class Screen:
             return
         from .tables import lab_table
 
-        self._console().print(lab_table(name, reports))
+        self._tables(lab_table(reports))
 
 
 def plan_json(plan: Plan, verbose: int) -> dict[str, Any]:

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SOURCES := src modules roles deploy tests tools
 PROGRAMS := systemd-nspawn:systemd-container mmdebstrap:mmdebstrap ip:iproute2 iptables:iptables ssh:openssh-client cc:gcc
 
-.PHONY: demo demo-down test test-fast lint types docs docs-check format system clean bench-lab
+.PHONY: demo demo-down test test-fast golden lint types docs docs-check format system clean bench-lab
 
 demo: $(VENV)/.ready | system
 	$(BIN)/python tools/demo.py
@@ -15,6 +15,9 @@ demo-down: $(VENV)/.ready
 
 test: lint types docs-check $(VENV)/.ready | system
 	$(BIN)/pytest
+
+golden: $(VENV)/.ready
+	STEELYARD_WRITE_GOLDEN=1 $(BIN)/pytest -q tests/roles
 
 test-fast: $(VENV)/.ready
 	$(BIN)/pytest -m "not lab"

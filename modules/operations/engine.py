@@ -6,7 +6,7 @@ from collections.abc import Generator
 
 from pyinfra.api.command import QuoteString, StringCommand
 from pyinfra.api.operation import operation
-from pyinfra.context import host
+from pyinfra.context import host, state
 
 from steelyard.change import Change
 from steelyard.modules.facts.engine import MARK, Engine, EngineState, Lock, OfferedLock
@@ -59,5 +59,11 @@ def venv(folder: str, index: str, lock_url: str) -> Generator[StringCommand, Non
     now = host.get_fact(Engine, folder=folder)
     if offered.sha256 is not None:
         yield from venv_commands(folder, index, lock_url, offered, now)
+    elif now.lock_sha256 is None and not state.is_executing:
+        # the mirror may be set up earlier in this very run; the role declares what is unknown until then
+        what = {"subject": folder, "declared": "the wheels of the mirror's lock", "live": "missing"}
+        yield Change("python3 -m venv", QuoteString(folder), **what)
     elif now.lock_sha256 is None:
         yield Refusal(f"the mirror offers no wheels at {lock_url}, and the engine is not installed")
+    else:
+        host.noop(f"{folder} is installed; the mirror does not answer")

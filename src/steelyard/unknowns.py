@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -20,8 +21,9 @@ def declare_unknown(what: str, because: str, settled_by: str) -> None:
     from pyinfra import logger
     from pyinfra.context import host
 
-    filed: list[Unknown] | None = host.data.get("unknowns", None)
+    # a callable, because pyinfra hands out copies of host data
+    file: Callable[[Unknown], None] | None = host.data.get("file_unknown", None)
     unknown = Unknown(str(host.data.get("host_name", host.name)), what, because, settled_by)
-    if filed is not None:
-        filed.append(unknown)
+    if file is not None:
+        file(unknown)
     logger.info("unknown on %s: %s (%s)", unknown.host, what, because)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from steelyard.lab import fleet, spec
 
-PAGE = Path(__file__).parent.parent.parent / "docs/how-it-works/lab.md"
+ROOT = Path(__file__).parent.parent.parent
+PAGES = ("README.md", "README.zh-CN.md", "docs/how-it-works/lab.md")
 NAME = "bench"
 
 
@@ -31,7 +32,8 @@ def main() -> None:
     lines += [f"| {count} | {up:.1f} s | {down:.1f} s |" for count, (up, down) in rows.items()]
     print("\n".join(lines))
     marks = re.compile(r"(<!-- boot -->\n).*?(<!-- end -->)", re.S)
-    PAGE.write_text(marks.sub(lambda found: found[1] + "\n".join(lines) + "\n" + found[2], PAGE.read_text()))
+    for page in (ROOT / name for name in PAGES):
+        page.write_text(marks.sub(lambda found: found[1] + "\n".join(lines) + "\n" + found[2], page.read_text()))
     print(json.dumps({f"up_{count}_s": round(up, 2) for count, (up, _) in rows.items()}))
 
 

@@ -51,10 +51,14 @@ def test_up_again_leaves_running_hosts_alone(bare: Site) -> None:
 
 
 def test_only_the_mirror_has_a_way_out(bare: Site) -> None:
+    """192.0.2.1 is nobody's address: what counts is that the packets are dropped here, by the lab's rule."""
+    rule = f"iptables -nvxL FORWARD | grep 'DROP.*steelyard lab {bare.lab.net.bridge} ' | awk '{{print $1}}'"
+    dropped = int(shell(rule))
     outside = "ip route add default via $(ip -4 -o addr show host0 | awk '{print $4}' | sed 's/[0-9]*.24$/1/') 2>/dev/null; "
-    asked = "timeout 5 python3 -c \"import socket; socket.create_connection(('1.1.1.1', 443), 3)\" 2>&1 | tail -1"
+    asked = "timeout 5 python3 -c \"import socket; socket.create_connection(('192.0.2.1', 443), 3)\" 2>&1 | tail -1"
     assert bare.sh("gpu-1", "ip route show default") == ""
     assert "timed out" in bare.sh("gpu-1", outside + asked)  # not even with a route of its own
+    assert int(shell(rule)) > dropped
     bare.sh("gpu-1", "ip route del default")
     assert bare.sh("mirror-1", "apt-get update >/dev/null 2>&1; ls /var/lib/apt/lists | grep -c _Packages").strip() != "0"
 

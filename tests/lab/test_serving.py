@@ -112,3 +112,13 @@ def test_model_is_listed_in_dify(site: Site) -> None:
     done = steelyard("dify", "ls", "-i", str(site.inventory), "--json")
     [model] = json.loads(done.stdout)["models"]
     assert (model["model"], model["model_type"], model["status"]) == ("tiny", "llm", "active")
+
+
+def test_gpu_that_is_lost_is_shown_and_the_others_still_are(site: Site) -> None:
+    """The fault is in the scenario file of the simulated GPUs; NVML's own words reach the table."""
+    site.sh("gpu-1", "echo fault=lost:1 >> /usr/lib/steelyard-lab/gpus.conf")
+    hosts = {host["host"]: host for host in site.json("status")["hosts"]}
+    site.sh("gpu-1", "sed -i /^fault/d /usr/lib/steelyard-lab/gpus.conf")
+    first, second = hosts["gpu-1"]["status"]["gpus"]["devices"]
+    assert first["name"].startswith("simulated GPU")
+    assert "lost" in second["error"].lower()

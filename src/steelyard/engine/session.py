@@ -64,7 +64,12 @@ class Session:
         self._deploy = deploy
 
     def _data(self, fleet: Fleet, name: str) -> dict[str, Any]:
-        return {**host_data(fleet.host(name)), "site": self._site, "unknowns": self._unknowns[name], "emit": self._emit}
+        return {
+            **host_data(fleet.host(name)),
+            "site": self._site,
+            "file_unknown": self._unknowns[name].append,
+            "emit": self._emit,
+        }
 
     def __enter__(self) -> Session:
         pyinfra.is_cli = True

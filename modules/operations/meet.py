@@ -8,8 +8,6 @@ from pyinfra.api.command import StringCommand
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
-MEET = "Every host is here"
-
 
 @operation()
 def hosts_meet() -> Generator[StringCommand, None, None]:

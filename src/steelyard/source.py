@@ -13,7 +13,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from steelyard.engine.prefetch import cache_folder
+from steelyard.cache import cache_folder
 from steelyard.errors import SourceMissing, SourceRefused
 from steelyard_host.wheels import sha256_file
 
@@ -27,10 +27,6 @@ class Manifest:
 
     id: str
     files: dict[str, dict[str, int | str]]
-
-    @property
-    def size_bytes(self) -> int:
-        return sum(int(entry["size"]) for entry in self.files.values())
 
 
 def read_manifest(model: str, source: str, where: str) -> Manifest:

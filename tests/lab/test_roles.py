@@ -135,7 +135,7 @@ def test_in_sync_hosts_cost_one_connection_one_channel_one_round_trip(site: Site
 
 
 def test_stale_prefetch_list_costs_time_and_never_truth(site: Site) -> None:
-    from steelyard.engine.prefetch import cache_folder
+    from steelyard.cache import cache_folder
 
     for kept in (cache_folder() / "prefetch").glob("*.json"):
         kept.write_text('["echo stale", "exit 3"]')  # the second one ends the shell

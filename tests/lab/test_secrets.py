@@ -6,7 +6,7 @@ from pathlib import Path
 
 from conftest import Site, steelyard
 
-from steelyard.engine.prefetch import cache_folder
+from steelyard.cache import cache_folder
 
 ALLOWED = {
     "gpu-1": {"/etc/steelyard/keys/tiny"},

@@ -12,11 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-
-def cache_folder() -> Path:
-    """Where this user's steelyard keeps what it can do without."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "steelyard"
+from steelyard.cache import cache_folder
 
 
 @dataclass

@@ -41,7 +41,7 @@ class Session:
     """Use as a context manager: connections are closed at the end, whatever happened."""
 
     def __init__(self, fleet: Fleet, site: Site, names: tuple[str, ...], deploy: Path | None, emit: Emit = ignore) -> None:
-        self._emit = emit
+        self.emit = emit
         self._unknowns: dict[str, list[Unknown]] = {name: [] for name in names}
         self._errors: dict[str, SteelyardError] = {}
         self._words: dict[str, tuple[str, ...]] = {}
@@ -68,7 +68,7 @@ class Session:
             **host_data(fleet.host(name)),
             "site": self._site,
             "file_unknown": self._unknowns[name].append,
-            "emit": self._emit,
+            "emit": self.emit,
         }
 
     def __enter__(self) -> Session:
@@ -90,7 +90,7 @@ class Session:
     def connect(self) -> None:
         """Connect to every host at once; those that cannot be reached are noted and left out."""
         hosts = list(self.state.inventory)
-        self._emit(Connecting(len(hosts)))
+        self.emit(Connecting(len(hosts)))
         self.state.set_stage(StateStage.Connect)
         with ctx_state.use(self.state):
             gevent.joinall([self.state.pool.spawn(self._connect, host) for host in hosts], raise_error=True)
@@ -100,24 +100,25 @@ class Session:
             host.connect(show_errors=False, raise_exceptions=True)
             self.state.activate_host(host)
         except HostProblem as problem:
-            self._fail(host, problem.error)
+            self.fail(host, problem.error)
         except PyinfraError as error:
-            self._fail(host, HostUnreachable(where=host.name, why=str(error), address=host.name))
+            self.fail(host, HostUnreachable(where=host.name, why=str(error), address=host.name))
 
-    def _fail(self, host: Host, error: SteelyardError) -> None:
+    def fail(self, host: Host, error: SteelyardError) -> None:
+        """Take a host out of the run, with its last words."""
         connector = host.connector
         words: list[str] = []
         if isinstance(connector, SteelyardConnector) and connector.last_failure:
             words = connector.last_failure[1]
         self._errors[host.name] = error
         self._words[host.name] = tuple(words[-20:])
-        self._emit(HostFailed(host.name, error, self._words[host.name]))
+        self.emit(HostFailed(host.name, error, self._words[host.name]))
 
     def prepare(self) -> None:
         """Run the deploy file once per host, all at once: reads facts, changes nothing."""
         assert self._deploy is not None
         code = compile(self._deploy.read_text(), str(self._deploy), "exec")
-        self._emit(Planning(len(self.hosts)))
+        self.emit(Planning(len(self.hosts)))
         self.state.set_stage(StateStage.Prepare)
         with ctx_state.use(self.state):
             work = [self.state.pool.spawn(self._prepare, host, code) for host in self.hosts]
@@ -130,14 +131,14 @@ class Session:
                 for op_hash in host.op_hash_order:
                     self._walk(host, op_hash)
         except HostProblem as problem:
-            self._fail(host, problem.error)
+            self.fail(host, problem.error)
         except SteelyardError as error:
-            self._fail(host, error)
+            self.fail(host, error)
         except PyinfraError:
-            self._fail(host, self._fact_failed(host))
+            self.fail(host, self._fact_failed(host))
         else:
             if host in self.state.failed_hosts:
-                self._fail(host, self._fact_failed(host))
+                self.fail(host, self._fact_failed(host))
 
     def _walk(self, host: Host, op_hash: str) -> None:
         """Run the operation's generator to its end without executing anything, so that its commands are known."""
@@ -193,7 +194,7 @@ class Session:
             pass  # "No hosts remaining!": each host's own failure is reported
         for host in self.state.failed_hosts:
             if host.name not in self._errors:
-                self._fail(host, self._fact_failed(host))
+                self.fail(host, self._fact_failed(host))
         self._commands.clear()
         self._commands.update({key: tuple(commands) for key, commands in done.items()})
         return self.plan()
@@ -207,9 +208,9 @@ class Session:
                 with ctx_host.use(host):
                     found[host.name] = host.get_fact(fact, _sudo=bool(host.data.get("_sudo")), **arguments)
             except HostProblem as problem:
-                self._fail(host, problem.error)
+                self.fail(host, problem.error)
             except (PyinfraError, FactProcessError):
-                self._fail(host, self._fact_failed(host))
+                self.fail(host, self._fact_failed(host))
 
         self.state.set_stage(StateStage.Prepare)
         with ctx_state.use(self.state):
@@ -230,14 +231,14 @@ class _Reporter(BaseStateCallback):
 
     def operation_start(self, state: State, op_hash: str) -> None:  # type: ignore[override]
         title = " | ".join(split_title(state.op_meta[op_hash].names))
-        self.session._emit(TaskStarted(title, self.order.get(op_hash, 0), len(self.order)))
+        self.session.emit(TaskStarted(title, self.order.get(op_hash, 0), len(self.order)))
 
     def operation_host_success(self, state: State, host: Host, op_hash: str, retry_count: int = 0) -> None:  # type: ignore[override]
         commands = self.done.get((host.name, op_hash), [])
         if commands:
             title = " | ".join(split_title(state.op_meta[op_hash].names))
             subjects = tuple(dict.fromkeys(planned(command).subject for command in commands))
-            self.session._emit(TaskChanged(host.name, title, subjects))
+            self.session.emit(TaskChanged(host.name, title, subjects))
 
     def operation_host_error(  # type: ignore[override]
         self, state: State, host: Host, op_hash: str, retry_count: int = 0, max_retries: int = 0
@@ -247,7 +248,7 @@ class _Reporter(BaseStateCallback):
         problem = getattr(host.connector, "problem", None)
         call_error = getattr(host, FAILED_BY, None)
         failed = problem or call_error or TaskFailed(where=host.name, task=title, status="")
-        self.session._fail(host, failed)
+        self.session.fail(host, failed)
 
 
 def _keeping(generator: Any, kept: list[PyinfraCommand]) -> Any:

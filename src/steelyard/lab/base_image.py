@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .machine import place
-from .paths import base_folder, cache_root
+from .paths import base_folder
 from .programs import run
 
 PACKAGES = (
@@ -44,8 +44,6 @@ def ensure_base(release: str, say: Callable[[str], None]) -> Path:
     made = folder.with_name(f".{release}.making")
     for stale in (made, folder):
         shutil.rmtree(stale, ignore_errors=True)
-    cached = cache_root() / "debs" / release
-    cached.mkdir(parents=True, exist_ok=True)
     run("mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(PACKAGES)}", release, made)
     _prepare(made)
     made.rename(folder)

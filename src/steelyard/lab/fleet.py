@@ -179,14 +179,6 @@ def down(name: str, say: Say) -> bool:
     return True
 
 
-def restart(lab: Lab, host: str) -> None:
-    """Boot a host again that was powered off; its files stay."""
-    machine = lab.machine(host)
-    if not processes(machine):
-        boot(machine)
-    wait_for_ssh(machine)
-
-
 def report(lab: Lab) -> list[HostReport]:
     lines = []
     for machine in lab.machines:

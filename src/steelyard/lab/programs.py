@@ -6,7 +6,6 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 
 from steelyard.errors import KernelFeatureMissing, LabNeedsLinux, LabNeedsRoot, LabStepFailed, LocalProgramMissing
@@ -63,7 +62,3 @@ def cgroup_roots() -> list[Path]:
     unified = [Path(fields[1]) for fields in mounts if fields[2] == "cgroup2"][:1]
     named = [Path(fields[1]) for fields in mounts if fields[2] == "cgroup" and "name=systemd" in fields[3]][:1]
     return unified + named if unified else []
-
-
-def spaced(names: Sequence[str]) -> str:
-    return ", ".join(names) if names else "none"

@@ -31,3 +31,15 @@ def serving(unit: str, socket: str, config: str) -> Generator[StringCommand, Non
     bits = ["if", asked, "; then exit 0; fi; systemctl reload", name, "&& {", tries, "; }"]
     shown = live if live else "none"
     yield Change(*bits, subject=unit, declared=f"configuration {config} loaded", live=f"configuration {shown} loaded")
+
+
+@operation()
+def healthy(socket: str, servers: tuple[str, ...], wait_s: int) -> Generator[StringCommand, None, None]:
+    """HAProxy sees each of `servers` (`backend/server`) UP: it gives tokens. Waits for them; fails where one gives none."""
+    states = (host.get_fact(HelperAnswer, words=("haproxy", socket)) or {}).get("servers", {})
+    down = [server for server in servers if not states.get(server, "").startswith("UP")]
+    if not down:
+        host.noop("every service gives tokens")
+    for server in down:
+        wait = [RUN_HELPER, "haproxy-wait", QuoteString(socket), str(wait_s), QuoteString(server), ">&2"]
+        yield Change(*wait, subject=server, declared="UP", live=states.get(server, "unknown"))

@@ -16,4 +16,5 @@ class Settings(RoleSettings):
     port: int = Field(8080, ge=1, le=65535, description="TCP port of the OpenAI-compatible endpoint.")
     address: str | None = Field(None, description="Address clients use; None: the first host of group `gateway`.")
     clients: dict[str, SecretStr] = Field(default_factory=dict, description="Client name to its key; keys go into the vault.")
+    healthy_s: int = Field(60, ge=0, description="Seconds `apply` waits until every service gives tokens to the gateway.")
     check_s: int = Field(5, ge=1, description="Seconds between two health checks; each asks an engine for a token.")

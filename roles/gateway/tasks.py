@@ -12,7 +12,7 @@ from pathlib import Path
 from pyinfra.api.deploy import deploy
 from pyinfra.context import host
 
-from steelyard.modules.operations.haproxy import serving
+from steelyard.modules.operations.haproxy import healthy, serving
 from steelyard.modules.operations.package import installed
 from steelyard.modules.operations.path import content
 from steelyard.modules.operations.unit import running
@@ -82,3 +82,7 @@ def gateway() -> None:
     )
     running(name="Run the gateway", unit="haproxy.service")
     serving(name="Load the gateway's configuration", unit="haproxy.service", socket=SOCKET, config=stamp)
+    servers = tuple(
+        f"alias-{service_name(alias, None)}/{service.host}" for alias, services in aliases.items() for service in services
+    )
+    healthy(name="See the services give tokens", socket=SOCKET, servers=servers, wait_s=wanted.healthy_s)

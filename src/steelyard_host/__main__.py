@@ -27,6 +27,10 @@ def main() -> int:
     for name, text in (("wheels-state", "is the index of these wheels"), ("wheels-index", "index a folder of wheels")):
         commands.add_parser(name, help=text).add_argument("folder", type=Path)
     commands.add_parser("haproxy", help="what a running HAProxy was started with").add_argument("socket")
+    healthy = commands.add_parser("haproxy-wait", help="wait until HAProxy sees servers healthy")
+    healthy.add_argument("socket")
+    healthy.add_argument("seconds", type=float)
+    healthy.add_argument("servers", nargs="+")
     given = parser.parse_args()
     try:
         if given.command == "store-state":
@@ -39,6 +43,8 @@ def main() -> int:
             print(json.dumps(wheels.state(given.folder), sort_keys=True))
         elif given.command == "wheels-index":
             print(json.dumps(wheels.index(given.folder), sort_keys=True))
+        elif given.command == "haproxy-wait":
+            return haproxy.wait_healthy(given.socket, given.seconds, given.servers)
         elif given.command == "haproxy":
             print(json.dumps(haproxy.state(given.socket), sort_keys=True))
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from typing import Any
 
 
@@ -35,3 +36,23 @@ def state(path: str) -> dict[str, Any]:
     names = rows[0] if rows else []
     status = names.index("status") if "status" in names else 17
     return {"config": config, "servers": {"%s/%s" % (row[0], row[1]): row[status] for row in rows[1:] if len(row) > status}}
+
+
+def unhealthy(path: str, servers: list[str]) -> dict[str, str]:
+    """Those of `servers` (`backend/server`) that are not UP, with their status."""
+    found = state(path)["servers"]
+    return {server: found.get(server, "unknown") for server in servers if not found.get(server, "").startswith("UP")}
+
+
+def wait_healthy(path: str, seconds: float, servers: list[str]) -> int:
+    """0 when every server is UP; 1 and a sentence on stdout for each that is not after `seconds`."""
+    end = time.monotonic() + seconds
+    while True:
+        left = unhealthy(path, servers)
+        if not left:
+            return 0
+        if time.monotonic() > end:
+            for server, status in sorted(left.items()):
+                print("%s is %s: it gave no token for %d s" % (server, status, seconds))
+            return 1
+        time.sleep(0.5)

@@ -209,6 +209,8 @@ def test_unit_that_never_becomes_ready_shows_its_last_log_lines(site: Site, brok
     }
     content = yaml.safe_load((broken / "group_vars" / "all" / "models.yml").read_text())
     content["models"]["llm/never"] = add_model
+    roles = broken / "group_vars" / "all" / "roles.yml"
+    roles.write_text(roles.read_text().replace("port: 8080\n", "port: 8080\n  healthy_s: 1\n"))
     (broken / "group_vars" / "all" / "models.yml").write_text(yaml.safe_dump(content))
     done = run(broken, "apply", "--deploy", "models", "--yes")
     assert done.returncode == 0, done.stderr

@@ -81,8 +81,11 @@ def test_engine_has_no_network_and_a_hardened_unit(site: Site) -> None:
     assert site.sh("gpu-1", "stat -c '%a %U:%G' /etc/steelyard/services/tiny.env").strip() == "640 root:steelyard-engine"
 
 
-def test_killed_engine_comes_back_by_itself(site: Site) -> None:
-    site.sh("gpu-1", "systemctl kill -s KILL steelyard-vllm@tiny && sleep 1")
+def test_killed_engine_is_drift_at_the_gateway_and_comes_back_by_itself(site: Site) -> None:
+    site.sh("gpu-1", "systemctl kill -s KILL steelyard-vllm@tiny && sleep 11")
+    findings = {finding["subject"]: finding for finding in site.json("drift")["findings"]}
+    assert findings["alias-tiny/gpu-1"]["live"].startswith("DOWN")
+    assert findings["alias-tiny/gpu-1"]["declared"] == "UP"
     site.sh("gpu-1", "for n in $(seq 240); do systemctl is-active -q steelyard-vllm@tiny && exit 0; sleep 1; done; exit 1")
     test_chat_completion_comes_through_the_alias_after_a_check(site)
 

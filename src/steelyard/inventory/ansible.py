@@ -95,16 +95,18 @@ def read_ansible(path: Path, vault_password_file: Path | None = None) -> Fleet:
     """
     if not path.exists():
         raise InventoryMissing(where=str(path))
-    os.environ.setdefault("ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED", "1")
-    os.environ.setdefault("ANSIBLE_HOST_PATTERN_MISMATCH", "ignore")
-    os.environ.setdefault("ANSIBLE_DEPRECATION_WARNINGS", "0")
     with _own_getaddrinfo():
+        from ansible import constants
         from ansible.errors import AnsibleError
         from ansible.inventory.manager import IGNORED, InventoryManager
         from ansible.parsing.dataloader import DataLoader
         from ansible.parsing.vault import AnsibleVaultError
         from ansible.vars.manager import VariableManager
 
+    # set on the module, not in the environment: ansible may have been imported before
+    constants.INVENTORY_ANY_UNPARSED_IS_FAILED = True
+    constants.HOST_PATTERN_MISMATCH = "ignore"
+    constants.DEPRECATION_WARNINGS = False
     given = password_file(path, vault_password_file)
     secrets = _vault_secrets(path, given)
     decrypted: set[str] = set()

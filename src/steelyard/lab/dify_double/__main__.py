@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -52,6 +53,7 @@ def main() -> None:
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--admin-file", type=Path, required=True)
     given = parser.parse_args()
+    os.umask(0o077)  # the state holds keys
     state = json.loads(given.state.read_text()) if given.state.exists() else fresh_state()
     console = Console(state, ask)
     if state["admin"] is None:

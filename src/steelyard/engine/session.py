@@ -195,6 +195,8 @@ class Session:
         for host in self.state.failed_hosts:
             if host.name not in self._errors:
                 self.fail(host, self._fact_failed(host))
+        for filed in self._unknowns.values():
+            filed.clear()  # what the plan could not know has happened
         self._commands.clear()
         self._commands.update({key: tuple(commands) for key, commands in done.items()})
         return self.plan()

@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, assert_never
 
-from steelyard.errors import SteelyardError, show, show_many
+from steelyard.errors import Exit, SteelyardError, show, show_many
 from steelyard.events import BytesMoved, Connecting, Event, HostFailed, Planning, Step, TaskChanged, TaskStarted
 
 from .redaction import Redactor
@@ -137,7 +137,7 @@ class Screen:
 
     def plan(self, plan: Plan) -> None:
         if self.json:
-            self.document("plan", plan_json(plan, self.verbose))
+            self.document("plan", plan_json(plan, plan.exit))
             return
         for host in plan.hosts:
             self._host_plan(host)
@@ -164,7 +164,7 @@ class Screen:
 
     def applied(self, done: Plan) -> None:
         if self.json:
-            self.document("apply", plan_json(done, self.verbose))
+            self.document("apply", plan_json(done, Exit.HOST_FAILED if done.errors else Exit.DONE))
             return
         self.out(_summary(done, "changed"))
         self._traffic(done)
@@ -173,7 +173,7 @@ class Screen:
         if self.json:
             errors = [error.as_json() for error in plan.errors]
             found = {"findings": [finding.as_json() for finding in findings], "errors": errors, "exit": int(plan.exit)}
-            self.document("drift", {**found, "hosts": [host_json(host, self.verbose) for host in plan.hosts]})
+            self.document("drift", {**found, "hosts": [host_json(host) for host in plan.hosts]})
             return
         looked = len(plan.hosts) - len(plan.errors)
         self._findings(findings)
@@ -244,11 +244,11 @@ class Screen:
         self._tables(lab_table(reports))
 
 
-def plan_json(plan: Plan, verbose: int) -> dict[str, Any]:
-    return {"hosts": [host_json(host, verbose) for host in plan.hosts], "changes": plan.changes, "exit": int(plan.exit)}
+def plan_json(plan: Plan, ended: Exit) -> dict[str, Any]:
+    return {"hosts": [host_json(host) for host in plan.hosts], "changes": plan.changes, "exit": int(ended)}
 
 
-def host_json(host: HostPlan, verbose: int = 0) -> dict[str, Any]:
+def host_json(host: HostPlan) -> dict[str, Any]:
     from dataclasses import asdict
 
     return {

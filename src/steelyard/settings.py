@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from steelyard.errors import SettingMissing, SettingUnknown, SettingWrong, SteelyardError, nearest_key
+from steelyard.inventory.connection import wrong_connection
 from steelyard.inventory.fleet import Fleet, FleetHost
 from steelyard.inventory.locate import locate
 
@@ -55,6 +56,9 @@ def check_settings(fleet: Fleet) -> list[SteelyardError]:
     models = role_settings()
     errors: dict[str, SteelyardError] = {}
     for host in fleet.hosts:
+        for key, found, allowed in wrong_connection(host):
+            wrong = SettingWrong(where=locate(fleet.path, host, (key,)), key=key, found=found, allowed=allowed)
+            errors.setdefault(str(wrong), wrong)
         for section, model in models.items():
             if section in host.variables:
                 for error in problems(model, host.variables[section], fleet, host, (section,)):

@@ -132,3 +132,51 @@ def test_lab_without_root_or_linux_or_a_kernel_feature_is_one_sentence(monkeypat
     monkeypatch.setattr(programs.platform, "system", lambda: "Darwin")
     with pytest.raises(LabNeedsLinux):
         programs.require_machine("steelyard lab up")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("x = 1 +\n", "mine.py:1: the deploy file does not run: SyntaxError"),
+        ("\nimport no_such_module\n", "mine.py:2: the deploy file does not run: ModuleNotFoundError"),
+    ],
+)
+def test_deploy_file_that_does_not_run_names_its_line(tmp_path: Path, text: str, told: str) -> None:
+    """Run on @fake hosts through a session, because a deploy runs only where a host answers."""
+    from steelyard.engine.session import Session
+    from steelyard.errors import DeployBroken
+    from steelyard.inventory.read import read_fleet
+    from steelyard.site import site_of
+
+    deploy = tmp_path / "mine.py"
+    deploy.write_text(text)
+    (tmp_path / "inventory").mkdir()
+    fleet = read_fleet(site(tmp_path / "inventory"))
+    with Session(fleet, site_of(fleet), ("g1",), deploy) as session:
+        host = next(iter(session.state.inventory))
+        session.state.activate_host(host)
+        host.connected = True
+        with pytest.raises(DeployBroken) as caught:
+            session.prepare()
+    assert told in str(caught.value)
+
+
+def test_port_that_is_none_is_told_with_its_line(tmp_path: Path) -> None:
+    site(tmp_path)
+    (tmp_path / "group_vars" / "gpu.yml").write_text("ansible_port: abc\n")
+    (tmp_path / "hosts.yml").write_text("all: {children: {gpu: {hosts: {g1: }}}}\n")
+    done = run("plan", "-i", str(tmp_path))
+    assert done.returncode == 1
+    assert "gpu.yml:1: setting `ansible_port` is 'abc'; allowed: a port, 1 to 65535" in done.stderr
+
+
+def test_reader_that_goes_away_leaves_no_traceback(tmp_path: Path) -> None:
+    done = subprocess.run(
+        f"{STEELYARD} plan -i {site(tmp_path)} --json | true",
+        shell=True,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
+    assert "Traceback" not in done.stderr
+    assert "Exception" not in done.stderr

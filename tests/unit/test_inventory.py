@@ -158,3 +158,10 @@ def test_ansible_connection_variables_reach_pyinfra(inventory: Path) -> None:
 
 def test_host_keys_are_checked_strictly_unless_told(inventory: Path) -> None:
     assert connection_data(read_fleet(inventory).host("g2"))["ssh_strict_host_key_checking"] == "yes"
+
+
+@pytest.mark.parametrize(("text", "sudo"), [("true", True), ("yes", True), ("false", False), ("no", False)])
+def test_become_of_an_ini_file_is_a_truth_and_not_a_text(tmp_path: Path, text: str, sudo: bool) -> None:
+    (tmp_path / "hosts.ini").write_text(f"[gpu]\ng1 ansible_become={text} ansible_port=2222\n")
+    found = connection_data(read_fleet(tmp_path / "hosts.ini").host("g1"))
+    assert (found["_sudo"], found["ssh_port"]) == (sudo, 2222)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
 from steelyard.change import Change, FileWrite
 from steelyard.engine.plan import HostPlan, Plan, planned, task_of
 from steelyard.errors import Exit, HostUnreachable
 from steelyard.finding import Finding, Verdict
 from steelyard.refusal import Refusal
 from steelyard.render.redaction import MASK, Redactor
+from steelyard.render.screen import Screen
 from steelyard.unknowns import Unknown
 
 
@@ -63,3 +66,14 @@ def test_exit_codes_say_what_was_found() -> None:
 
 def test_redactor_leaves_no_rest_of_a_longer_secret() -> None:
     assert Redactor(["token", "token-long", "abc"]).mask("x token-long token abc") == f"x {MASK} {MASK} abc"
+
+
+@pytest.mark.parametrize(("answer", "meant"), [("y", True), ("YES", True), ("", False), ("n", False), (EOFError(), False)])
+def test_only_a_yes_is_a_yes(monkeypatch: pytest.MonkeyPatch, answer: str | EOFError, meant: bool) -> None:
+    def answered(question: str) -> str:
+        if isinstance(answer, EOFError):
+            raise answer
+        return answer
+
+    monkeypatch.setattr("builtins.input", answered)
+    assert Screen().confirm("Apply 1 change?") is meant

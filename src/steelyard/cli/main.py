@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -48,6 +49,7 @@ def main() -> None:
 
     try:
         result: Any = app(standalone_mode=False)
+        sys.stdout.flush()
     except SteelyardError as error:
         print_error(error, as_json="--json" in sys.argv[1:])
         sys.exit(error.exit)
@@ -59,6 +61,9 @@ def main() -> None:
         print_error(usage, as_json="--json" in sys.argv[1:])
         sys.exit(usage.exit)
     except typer.Abort:
+        sys.exit(Exit.USAGE)
+    except BrokenPipeError:  # whoever read our output has gone: nothing is left to say, at exit neither
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(Exit.USAGE)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

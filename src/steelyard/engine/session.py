@@ -9,6 +9,7 @@ gevent's patches must come before paramiko: `steelyard.engine.patched` is import
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from types import CodeType
@@ -25,7 +26,7 @@ from pyinfra.api.operations import run_ops
 from pyinfra.api.state import BaseStateCallback, State, StateStage
 from pyinfra.context import ctx_config, ctx_host, ctx_state
 
-from steelyard.errors import FactFailed, HostUnreachable, SteelyardError, TaskFailed
+from steelyard.errors import DeployBroken, FactFailed, HostUnreachable, SteelyardError, TaskFailed
 from steelyard.events import Connecting, Emit, HostFailed, Planning, TaskChanged, TaskStarted, ignore
 from steelyard.inventory.fleet import Fleet
 from steelyard.inventory.pyinfra_file import host_data
@@ -117,7 +118,11 @@ class Session:
     def prepare(self) -> None:
         """Run the deploy file once per host, all at once: reads facts, changes nothing."""
         assert self._deploy is not None
-        code = compile(self._deploy.read_text(), str(self._deploy), "exec")
+        try:
+            code = compile(self._deploy.read_text(), str(self._deploy), "exec")
+        except (SyntaxError, ValueError) as error:
+            where = f"{self._deploy}:{getattr(error, 'lineno', None) or 1}"
+            raise DeployBroken(where=where, why=f"{type(error).__name__}: {error}") from error
         self.emit(Planning(len(self.hosts)))
         self.state.set_stage(StateStage.Prepare)
         with ctx_state.use(self.state):
@@ -136,6 +141,11 @@ class Session:
             self.fail(host, error)
         except PyinfraError:
             self.fail(host, self._fact_failed(host))
+        except Exception as error:
+            line = _line_in(self._deploy, error)
+            if line is None:
+                raise  # not the deploy file's own doing: ours
+            raise DeployBroken(where=f"{self._deploy}:{line}", why=f"{type(error).__name__}: {error}") from error
         else:
             if host in self.state.failed_hosts:
                 self.fail(host, self._fact_failed(host))
@@ -251,6 +261,12 @@ class _Reporter(BaseStateCallback):
         call_error = getattr(host, FAILED_BY, None)
         failed = problem or call_error or TaskFailed(where=host.name, task=title, status="")
         self.session.fail(host, failed)
+
+
+def _line_in(deploy: Path | None, error: BaseException) -> int | None:
+    """Line of the deploy file that raised, where it was that file itself and nothing it called."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return last.lineno if deploy is not None and last.filename == str(deploy) else None
 
 
 def _keeping(generator: Any, kept: list[PyinfraCommand]) -> Any:

@@ -13,6 +13,7 @@ from .hosts import (
 )
 from .inventory import (
     ConfirmationImpossible,
+    DeployBroken,
     DeployMissing,
     DirectoryNotEmpty,
     InventoryEmpty,
@@ -49,6 +50,7 @@ from .models import (
 
 __all__ = [
     "ConfirmationImpossible",
+    "DeployBroken",
     "DeployMissing",
     "DifyLoginRefused",
     "DifyPluginMissing",

@@ -138,6 +138,16 @@ class DeployMissing(SteelyardError):
 
 
 @dataclass(eq=False, kw_only=True)
+class DeployBroken(SteelyardError):
+    """A deploy file of the user's own does not run."""
+
+    sentence = "the deploy file does not run: {why}"
+    fix = "mend that line"
+    sample = {"where": "deploy/mine.py:7", "why": "NameError: name 'hots' is not defined"}
+    why: str
+
+
+@dataclass(eq=False, kw_only=True)
 class ConfirmationImpossible(SteelyardError):
     """Changes are pending, nobody can be asked, and --yes was not given."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -33,7 +34,7 @@ def connection_data(host: FleetHost) -> dict[str, Any]:
     for name, ours in RENAMED.items():
         value = host.variables.get(name)
         if value is not None and value != "":
-            found[ours] = value
+            found[ours] = KINDS.get(ours, str)(value)
     if found.get("_sudo_user") == "root":
         del found["_sudo_user"]
     if "ssh_key" in found:
@@ -45,6 +46,22 @@ def connection_data(host: FleetHost) -> dict[str, Any]:
         if known:
             found[known] = value
     return found
+
+
+def is_true(value: Any) -> bool:
+    """Ansible's booleans: an INI file gives them as text."""
+    return value is True or str(value).strip().lower() in ("1", "true", "yes", "on", "y", "t")
+
+
+KINDS: dict[str, Callable[[Any], Any]] = {"ssh_port": int, "_sudo": is_true}
+
+
+def wrong_connection(host: FleetHost) -> list[tuple[str, str, str]]:
+    """(variable, found, allowed) of what connection_data could not use; checked before it is called."""
+    port = host.variables.get("ansible_port")
+    if port in (None, "") or (str(port).isdigit() and 0 < int(port) < 65536):
+        return []
+    return [("ansible_port", repr(port), "a port, 1 to 65535")]
 
 
 def ssh_options(host: FleetHost) -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, assert_never
 
-from steelyard.errors import Exit, SteelyardError, show, show_many
+from steelyard.errors import Exit, SteelyardError, show
 from steelyard.events import BytesMoved, Connecting, Event, HostFailed, Planning, Step, TaskChanged, TaskStarted
 
 from .redaction import Redactor
@@ -66,8 +66,12 @@ class Screen:
         self.out(jsonlib.dumps({"command": command, "version": JSON_VERSION, **content}, indent=1))
 
     def confirm(self, question: str) -> bool:
+        """True for a yes; anything else, the end of input too, is a no."""
         self._still()
-        return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+        try:
+            return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+        except EOFError:
+            return False
 
     def _tables(self, *tables: Table | None) -> None:
         """Tables with an empty line between them; masked like everything else."""
@@ -146,7 +150,8 @@ class Screen:
 
     def _host_plan(self, host: HostPlan) -> None:
         if host.error is not None:
-            self.out(f"{host.host}: {show_many([host.error])}")
+            known = "not planned" if not host.tasks else "planned up to an error"
+            self.out(f"{host.host}: {known}: {host.error.sentence.format(**vars(host.error))}")
         for task in host.tasks:
             self.out(f"{host.host}: {task.title}")
             for command in task.commands:

@@ -43,6 +43,24 @@ def steelyard(*words: str, cwd: Path | None = None, **environment: str) -> subpr
     )
 
 
+def shell(command: str) -> str:
+    return subprocess.run(["sh", "-c", command], capture_output=True, text=True).stdout
+
+
+def traces() -> dict[str, str]:
+    """Everything a lab changes on this machine."""
+    return {
+        "mounts": shell("grep -c steelyard/lab /proc/mounts"),
+        "namespaces": shell("ip netns list | sort"),
+        "links": shell("ls /sys/class/net | grep '^sy' | sort"),
+        "rules": shell("iptables-save | grep '^-A' | sort"),
+        "sysctls": shell("cat /proc/sys/net/ipv4/ip_forward /proc/sys/fs/inotify/max_user_instances"),
+        "processes": shell("ps -eo stat=,comm= | grep systemd-nspawn | grep -vc ^Z"),
+        "cgroups": shell("find /sys/fs/cgroup -maxdepth 4 -path '*steelyard-lab*' -type d | sort"),
+        "labs": shell("ls /var/lib/steelyard/lab"),
+    }
+
+
 @dataclass
 class Site:
     """The provisioned lab and its inventory."""
@@ -88,11 +106,13 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Three hosts as an installer leaves them (or from kept layers), and nothing applied yet."""
     inventory = tmp_path_factory.mktemp("site") / "inventory"
     steelyard("lab", "down", "--name", "test")
+    before = traces()
     up = steelyard("lab", "up", "3", "--name", "test", "--inventory", str(inventory))
     assert up.returncode == 0, up.stderr
     yield Site(require_lab("test", "test"), inventory)
     down = steelyard("lab", "down", "--name", "test")
     assert down.returncode == 0, down.stderr
+    assert traces() == before, "the lab left something behind"
 
 
 @pytest.fixture(scope="session")

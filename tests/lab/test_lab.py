@@ -8,7 +8,7 @@ import signal
 import subprocess
 from pathlib import Path
 
-from conftest import Site, steelyard
+from conftest import Site, shell, steelyard, traces
 
 from steelyard.lab.record import require_lab
 
@@ -17,24 +17,6 @@ hosts:
   - {name: deb-1, groups: [gpu], release: trixie}
   - {name: dock-1, groups: [gpu], release: trixie, docker: true, routed: true}
 """
-
-
-def shell(command: str) -> str:
-    return subprocess.run(["sh", "-c", command], capture_output=True, text=True).stdout
-
-
-def traces() -> dict[str, str]:
-    """Everything a lab changes on this machine."""
-    return {
-        "mounts": shell("grep -c steelyard/lab /proc/mounts"),
-        "namespaces": shell("ip netns list | sort"),
-        "links": shell("ls /sys/class/net | grep '^sy' | sort"),
-        "rules": shell("iptables-save | grep -v '^[#:]' | sort"),
-        "sysctls": shell("cat /proc/sys/net/ipv4/ip_forward /proc/sys/fs/inotify/max_user_instances"),
-        "processes": shell("ps -eo stat=,comm= | grep systemd-nspawn | grep -vc ^Z"),
-        "cgroups": shell("find /sys/fs/cgroup -maxdepth 4 -path '*steelyard-lab*' -type d | sort"),
-        "labs": shell("ls /var/lib/steelyard/lab"),
-    }
 
 
 def lab(*words: str) -> subprocess.CompletedProcess[str]:

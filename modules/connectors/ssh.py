@@ -1,7 +1,7 @@
 """SSH with one shell channel per host: facts cost round trips once, not once each.
 
 Read pyinfra's own connector first: this one changes three things and keeps the rest. (1) TCP_NODELAY: paramiko sets
-none, and Nagle against delayed ACKs costs 45 ms per exec. (2) Facts go down one long-lived `sh`, framed by a random
+none, and Nagle then waits for delayed ACKs at every exec. (2) Facts go down one long-lived `sh`, framed by a random
 marker; their answers are remembered until the host runs a command that is not a fact. (3) The facts that the last
 run of the same deploy asked for are sent as ONE script at the first fact (prefetch). A stale list costs time, never
 truth: what is not in it is asked for as usual, what is not asked for is dropped.
@@ -29,6 +29,7 @@ from pyinfra.connectors.util import CommandOutput, OutputLine, make_unix_command
 
 from steelyard.engine.prefetch import PrefetchList
 from steelyard.errors import HostKeyChanged, HostKeyUnknown, HostSilent, HostUnreachable, SteelyardError, SudoRefused
+from steelyard.problem import HostProblem
 
 NOT_FACT_ARGUMENTS = ("_get_pty", "_timeout", "_stdin", "_success_exit_codes")
 SUDO_PROBE = "sudo -n -H true"
@@ -54,14 +55,6 @@ class Answer:
     status: int
     stdout: list[str]
     stderr: list[str]
-
-
-class HostProblem(ConnectError):
-    """Carries one of our errors through pyinfra, which expects its own class."""
-
-    def __init__(self, error: SteelyardError) -> None:
-        super().__init__(str(error))
-        self.error = error
 
 
 def frame(command: str, marker: str) -> str:

@@ -146,13 +146,14 @@ def test_deploy_file_that_does_not_run_names_its_line(tmp_path: Path, text: str,
     from steelyard.engine.session import Session
     from steelyard.errors import DeployBroken
     from steelyard.inventory.read import read_fleet
+    from steelyard.modules.connectors.ssh import SteelyardConnector
     from steelyard.site import site_of
 
     deploy = tmp_path / "mine.py"
     deploy.write_text(text)
     (tmp_path / "inventory").mkdir()
     fleet = read_fleet(site(tmp_path / "inventory"))
-    with Session(fleet, site_of(fleet), ("g1",), deploy) as session:
+    with Session(fleet, site_of(fleet), ("g1",), deploy, SteelyardConnector) as session:
         host = next(iter(session.state.inventory))
         session.state.activate_host(host)
         host.connected = True

@@ -65,7 +65,8 @@ def session(wanted: Wanted, screen: Screen) -> Iterator[tuple[Fleet, Session]]:
         raise wrong[0]
     site = site_of(fleet)
     from steelyard.engine.session import Session
+    from steelyard.modules.connectors.ssh import SteelyardConnector
 
-    with Session(fleet, site, names, deploy, screen.event) as opened:
+    with Session(fleet, site, names, deploy, SteelyardConnector, screen.event) as opened:
         opened.connect()
         yield fleet, opened

@@ -24,13 +24,14 @@ from pyinfra.api.host import Host
 from pyinfra.api.inventory import Inventory
 from pyinfra.api.operations import run_ops
 from pyinfra.api.state import BaseStateCallback, State, StateStage
+from pyinfra.connectors.base import BaseConnector
 from pyinfra.context import ctx_config, ctx_host, ctx_state
 
 from steelyard.errors import DeployBroken, FactFailed, HostUnreachable, SteelyardError, TaskFailed
 from steelyard.events import Connecting, Emit, HostFailed, Planning, TaskChanged, TaskStarted, ignore
 from steelyard.inventory.fleet import Fleet
 from steelyard.inventory.pyinfra_file import host_data
-from steelyard.modules.connectors.ssh import HostProblem, SteelyardConnector
+from steelyard.problem import HostProblem
 from steelyard.refusal import FAILED_BY
 from steelyard.site import Site
 from steelyard.unknowns import Unknown
@@ -39,9 +40,20 @@ from .plan import HostPlan, HostTraffic, Plan, planned, split_title, task_of
 
 
 class Session:
-    """Use as a context manager: connections are closed at the end, whatever happened."""
+    """Use as a context manager: connections are closed at the end, whatever happened.
 
-    def __init__(self, fleet: Fleet, site: Site, names: tuple[str, ...], deploy: Path | None, emit: Emit = ignore) -> None:
+    `connector` is how hosts are reached; whoever opens the session brings it, so the engine knows none.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        site: Site,
+        names: tuple[str, ...],
+        deploy: Path | None,
+        connector: type[BaseConnector],
+        emit: Emit = ignore,
+    ) -> None:
         self.emit = emit
         self._unknowns: dict[str, list[Unknown]] = {name: [] for name in names}
         self._errors: dict[str, SteelyardError] = {}
@@ -56,7 +68,7 @@ class Session:
         }
         inventory = Inventory((names_data, {}), **{group: value for group, value in groups.items() if group != "all"})
         for host in inventory:
-            host.connector_cls = SteelyardConnector
+            host.connector_cls = connector
         config = Config(CONNECT_TIMEOUT=15)
         self.state = State(check_for_changes=False)
         self.state.current_deploy_filename = str(deploy) if deploy else "no deploy"
@@ -78,9 +90,7 @@ class Session:
 
     def __exit__(self, *_: object) -> None:
         for host in self.state.activated_hosts:
-            connector = host.connector
-            if isinstance(connector, SteelyardConnector):
-                connector.disconnect()
+            host.connector.disconnect()
         pyinfra.is_cli = False
 
     @property
@@ -107,10 +117,7 @@ class Session:
 
     def fail(self, host: Host, error: SteelyardError) -> None:
         """Take a host out of the run, with its last words."""
-        connector = host.connector
-        words: list[str] = []
-        if isinstance(connector, SteelyardConnector) and connector.last_failure:
-            words = connector.last_failure[1]
+        _, words = getattr(host.connector, "last_failure", None) or ("", [])
         self._errors[host.name] = error
         self._words[host.name] = tuple(words[-20:])
         self.emit(HostFailed(host.name, error, self._words[host.name]))

@@ -1,25 +1,27 @@
-"""SSH with one shell channel per host: facts cost round trips once, not once each.
+"""SSH with one connection and one shell per host: facts cost one round trip together, a command costs one each.
 
-Read pyinfra's own connector first: this one changes three things and keeps the rest. (1) TCP_NODELAY: paramiko sets
-none, and Nagle then waits for delayed ACKs at every exec. (2) Facts go down one long-lived `sh`, framed by a random
-marker; their answers are remembered until the host runs a command that is not a fact. (3) The facts that the last
-run of the same deploy asked for are sent as ONE script at the first fact (prefetch). A stale list costs time, never
+Read pyinfra's own connector first: this one keeps its configuration, keys, jump hosts and agents, and changes four
+things. (1) TCP_NODELAY: paramiko sets none, and Nagle then waits for delayed ACKs. (2) Facts and commands go down one
+long-lived shell (`frames.py`, `shell.py`), opened through sudo once. (3) Answers of facts are remembered until the host
+runs a command. (4) The facts that the last run of the same deploy asked are sent as ONE script at the first fact
+(prefetch), and after a command those that came next in this run's plan (read-ahead). A stale list costs time, never
 truth: what is not in it is asked for as usual, what is not asked for is dropped.
 How a fact is told from a command: this connector wraps `get_fact` of its own host object, nothing of pyinfra's.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import socket
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import gevent
 from paramiko import AuthenticationException, BadHostKeyException, SSHException
 from paramiko.channel import Channel
+from paramiko.ssh_exception import ChannelException
+from paramiko.transport import Transport
 from pyinfra.api.command import StringCommand
 from pyinfra.api.exceptions import ConnectError
 from pyinfra.api.state import StateStage
@@ -28,11 +30,23 @@ from pyinfra.connectors.ssh import ConnectorData, SSHConnector, connector_data_m
 from pyinfra.connectors.util import CommandOutput, OutputLine, make_unix_command_for_host
 
 from steelyard.engine.prefetch import PrefetchList
-from steelyard.errors import HostKeyChanged, HostKeyUnknown, HostSilent, HostUnreachable, SteelyardError, SudoRefused
+from steelyard.errors import (
+    ConnectionLost,
+    HostKeyChanged,
+    HostKeyUnknown,
+    HostSilent,
+    HostUnreachable,
+    SteelyardError,
+    SudoRefused,
+)
 from steelyard.problem import HostProblem
 
-NOT_FACT_ARGUMENTS = ("_get_pty", "_timeout", "_stdin", "_success_exit_codes")
-SUDO_PROBE = "sudo -n -H true"
+from .frames import Answer, progress, split_login
+from .shell import PasswordWrong, Refused, Shell, lines_of
+
+OWN_WAY = ("_get_pty", "_su_user", "_doas", "_dzdo", "_use_sudo_login", "_preserve_sudo_env")  # pyinfra runs these
+NOT_IN_TEXT = ("_get_pty", "_timeout", "_stdin", "_success_exit_codes", "_sudo_password")
+SESSION_TRIES = 8  # a server with MaxSessions 1 gives the session free a little after the channel is closed
 
 
 @dataclass
@@ -48,82 +62,38 @@ class Traffic:
     uploads: int = 0
 
 
-@dataclass(frozen=True)
-class Answer:
-    """Exit status and lines of one framed command."""
-
-    status: int
-    stdout: list[str]
-    stderr: list[str]
-
-
-def frame(command: str, marker: str) -> str:
-    """One command so that its output, status and errors can be told apart in the stream of a shell."""
-    return (
-        f"{{ {command}\n}} 2>\"$STEELYARD_ERR\" </dev/null; printf '\\n{marker} %d\\n' $?; "
-        f"cat \"$STEELYARD_ERR\"; printf '\\n{marker}.\\n'\n"
-    )
-
-
-def opening() -> str:
-    """First line of the shell: a private file for error output, gone when the shell ends."""
-    return "umask 077; STEELYARD_ERR=$(mktemp) || exit 1; trap 'rm -f \"$STEELYARD_ERR\"' EXIT\n"
-
-
-def read_answers(lines: Iterator[bytes], marker: str, count: int) -> Iterator[Answer]:
-    """The answers of `count` frames. Raises EOFError when the stream ends early."""
-    middle, end = f"{marker} ".encode(), f"{marker}.".encode()
-    for _ in range(count):
-        stdout: list[bytes] = []
-        stderr: list[bytes] = []
-        status: int | None = None
-        for raw in lines:
-            line = raw.rstrip(b"\n")
-            if status is None and line.startswith(middle):
-                status = int(line[len(middle) :])
-            elif status is not None and line == end:
-                break
-            else:
-                (stdout if status is None else stderr).append(line)
-        else:
-            raise EOFError("the shell ended")
-        yield Answer(status or 0, _text(stdout), _text(stderr))
-
-
-def _text(lines: list[bytes]) -> list[str]:
-    """Without the empty line that the marker's own newline makes."""
-    if lines and lines[-1] == b"":
-        lines = lines[:-1]
-    return [line.decode(errors="replace") for line in lines]
-
-
 class SteelyardConnectorData(ConnectorData):
     """pyinfra's SSH data and ours."""
 
     steelyard_timeout_s: int
+    steelyard_command_timeout_s: int
+    steelyard_link_timeout_s: int
 
 
 class SteelyardConnector(SSHConnector):
-    """pyinfra's SSH connector with one shell channel for facts. Entry point `@steelyard/NAME`."""
+    """pyinfra's SSH connector with one shell channel. Entry point `@steelyard/NAME`."""
 
     handles_execution = True
     data_cls = SteelyardConnectorData  # type: ignore[assignment]
     data_meta = {
         **connector_data_meta,
         "ssh_strict_host_key_checking": DataMeta("SSH strict host key checking", "yes"),
-        "steelyard_timeout_s": DataMeta("Seconds a fact may take before the host is given up on", 120),
+        "steelyard_timeout_s": DataMeta("Seconds facts may take before the host is given up on", 120),
+        "steelyard_command_timeout_s": DataMeta("Seconds a command may take before the host ends it", 3600),
+        "steelyard_link_timeout_s": DataMeta("Seconds without any packet before the link counts as cut", 60),
     }
 
     def __init__(self, state: Any, host: Any) -> None:
         super().__init__(state, host)
         self.traffic = Traffic()
         self.problem: SteelyardError | None = None
-        self.last_failure: tuple[str, list[str]] | None = None  # command (masked), last lines
+        self.last_failure: tuple[str, str, list[str]] | None = None  # command (masked), how it ended, last lines
         self._asking = 0
         self._memo: dict[str, Answer] = {}
-        self._shell: Channel | None = None
-        self._marker = "steelyard-" + os.urandom(9).hex()
-        self._prefetch: PrefetchList | None = None
+        self._shells: dict[str, Shell] = {}  # by login
+        self._prefetch = PrefetchList.nowhere()
+        self._asked: list[str] = []  # the last batch
+        self._ahead = 0  # questions to add to the next one; doubles while no command comes between
         self._original_get_fact = host.get_fact
         host.get_fact = self._get_fact
 
@@ -159,56 +129,96 @@ class SteelyardConnector(SSHConnector):
             login = f"{user}@{address}" if user else address
             raise HostProblem(HostUnreachable(where=name, why=_why(error, text), address=login)) from error
         self.traffic.connections += 1
-        transport = self.client.get_transport() if self.client else None
-        if transport is not None and isinstance(transport.sock, socket.socket):
-            transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._tune(self._transport())
         self._prefetch = PrefetchList.of(self.state, self.host)
 
+    def _tune(self, transport: Transport) -> None:
+        """No Nagle; and a cut link is noticed: a keepalive that nobody acknowledges closes the socket."""
+        seconds = int(self._setting("steelyard_link_timeout_s"))
+        transport.set_keepalive(max(1, seconds // 4))
+        if isinstance(transport.sock, socket.socket):
+            transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, seconds * 1000)
+
     def disconnect(self) -> None:
-        if self._prefetch is not None and not self.problem and self.state.current_stage >= StateStage.Prepare:
+        if not self.problem and self.state.current_stage >= StateStage.Prepare:
             self._prefetch.save()
-        if self._shell is not None:
-            self._shell.close()
-            self._shell = None
+        self._close_shells()
         super().disconnect()
         if self.client is not None:
             self.client.close()
+            self.client = None
 
-    # Running
+    def _transport(self) -> Transport:
+        transport = self.client.get_transport() if self.client is not None else None
+        if transport is None:
+            raise EOFError("not connected")
+        return transport
+
+    def _setting(self, name: str) -> float:
+        return float(self.data[name])  # type: ignore[literal-required]
+
+    # Facts and commands
 
     def run_shell_command(
         self, command: StringCommand, print_output: bool = False, print_input: bool = False, **arguments: Any
     ) -> tuple[bool, CommandOutput]:
-        """A fact through the shell channel, from memory where it was asked before; anything else as pyinfra does it."""
-        plain = not any(arguments.get(name) for name in ("_stdin", "_get_pty", "_sudo_password", "_su_password"))
-        if self._asking and plain:
-            return self._answer(command, arguments)
+        """A fact through the shell, from memory where it was asked before; a command through the same shell."""
+        if any(arguments.get(name) for name in OWN_WAY):
+            return self._pyinfras_own(command, print_output, print_input, **arguments)
+        wrapped = {key: value for key, value in arguments.items() if key not in NOT_IN_TEXT}
+        text = make_unix_command_for_host(self.state, self.host, command, **wrapped).get_raw_value()
+        if self._asking and not arguments.get("_stdin"):
+            return self._answer(command, text, arguments)
+        self.forget()
+        self.traffic.commands += 1
+        login, inner = split_login(text)
+        limit = int(arguments.get("_timeout") or self._setting("steelyard_command_timeout_s"))
+        stdin = _joined(arguments.get("_stdin"))
+        found = self._through(login, arguments, lambda shell: shell.run(inner, stdin, limit))
+        return self._outcome(command, found, arguments, limit)
+
+    def forget(self) -> None:
+        """What was remembered no longer holds; the next question is asked anew."""
+        self._memo.clear()
+        self._ahead = 0
+
+    def _outcome(
+        self, command: StringCommand, found: Answer, arguments: dict[str, Any], limit: float
+    ) -> tuple[bool, CommandOutput]:
+        done = found.status in (arguments.get("_success_exit_codes") or [0])
+        if not done:
+            ended = f"did not end within {limit:g} s" if found.status in (124, 137) else f"exit {found.status}"
+            self.last_failure = (command.get_masked_value(), ended, found.stderr[-20:] or found.stdout[-20:])
+        lines = [OutputLine("stdout", line) for line in found.stdout] + [OutputLine("stderr", line) for line in found.stderr]
+        return done, CommandOutput(lines)
+
+    def _pyinfras_own(self, command: StringCommand, *rest: Any, **arguments: Any) -> tuple[bool, CommandOutput]:
+        """A command that needs a terminal, or becomes another user by other means than sudo: pyinfra's way."""
         if not self._asking:
-            self._memo.clear()
+            self.forget()
             self.traffic.commands += 1
         self.traffic.channels += 1
         self.traffic.round_trips += 1
-        done, output = super().run_shell_command(command, print_output, print_input, **arguments)
+        self._make_room()
+        done, output = super().run_shell_command(command, *rest, **arguments)
         if not done:
-            self.last_failure = (command.get_masked_value(), [line.line for line in output.combined_lines[-20:]])
+            self.last_failure = (command.get_masked_value(), "failed", [line.line for line in output.combined_lines[-20:]])
         return done, output
 
     def put_file(self, *args: Any, **kwargs: Any) -> bool:
-        self._memo.clear()
+        self.forget()
         self.traffic.uploads += 1
+        self._make_room()
         return bool(super().put_file(*args, **kwargs))
 
     def stream(self, command: StringCommand, chunks: Iterator[bytes], **arguments: Any) -> bool:
         """Run a command with standard input from `chunks`, sent as they come. False when it failed; its words are kept."""
-        self._memo.clear()
+        self.forget()
         self.traffic.commands += 1
-        self.traffic.channels += 1
         self.traffic.round_trips += 1
         text = make_unix_command_for_host(self.state, self.host, command, **arguments).get_raw_value()
-        assert self.client is not None
-        transport = self.client.get_transport()
-        assert transport is not None
-        channel = transport.open_session()
+        channel = self._session()
         channel.exec_command(text)
         try:
             for chunk in chunks:
@@ -222,94 +232,128 @@ class SteelyardConnector(SSHConnector):
         channel.close()
         if status != 0:
             words = (errors or output).decode(errors="replace").splitlines()
-            self.last_failure = (command.get_masked_value(), words[-20:])
+            self.last_failure = (command.get_masked_value(), f"exit {status}", words[-20:])
         return status == 0
 
-    def _answer(self, command: StringCommand, arguments: dict[str, Any]) -> tuple[bool, CommandOutput]:
-        wrapped = {key: value for key, value in arguments.items() if key not in NOT_FACT_ARGUMENTS}
-        text = make_unix_command_for_host(self.state, self.host, command, **wrapped).get_raw_value()
+    # Questions
+
+    def _answer(self, command: StringCommand, text: str, arguments: dict[str, Any]) -> tuple[bool, CommandOutput]:
         self.traffic.facts += 1
-        if self._prefetch is not None and self.state.current_stage <= StateStage.Prepare:
+        if self.state.current_stage <= StateStage.Prepare:
             self._prefetch.note(text)
         if text in self._memo:
             self.traffic.remembered += 1
-        elif self._shell is None:
-            self._first_question(text, bool(arguments.get("_sudo")))
         else:
-            self._memo[text] = self._ask([text])[0]
-        found = self._memo[text]
-        allowed = arguments.get("_success_exit_codes") or [0]
-        lines = [OutputLine("stdout", line) for line in found.stdout] + [OutputLine("stderr", line) for line in found.stderr]
-        if found.status not in allowed:
-            self.last_failure = (command.get_masked_value(), found.stderr[-20:] or found.stdout[-20:])
-        return found.status in allowed, CommandOutput(lines)
+            login, _ = split_login(text)
+            asked = list(dict.fromkeys([text, *self._likely_next(text, login)]))
+            found = self._through(login, arguments, lambda shell: self._ask(shell, asked, arguments))
+            self._memo.update(zip(asked, found, strict=False))  # one, where the batch had to be done without
+        return self._outcome(command, self._memo[text], arguments, self._setting("steelyard_timeout_s"))
 
-    def _first_question(self, text: str, sudo: bool) -> None:
-        """Open the shell and ask everything the last run asked, with this question and the sudo probe among it."""
-        wanted = list(dict.fromkeys([*(self._prefetch.wanted if self._prefetch else ()), text]))
-        probe = [SUDO_PROBE] if sudo else []
+    def _likely_next(self, text: str, login: str) -> list[str]:
+        """What to ask along: all of the last run's list at the start, a growing part of this run's after a command."""
+        if not self._memo and not self.traffic.commands:
+            candidates = list(self._prefetch.wanted)
+        else:
+            candidates = self._prefetch.after(text)[: self._ahead]
+            self._ahead = max(1, self._ahead * 2)
+        return [other for other in candidates if other not in self._memo and split_login(other)[0] == login]
+
+    def _ask(self, shell: Shell, asked: list[str], arguments: dict[str, Any]) -> list[Answer]:
+        seconds = self._setting("steelyard_timeout_s")
+        self._asked = asked
         try:
-            answers = self._exchange([*probe, *wanted])
-        except EOFError:  # something in the list ends a shell: do without the list
-            self._shell, wanted = None, [text]
-            answers = self._ask([*probe, *wanted])
-        except (TimeoutError, OSError, SSHException) as error:
-            raise self._silent() from error
-        if sudo and answers[0].status != 0:
-            user = str(self.data["ssh_user"] or "you")
-            why = answers[0].stderr[-1] if answers[0].stderr else f"exit {answers[0].status}"
-            self.problem = SudoRefused(where=self.host.name, user=user, why=why)
-            raise HostProblem(self.problem)
-        self._memo.update(zip(wanted, answers[len(probe) :], strict=True))
+            return shell.ask([split_login(text)[1] for text in asked], seconds)
+        except EOFError:
+            if len(asked) == 1 or not shell.answered:
+                raise
+        # something in the list ends a shell: do without the list
+        self._asked = asked[:1]
+        return self._open(shell.login, arguments).ask([split_login(asked[0])[1]], seconds)
 
-    def _ask(self, commands: list[str]) -> list[Answer]:
-        """Answers of framed commands. Raises HostProblem when the host falls silent; TimeoutError while executing."""
+    # Shells
+
+    def _through(self, login: str, arguments: dict[str, Any], use: Any) -> Any:
+        """Use the shell of a login; every way in which it can fail becomes a host problem."""
         try:
-            return self._exchange(commands)
-        except (TimeoutError, EOFError, OSError, SSHException) as error:
-            raise self._silent() from error
+            return use(self._shells.get(login) or self._open(login, arguments))
+        except PasswordWrong:
+            self._refuse(self._sudo_refused("sudo did not take the password"))
+        except Refused as error:
+            self._refuse(self._sudo_refused(str(error) or "the shell did not start"))
+        except TimeoutError:
+            self._refuse(self._silent(login))
+        except (EOFError, OSError, SSHException) as error:
+            words = self._shells[login].words() if login in self._shells else ""
+            if login and words.startswith("sudo:"):
+                self._refuse(self._sudo_refused(words))
+            self._refuse(ConnectionLost(where=self.host.name, why=words or str(error) or type(error).__name__))
 
-    def _silent(self) -> Exception:
-        self._shell = None
-        self.problem = HostSilent(where=self.host.name, seconds=str(int(self._timeout_s)))
-        if self.state.current_stage >= StateStage.Execute:
-            return TimeoutError(str(self.problem))  # pyinfra then fails this host only
-        return HostProblem(self.problem)
+    def _open(self, login: str, arguments: dict[str, Any]) -> Shell:
+        password = arguments.get("_sudo_password")
+        shell = Shell(self._session, login, self._count_trip, str(password) if password else None)
+        self._shells[login] = shell
+        return shell
 
-    @property
-    def _timeout_s(self) -> float:
-        return float(self.data["steelyard_timeout_s"])  # type: ignore[typeddict-item]
-
-    def _exchange(self, commands: list[str]) -> list[Answer]:
-        """Send framed commands, read their answers: one round trip. Raises EOFError where the shell ends."""
-        script = "".join(frame(command, self._marker) for command in commands)
+    def _count_trip(self) -> None:
         self.traffic.round_trips += 1
-        if self._shell is None:
-            assert self.client is not None
-            transport = self.client.get_transport()
-            assert transport is not None
-            self._shell = transport.open_session()
-            self._shell.exec_command("exec sh")
-            self.traffic.channels += 1
-            script = opening() + script
-        self._shell.settimeout(self._timeout_s)
-        self._shell.sendall(script.encode())
-        lines = _lines(self._shell, time.monotonic() + self._timeout_s)
-        return list(read_answers(lines, self._marker, len(commands)))
+
+    def _session(self) -> Channel:
+        """A new channel; where the server allows one at a time, the shells make room."""
+        self.traffic.channels += 1
+        for attempt in range(SESSION_TRIES):
+            try:
+                return self._transport().open_session(timeout=30)
+            except ChannelException:
+                self._close_shells()
+                gevent.sleep(0.05 * 2**attempt)
+        raise SSHException("the server opens no further session (MaxSessions)")
+
+    def _make_room(self) -> None:
+        """Before pyinfra opens a channel of its own: it cannot ask us for room."""
+        try:
+            self._session().close()
+            self.traffic.channels -= 1
+        except SSHException:
+            self._close_shells()
+
+    def _close_shells(self) -> None:
+        for shell in self._shells.values():
+            shell.close()
+        self._shells.clear()
+
+    def _refuse(self, error: SteelyardError) -> Any:
+        """Take the host out. Raises HostProblem; OSError while executing, which pyinfra counts against this host only."""
+        self._close_shells()
+        self.problem = error
+        if self.state.current_stage >= StateStage.Execute:
+            raise OSError(str(error)) from None
+        raise HostProblem(error) from None
+
+    def _sudo_refused(self, why: str) -> SteelyardError:
+        return SudoRefused(where=self.host.name, user=str(self.data["ssh_user"] or "you"), why=why)
+
+    def _silent(self, login: str) -> SteelyardError:
+        """Silence, with the question that keeps the host busy, asked through a second shell where that is possible."""
+        seconds = f"{self._setting('steelyard_timeout_s'):g}"
+        asked = ""
+        try:
+            channel = self._transport().open_session(timeout=5)
+            channel.settimeout(5)
+            channel.exec_command(f"{login}sh")
+            channel.sendall(progress(self._shells[login].marker).encode())
+            channel.shutdown_write()
+            number = int(b"".join(lines_of(channel, float("inf"))) or b"-1")
+            asked = f"`{split_login(self._asked[number])[1][:80]}`"
+        except (OSError, EOFError, SSHException, ValueError, LookupError):
+            pass
+        return HostSilent(where=self.host.name, seconds=seconds, asked=asked or "for facts")
 
 
-def _lines(shell: Channel, end: float) -> Iterator[bytes]:
-    """Lines of a channel until `end` (monotonic seconds)."""
-    buffer = b""
-    while True:
-        if time.monotonic() > end:
-            raise TimeoutError
-        received = shell.recv(65536)
-        if not received:
-            return
-        buffer += received
-        *whole, buffer = buffer.split(b"\n")
-        yield from (line + b"\n" for line in whole)
+def _joined(stdin: Any) -> str | None:
+    if not stdin:
+        return None
+    return stdin if isinstance(stdin, str) else "\n".join(str(line).rstrip("\n") for line in stdin)
 
 
 def _why(error: BaseException, text: str) -> str:

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 
 def render(template: Path, **values: Any) -> str:
     """The template with its values; an undefined one is a bug and raises."""
+    return compiled(template.read_text()).render(values)
+
+
+@lru_cache(maxsize=256)
+def compiled(text: str) -> Template:
+    """Compiled once per process, not once per host."""
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(template.read_text()).render(values)
+    return environment.from_string(text)
 
 
 def config_id(*parts: str) -> str:

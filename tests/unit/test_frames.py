@@ -1,27 +1,60 @@
-"""Facts through one shell: framed so that outputs, statuses and errors are told apart, whatever they contain."""
+"""Facts and commands through one shell: framed so that outputs, statuses and errors are told apart, whatever they contain."""
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from steelyard.engine.prefetch import PrefetchList
-from steelyard.modules.connectors.ssh import Answer, frame, opening, read_answers
+from steelyard.modules.connectors import frames
+from steelyard.modules.connectors.frames import Answer, Kept, batch, opening, order, read_answers, split_login
 
 MARK = "steelyard-abc"
+# the shell of the batch is the parent of the subshell that this fact runs in
+KILL_THE_BATCH = "sh -c 'kill -9 $(cut -d\" \" -f4 /proc/$PPID/stat)'"
+
+
+def lines(script: str) -> list[bytes]:
+    done = subprocess.run(["sh"], input=(opening(MARK) + script).encode(), capture_output=True)
+    assert not Path(f"/tmp/.{MARK}").exists(), "the shell left its folder behind"
+    return done.stdout.splitlines()
 
 
 def asked(*commands: str) -> list[Answer]:
-    script = opening() + "".join(frame(command, MARK) for command in commands)
-    done = subprocess.run(["sh"], input=script.encode(), capture_output=True)
-    return list(read_answers(iter(done.stdout.splitlines(keepends=True)), MARK, len(commands)))
+    return read_answers(iter(lines(batch([split_login(text)[1] for text in commands], MARK))), MARK, len(commands))
 
 
-def test_a_command_that_exits_the_shell_ends_the_stream() -> None:
+def ordered(command: str, stdin: str | None = None, seconds: int = 60, keep: int | None = None) -> Answer:
+    return read_answers(iter(lines(order(shlex.quote(command), MARK, stdin, seconds))), MARK, 1, keep)[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("sh -c true", ("", "true")),
+        ("sudo -H -n sh -c 'a b'", ("sudo -H -n ", "'a b'")),
+        ("sudo -H -n -u ops sh -c 'a b'", ("sudo -H -n -u ops ", "'a b'")),
+        ("sudo -H -n bash -c 'a b'", ("", "'sudo -H -n bash -c '\"'\"'a b'\"'\"''")),
+        ("su ops -c 'a b'", ("", "'su ops -c '\"'\"'a b'\"'\"''")),
+    ],
+)
+def test_a_command_is_split_into_the_login_and_what_its_shell_evaluates(text: str, parts: tuple[str, str]) -> None:
+    assert split_login(text) == parts
+
+
+def test_a_fact_that_exits_or_is_not_even_shell_hurts_no_other() -> None:
+    found = asked("sh -c 'echo fine'", "sh -c 'echo gone; exit 3'", "sh -c 'if then ((('", "sh -c 'echo next'")
+    assert [answer.status for answer in found] == [0, 3, 2, 0]
+    assert found[1].stdout == ["gone"]
+    assert found[3] == Answer(0, ["next"], [])
+
+
+def test_a_fact_that_kills_its_shell_ends_the_stream() -> None:
     with pytest.raises(EOFError):
-        asked("sh -c 'echo fine'", "exit 3")
+        asked("sh -c 'echo fine'", f"sh -c {shlex.quote(KILL_THE_BATCH)}")
 
 
 def test_statuses_and_errors_are_told_apart() -> None:
@@ -34,13 +67,38 @@ def test_standard_input_of_a_fact_is_empty_so_it_cannot_eat_the_next() -> None:
 
 
 def test_empty_lines_and_odd_bytes_pass() -> None:
-    found = asked("sh -c 'echo; echo a; echo; echo'", r"sh -c 'printf \\377\\n'")
+    found = asked("sh -c 'echo; echo a; echo; echo'", r"sh -c 'printf \\377\\0\\n'")
     assert found[0].stdout == ["", "a", "", ""]
-    assert found[1].stdout == ["\ufffd"]
+    assert found[1].stdout == ["\ufffd\0"]
 
 
 def test_large_output_passes_whole() -> None:
     assert len(asked("sh -c 'seq 1 200000'")[0].stdout) == 200000
+
+
+def test_an_order_gets_its_standard_input_whole_and_its_own_umask() -> None:
+    text = "a $HOME `date` \\ ' \"\n\nlast line without a newline"
+    assert ordered("cat; umask", text).stdout == [*text.split("\n"), "0022"]
+    assert ordered("cat").stdout == []
+
+
+def test_an_order_that_does_not_end_is_ended_by_the_host() -> None:
+    assert ordered("echo begun; sleep 60", seconds=1) == Answer(124, ["begun"], [])
+
+
+def test_of_a_talkative_order_the_last_words_are_kept() -> None:
+    found = ordered("seq 1 300000; echo why >&2; exit 9", keep=1000)
+    assert (found.status, found.stdout[-1], found.stderr) == (9, "300000", ["why"])
+    assert sum(map(len, found.stdout)) <= 1000
+    kept = Kept(10)
+    kept.add(b"x" * 50)
+    assert kept.text() == ["x" * 10]
+
+
+def test_progress_names_the_question_that_is_being_answered() -> None:
+    script = opening(MARK) + frames.question("'cat \"$STEELYARD/at\"'", MARK, 7)
+    done = subprocess.run(["sh"], input=script.encode(), capture_output=True)
+    assert done.stdout.splitlines()[0] == b"7"
 
 
 def test_prefetch_list_survives_being_torn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,3 +120,11 @@ def test_prefetch_list_survives_being_torn(tmp_path: Path, monkeypatch: pytest.M
     assert oct(first.path.stat().st_mode & 0o777) == "0o600"
     first.path.write_text('["a", ')
     assert PrefetchList.of(State, Host).wanted == ()
+
+
+def test_what_follows_a_question_is_known_from_this_runs_plan() -> None:
+    listed = PrefetchList.nowhere()
+    for text in ("a", "b", "c"):
+        listed.note(text)
+    assert (listed.after("a"), listed.after("c"), listed.after("z")) == (["b", "c"], [], [])
+    listed.save()  # goes nowhere

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from typing import Any
@@ -47,6 +48,7 @@ def main() -> None:
     """Entry point. Every failure a user can cause is one sentence with its fix; anything else is a bug and a traceback."""
     from steelyard.render.screen import print_error
 
+    gc.set_threshold(100_000, 50, 50)  # imports make many objects and no garbage: a fifth of a short command's time
     try:
         result: Any = app(standalone_mode=False)
         sys.stdout.flush()

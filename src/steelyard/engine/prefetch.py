@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from steelyard.cache import cache_folder
+from steelyard.cache import cache_folder, write_private
 
 
 @dataclass
@@ -34,19 +34,25 @@ class PrefetchList:
         except (OSError, ValueError, TypeError):
             return cls(path)
 
+    @classmethod
+    def nowhere(cls) -> PrefetchList:
+        """An empty list that is never written: before a connection."""
+        return cls(Path(os.devnull))
+
+    def after(self, command: str) -> list[str]:
+        """What this run asked after `command` while it planned, in order."""
+        asked = list(self.asked)
+        return asked[asked.index(command) + 1 :] if command in self.asked else []
+
     def note(self, command: str) -> None:
         self.asked[command] = None
 
     def save(self) -> None:
         """Write what this run asked where it differs; losing it costs a few round trips, so errors do not matter."""
         asked = tuple(self.asked)
-        if asked == self.wanted or not asked:
+        if asked == self.wanted or not asked or self.path == Path(os.devnull):
             return
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            staged = self.path.with_suffix(f".{os.getpid()}")
-            staged.touch(mode=0o600)
-            staged.write_text(json.dumps(asked))
-            staged.rename(self.path)
+            write_private(self.path, json.dumps(asked).encode())
         except OSError:
             return

@@ -37,6 +37,7 @@ from steelyard.site import Site
 from steelyard.unknowns import Unknown
 
 from .plan import HostPlan, HostTraffic, Plan, planned, split_title, task_of
+from .quick import quicken, quicken_host
 
 
 class Session:
@@ -61,6 +62,7 @@ class Session:
         self._site = site
         self._commands: dict[tuple[str, str], tuple[PyinfraCommand, ...]] = {}
         _quiet_pyinfra()
+        quicken()
         names_data = [(name, self._data(fleet, name)) for name in names]
         # a host is in the run if selected, but knows every group it is in
         groups: dict[str, Any] = {
@@ -69,6 +71,7 @@ class Session:
         inventory = Inventory((names_data, {}), **{group: value for group, value in groups.items() if group != "all"})
         for host in inventory:
             host.connector_cls = connector
+            quicken_host(host)
         config = Config(CONNECT_TIMEOUT=15)
         self.state = State(check_for_changes=False)
         self.state.current_deploy_filename = str(deploy) if deploy else "no deploy"
@@ -117,7 +120,7 @@ class Session:
 
     def fail(self, host: Host, error: SteelyardError) -> None:
         """Take a host out of the run, with its last words."""
-        _, words = getattr(host.connector, "last_failure", None) or ("", [])
+        *_, words = getattr(host.connector, "last_failure", None) or ("", [])
         self._errors[host.name] = error
         self._words[host.name] = tuple(words[-20:])
         self.emit(HostFailed(host.name, error, self._words[host.name]))
@@ -167,7 +170,7 @@ class Session:
         problem = getattr(connector, "problem", None)
         if isinstance(problem, SteelyardError):
             return problem
-        command, words = getattr(connector, "last_failure", None) or ("a fact", ["no answer"])
+        command, _, words = getattr(connector, "last_failure", None) or ("a fact", "", ["no answer"])
         return FactFailed(where=host.name, fact=f"`{command[:120]}`", why=words[-1] if words else "no output")
 
     def plan(self) -> Plan:
@@ -266,7 +269,9 @@ class _Reporter(BaseStateCallback):
         self.done[host.name, op_hash].clear()  # begun, not done
         problem = getattr(host.connector, "problem", None)
         call_error = getattr(host, FAILED_BY, None)
-        failed = problem or call_error or TaskFailed(where=host.name, task=title, status="")
+        command, ended, _ = getattr(host.connector, "last_failure", None) or ("a call", "failed", [])
+        shown = f"`{command if len(command) < 200 else command[:197] + '...'}`"
+        failed = problem or call_error or TaskFailed(where=host.name, task=title, ended=ended, command=shown)
         self.session.fail(host, failed)
 
 

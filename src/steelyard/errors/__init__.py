@@ -2,6 +2,7 @@
 
 from .base import Exit, SteelyardError, nearest_key, show, show_many
 from .hosts import (
+    ConnectionLost,
     FactFailed,
     HostKeyChanged,
     HostKeyUnknown,
@@ -50,6 +51,7 @@ from .models import (
 
 __all__ = [
     "ConfirmationImpossible",
+    "ConnectionLost",
     "DeployBroken",
     "DeployMissing",
     "DifyLoginRefused",

@@ -59,11 +59,23 @@ class SudoRefused(SteelyardError):
 class HostSilent(SteelyardError):
     """It answered before and stopped."""
 
-    sentence = "no answer within {seconds} s while asking for facts"
+    sentence = "no answer within {seconds} s while asking {asked}"
     fix = "look at the host's load and its network; raise `steelyard_timeout_s` if it is only slow"
-    sample = {"where": "gpu-2", "seconds": "120"}
+    sample = {"where": "gpu-2", "seconds": "120", "asked": "`systemctl show vllm.service`"}
     exit = Exit.HOST_FAILED
     seconds: str
+    asked: str
+
+
+@dataclass(eq=False, kw_only=True)
+class ConnectionLost(SteelyardError):
+    """It was connected, and the connection ended: the host went down, or the link was cut."""
+
+    sentence = "the connection was lost: {why}"
+    fix = "see whether the host is up and reachable, then `steelyard apply -l {where}` goes on from what is there"
+    sample = {"where": "gpu-2", "why": "the shell ended"}
+    exit = Exit.HOST_FAILED
+    why: str
 
 
 @dataclass(eq=False, kw_only=True)
@@ -82,12 +94,13 @@ class FactFailed(SteelyardError):
 class TaskFailed(SteelyardError):
     """A task ended with an error; later tasks of this host were not run."""
 
-    sentence = "task `{task}` failed{status}"
-    fix = "mend the cause shown above, then `steelyard apply -l {where}` goes on from there"
-    sample = {"where": "gpu-2", "task": "vllm | Start the service", "status": ": exit 1"}
+    sentence = "task `{task}` failed: {ended}: {command}"
+    fix = "mend the cause shown above, then `steelyard apply --resume` goes on from there"
+    sample = {"where": "gpu-2", "task": "vllm | Start the service", "ended": "exit 1", "command": "`systemctl start x`"}
     exit = Exit.HOST_FAILED
     task: str
-    status: str
+    ended: str
+    command: str
 
 
 @dataclass(eq=False, kw_only=True)

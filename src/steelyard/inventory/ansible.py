@@ -25,8 +25,8 @@ from steelyard.errors import (
 )
 
 from .fleet import Fleet, FleetHost
+from .password import password_file
 
-PASSWORD_BESIDE = ".vault-password"
 # Names that Ansible adds for its own run; an inventory does not say them.
 ADDED_BY_ANSIBLE = frozenset(
     [
@@ -77,15 +77,6 @@ def _own_getaddrinfo() -> Iterator[None]:
         yield
     finally:
         socket.getaddrinfo = ours
-
-
-def password_file(path: Path, given: Path | None) -> Path | None:
-    """The option, else ANSIBLE_VAULT_PASSWORD_FILE, else `.vault-password` beside the inventory, else None."""
-    if given is not None:
-        return given
-    named = os.environ.get("ANSIBLE_VAULT_PASSWORD_FILE")
-    beside = (path if path.is_dir() else path.parent) / PASSWORD_BESIDE
-    return Path(named) if named else beside if beside.exists() else None
 
 
 def read_ansible(path: Path, vault_password_file: Path | None = None) -> Fleet:

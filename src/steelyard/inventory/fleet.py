@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,12 @@ class Fleet:
     secrets: frozenset[str] = frozenset()
     match: Callable[[str], list[str]] = field(default=lambda pattern: [], repr=False, compare=False)
 
+    @cached_property
+    def _by_name(self) -> dict[str, FleetHost]:
+        return {host.name: host for host in self.hosts}
+
     def host(self, name: str) -> FleetHost:
-        return next(host for host in self.hosts if host.name == name)
+        return self._by_name[name]
 
     def in_group(self, group: str) -> tuple[FleetHost, ...]:
         """Hosts of a group in inventory order; none where the group is empty or missing."""

@@ -13,6 +13,13 @@ def read_fleet(path: Path, vault_password_file: Path | None = None) -> Fleet:
         from .pyinfra_file import read_pyinfra
 
         return read_pyinfra(path)
+    from .cached import read_cached
+    from .password import password_file
+
+    return read_cached(path, password_file(path, vault_password_file), _read_ansible)
+
+
+def _read_ansible(path: Path, vault_password_file: Path | None) -> Fleet:
     from .ansible import read_ansible
 
     return read_ansible(path, vault_password_file)

@@ -1,0 +1,131 @@
+"""What pyinfra and paramiko work out anew for every task and packet, worked out once. Answers stay the same.
+
+Each was the first line of a profile of an in-sync plan of 40 tasks on 20 hosts; together they were three quarters of
+the controller's time. tests/unit/test_quick.py compares each with the original.
+"""
+
+from __future__ import annotations
+
+import hmac
+import sys
+import typing
+from copy import copy
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import paramiko.util
+import pyinfra
+import pyinfra.api.arguments
+import pyinfra.api.operation
+from pyinfra.api.arguments import AllArguments, all_argument_meta, pop_global_arguments
+from pyinfra.api.exceptions import ArgumentTypeError
+from pyinfra.api.host import Host, HostData
+from pyinfra.api.util import raise_if_bad_type
+from pyinfra.context import ctx_config
+
+INSTALLED = str(Path(pyinfra.__file__).parent)
+NOTHING = object()
+ORIGINAL_ARGUMENTS = pop_global_arguments
+UNCOPIED = (str, int, float, bool, type(None), tuple)  # nobody can change these
+
+
+def call_order(state: Any) -> list[int]:
+    """The place of an operation in a deploy: line numbers of the calls from the deploy file inwards.
+
+    pyinfra asks `inspect.stack()`, which reads source files and searches every loaded module; frames know the answer.
+    """
+    lines: list[int] = []
+    frame = sys._getframe(1)
+    until = 0  # how many lines lie between here and the outermost frame of the deploy file
+    while frame is not None:
+        code = frame.f_code
+        if not code.co_filename.startswith(INSTALLED):
+            lines.append(frame.f_lineno)
+        if code.co_filename == state.current_deploy_filename:
+            until = len(lines)
+        frame = frame.f_back  # type: ignore[assignment]
+    inner = lines[:until] if until else lines
+    return [state.current_op_file_number, *reversed(inner)] if pyinfra.is_cli else list(reversed(inner))
+
+
+class QuickHostData(HostData):
+    """Looks through what the inventory gives once, and copies only what can be changed."""
+
+    def __getattr__(self, key: str) -> Any:
+        found = self.get(key, NOTHING)
+        if found is NOTHING:
+            raise AttributeError(f"Host `{self.host}` has no data `{key}`")
+        return found
+
+    def get(self, key: str, default: Any = None) -> Any:
+        own = self.__dict__
+        for values in (own["override_datas"], own["inventory_data"], own["datas"][-1]()):
+            if key in values:
+                found = values[key]
+                return found if isinstance(found, UNCOPIED) else copy(found)
+        return default
+
+
+def quicken_host(host: Host) -> None:
+    """Give one host the quick data: what the inventory says is fixed from here on, what a deploy sets is not."""
+    data = host.data
+    merged: dict[str, Any] = {}
+    for given in reversed(data.__dict__["datas"][1:-1]):
+        merged.update(given())
+    data.__dict__["inventory_data"] = merged
+    object.__setattr__(data, "__class__", QuickHostData)
+
+
+def quick_arguments(state: Any, host: Host, kwargs: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """pyinfra's `pop_global_arguments`: what a host and its configuration give is worked out once, not per task."""
+    data = host.data
+    if type(data) is not QuickHostData or data.override_datas or host.get_deploy_data():
+        return ORIGINAL_ARGUMENTS(state, host, kwargs)  # type: ignore[return-value]
+    config = ctx_config.get() if ctx_config.isset() else state.config
+    kept = data.__dict__.get("given_arguments")
+    if kept is None or kept[0] != vars(config):
+        kept = data.__dict__["given_arguments"] = (dict(vars(config)), _given(config, data))
+    defaults: dict[str, Any] = kept[1]
+    arguments = {key: dict(value) if isinstance(value, dict) else value for key, value in defaults.items()}
+    found = [key for key in defaults if key in kwargs]
+    around = host.current_deploy_kwargs or {}
+    for key, value in [*around.items(), *((key, kwargs.pop(key)) for key in found)]:
+        if key in defaults:
+            arguments[key] = _checked(config, key, value, defaults[key])
+    return arguments, found
+
+
+def _given(config: Any, data: QuickHostData) -> dict[str, Any]:
+    found = {}
+    for key in _type_hints(AllArguments):
+        default = data.get(key, NOTHING)
+        if default is NOTHING:
+            default = all_argument_meta[key].default(config)
+        found[key] = _checked(config, key, default, default)
+    return found
+
+
+def _checked(config: Any, key: str, value: Any, default: Any) -> Any:
+    handler = all_argument_meta[key].handler
+    if handler is not None:
+        value = handler(config, value)
+    if value != default:
+        kind = _type_hints(AllArguments)[key]
+        raise_if_bad_type(value, kind, ArgumentTypeError, f"Invalid argument `{key}`:")
+    return value
+
+
+def quicken() -> None:
+    """Put the quick answers in place; more than once does nothing more."""
+    # `pyinfra.api.operation` as an attribute is the decorator of that name, not the module
+    sys.modules["pyinfra.api.operation"].get_operation_order_from_stack = call_order  # type: ignore[attr-defined]
+    sys.modules["pyinfra.api.arguments"].get_type_hints = _type_hints  # type: ignore[attr-defined]
+    for name in ("arguments", "operation", "facts", "deploy"):
+        sys.modules[f"pyinfra.api.{name}"].pop_global_arguments = quick_arguments  # type: ignore[attr-defined]
+    paramiko.util.constant_time_bytes_eq = hmac.compare_digest  # type: ignore[assignment]
+
+
+@lru_cache
+def _type_hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 KEPT_OF_AN_ORDER = 1 << 20  # bytes of output; the last ones, because they hold the reason
+AUDIT_LOG = "/var/log/steelyard/audit.log"  # on the host
 PLAIN = re.compile(r"^(?P<login>sudo -H -n (?:-u \S+ )?)?sh -c (?P<inner>.+)$", re.S)
 
 
@@ -48,7 +49,7 @@ def progress(marker: str) -> str:
 
 def question(command: str, marker: str, number: int = 0) -> str:
     """A fact. In a subshell, so it cannot end the shell; `eval`, so a syntax error is its own."""
-    return f'echo {number} >"$STEELYARD/at"; ( eval {command}\n) 2>"$STEELYARD/err" </dev/null{_closing(marker)}'
+    return f'echo {number} >"$STEELYARD/at"; ( eval {command}\n) 2>"$STEELYARD/err" </dev/null; {_closing(marker)}'
 
 
 def batch(commands: Iterable[str], marker: str) -> str:
@@ -61,17 +62,34 @@ def over(marker: str) -> str:
     return f"printf '\\n{marker}!\\n'\n"
 
 
-def order(command: str, marker: str, stdin: str | None, seconds: int) -> str:
-    """A command that changes the host. The host itself ends it after `seconds`; its standard input is a here-document."""
-    limited = f"timeout -k 10 {seconds} sh -c {command}"
+def order(command: str, marker: str, stdin: str | None, seconds: int, audit: str | None = None) -> str:
+    """A command that changes the host. The host itself ends it after `seconds`; its standard input is a here-document.
+
+    `audit` is a JSON object without its closing brace: the host appends it to its log with the time and the exit status.
+    """
+    limited = f'timeout -k 10 {seconds} sh -c {command} 2>"$STEELYARD/err"'
     if stdin is None:
-        return f'{limited} 2>"$STEELYARD/err" </dev/null{_closing(marker)}{over(marker)}'
-    lines = stdin if stdin.endswith("\n") else stdin + "\n"
-    return f"{limited} 2>\"$STEELYARD/err\" <<'{marker}-'\n{lines}{marker}-\n{_closing(marker)[2:]}{over(marker)}"
+        run = f"{limited} </dev/null\n"
+    else:
+        lines = stdin if stdin.endswith("\n") else stdin + "\n"
+        run = f"{limited} <<'{marker}-'\n{lines}{marker}-\n"
+    return f"{run}STEELYARD_S=$?\n{_logged(audit)}{_closing(marker, '$STEELYARD_S')}{over(marker)}"
 
 
-def _closing(marker: str) -> str:
-    return f"; printf '\\n{marker} %d\\n' $?; test -s \"$STEELYARD/err\" && cat \"$STEELYARD/err\"; printf '\\n{marker}.\\n'\n"
+def _logged(audit: str | None) -> str:
+    if audit is None:
+        return ""
+    folder = AUDIT_LOG.rsplit("/", 1)[0]
+    form = shlex.quote('%s, "at": "%s", "exit": %d}\\n')
+    return (
+        f"{{ test -d {folder} || mkdir -p -m 750 {folder}; "
+        f'printf {form} {shlex.quote(audit)} "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$STEELYARD_S" >>{AUDIT_LOG}; }} 2>/dev/null\n'
+    )
+
+
+def _closing(marker: str, status: str = "$?") -> str:
+    shown = 'test -s "$STEELYARD/err" && cat "$STEELYARD/err"'
+    return f"printf '\\n{marker} %d\\n' {status}; {shown}; printf '\\n{marker}.\\n'\n"
 
 
 def read_answers(lines: Iterator[bytes], marker: str, count: int, keep: int | None = None) -> list[Answer]:

@@ -47,9 +47,9 @@ class Shell:
         """Answers of questions: one round trip, however many."""
         return self._exchange(frames.batch(commands, self.marker), len(commands), seconds)
 
-    def run(self, command: str, stdin: str | None, limit_s: int) -> Answer:
+    def run(self, command: str, stdin: str | None, limit_s: int, audit: str | None = None) -> Answer:
         """Run one order; the host ends it after `limit_s`, and we wait a little longer than that."""
-        script = frames.order(command, self.marker, stdin, limit_s)
+        script = frames.order(command, self.marker, stdin, limit_s, audit)
         return self._exchange(script, 1, limit_s + 30, frames.KEPT_OF_AN_ORDER)[0]
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,7 @@ from pyinfra.connectors.util import CommandOutput, OutputLine, make_unix_command
 from steelyard.engine.prefetch import PrefetchList
 from steelyard.errors import (
     ConnectionLost,
+    FactFailed,
     HostKeyChanged,
     HostKeyUnknown,
     HostSilent,
@@ -88,6 +89,7 @@ class SteelyardConnector(SSHConnector):
         self.traffic = Traffic()
         self.problem: SteelyardError | None = None
         self.last_failure: tuple[str, str, list[str]] | None = None  # command (masked), how it ended, last lines
+        self.audit: Callable[[StringCommand], str] | None = None  # what the host notes of a command; see frames.order
         self._asking = 0
         self._memo: dict[str, Answer] = {}
         self._shells: dict[str, Shell] = {}  # by login
@@ -104,9 +106,20 @@ class SteelyardConnector(SSHConnector):
     def _get_fact(self, *args: Any, **kwargs: Any) -> Any:
         self._asking += 1
         try:
-            return self._original_get_fact(*args, **kwargs)
+            found = self._original_get_fact(*args, **kwargs)
         finally:
             self._asking -= 1
+        if self._raises and self.host in self.state.failed_hosts:
+            # pyinfra goes on with a default, and an operation would act on it
+            command, _, words = self.last_failure or ("a fact", "", [])
+            why = words[-1] if words else "it answered what it should not"
+            raise HostProblem(self.problem or FactFailed(where=self.host.name, fact=f"`{command[:120]}`", why=why))
+        return found
+
+    @property
+    def _raises(self) -> bool:
+        """True in our engine, which takes a host out where it fails; pyinfra's own would end the run for all."""
+        return bool(getattr(self.state, "raises_host_problems", False))
 
     # Connecting
 
@@ -175,7 +188,8 @@ class SteelyardConnector(SSHConnector):
         login, inner = split_login(text)
         limit = int(arguments.get("_timeout") or self._setting("steelyard_command_timeout_s"))
         stdin = _joined(arguments.get("_stdin"))
-        found = self._through(login, arguments, lambda shell: shell.run(inner, stdin, limit))
+        line = self.audit(command) if self.audit is not None else None
+        found = self._through(login, arguments, lambda shell: shell.run(inner, stdin, limit, line))
         return self._outcome(command, found, arguments, limit)
 
     def forget(self) -> None:
@@ -197,6 +211,7 @@ class SteelyardConnector(SSHConnector):
         """A command that needs a terminal, or becomes another user by other means than sudo: pyinfra's way."""
         if not self._asking:
             self.forget()
+            self._note(command)
             self.traffic.commands += 1
         self.traffic.channels += 1
         self.traffic.round_trips += 1
@@ -208,6 +223,7 @@ class SteelyardConnector(SSHConnector):
 
     def put_file(self, *args: Any, **kwargs: Any) -> bool:
         self.forget()
+        self._note(StringCommand(f"upload {args[1] if len(args) > 1 else kwargs.get('remote_filename')}"))
         self.traffic.uploads += 1
         self._make_room()
         return bool(super().put_file(*args, **kwargs))
@@ -217,6 +233,7 @@ class SteelyardConnector(SSHConnector):
         self.forget()
         self.traffic.commands += 1
         self.traffic.round_trips += 1
+        self._note(command)
         text = make_unix_command_for_host(self.state, self.host, command, **arguments).get_raw_value()
         channel = self._session()
         channel.exec_command(text)
@@ -234,6 +251,15 @@ class SteelyardConnector(SSHConnector):
             words = (errors or output).decode(errors="replace").splitlines()
             self.last_failure = (command.get_masked_value(), f"exit {status}", words[-20:])
         return status == 0
+
+    def _note(self, command: StringCommand) -> None:
+        """The host's audit line of a change that does not go down the shell, written before it: a round trip of its own."""
+        if self.audit is None:
+            return
+        sudo = {"_sudo": bool(self.host.data.get("_sudo")), "_sudo_password": self.host.data.get("_sudo_password")}
+        login = "sudo -H -n " if sudo["_sudo"] else ""
+        line = self.audit(command)
+        self._through(login, sudo, lambda shell: shell.run("true", None, 60, line))
 
     # Questions
 
@@ -323,10 +349,10 @@ class SteelyardConnector(SSHConnector):
         self._shells.clear()
 
     def _refuse(self, error: SteelyardError) -> Any:
-        """Take the host out. Raises HostProblem; OSError while executing, which pyinfra counts against this host only."""
+        """Take the host out. Raises HostProblem; in plain pyinfra's execution OSError, which pyinfra counts against this host only."""
         self._close_shells()
         self.problem = error
-        if self.state.current_stage >= StateStage.Execute:
+        if self.state.current_stage >= StateStage.Execute and not self._raises:
             raise OSError(str(error)) from None
         raise HostProblem(error) from None
 

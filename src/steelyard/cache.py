@@ -1,7 +1,8 @@
-"""Where this user's steelyard keeps what it can do without: hashes of sources, lists of facts. A secret only encrypted."""
+"""Where this user's steelyard keeps things: what it can do without, and what it did. A secret only encrypted."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -20,3 +21,14 @@ def write_private(path: Path, content: bytes) -> None:
     staged.touch(mode=0o600)
     staged.write_bytes(content)
     staged.rename(path)
+
+
+def state_folder() -> Path:
+    """`$XDG_STATE_HOME/steelyard`, else `~/.local/state/steelyard`: what this user's steelyard did; not to be deleted."""
+    base = os.environ.get("XDG_STATE_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "state") / "steelyard"
+
+
+def fleet_key(inventory: Path) -> str:
+    """The same word for the same inventory, whatever the working directory."""
+    return hashlib.sha256(str(inventory.resolve()).encode()).hexdigest()[:24]

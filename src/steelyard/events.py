@@ -9,22 +9,25 @@ from steelyard.errors import SteelyardError
 
 
 @dataclass(frozen=True)
-class Connecting:
-    """The run begins to connect to this many hosts."""
+class Looking:
+    """Hosts are connected to and looked at; `done` of `total` are through, well or not."""
 
-    hosts: int
+    done: int
+    total: int
 
 
 @dataclass(frozen=True)
-class Planning:
-    """Facts are being read and compared on this many hosts."""
+class WaveStarted:
+    """Wave `number` of `total` begins with these hosts."""
 
-    hosts: int
+    number: int
+    total: int
+    hosts: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class TaskStarted:
-    """A task begins on every host that has it; number `index` of `total` tasks."""
+    """The first host of the run begins a task; number `index` of `total` tasks."""
 
     title: str
     index: int
@@ -66,7 +69,7 @@ class Step:
     text: str
 
 
-Event = Connecting | Planning | TaskStarted | TaskChanged | BytesMoved | HostFailed | Step
+Event = Looking | WaveStarted | TaskStarted | TaskChanged | BytesMoved | HostFailed | Step
 Emit = Callable[[Event], None]
 
 

@@ -1,4 +1,4 @@
-"""One difference or one problem, with what to do about it. CI suppresses, counts and links by `code`."""
+"""One difference or one problem, with what to do about it. CI suppresses, counts and links by `id`."""
 
 from __future__ import annotations
 
@@ -8,11 +8,19 @@ from enum import StrEnum
 
 
 class Verdict(StrEnum):
-    """DIFFERS: apply mends it. BROKEN: somebody has to look. UNKNOWN: could not be looked at."""
+    """DIFFERS: apply mends it. BROKEN: somebody has to look. UNKNOWN: could not be looked at. EXPIRED: an exception has."""
 
     DIFFERS = "differs"
     BROKEN = "broken"
     UNKNOWN = "unknown"
+    EXPIRED = "expired"
+
+
+class Severity(StrEnum):
+    """ERROR: what runs is not what is declared. WARNING: it is, or nobody can say; and somebody should look."""
+
+    ERROR = "error"
+    WARNING = "warning"
 
 
 @dataclass(frozen=True, order=True)
@@ -20,17 +28,30 @@ class Finding:
     """Sorts by host, then code. `declared` and `live` are safe to print: a secret is "set" or "not set"."""
 
     host: str
-    code: str  # stable and dotted, `role.task`
+    code: str  # dotted, `role.task`
     subject: str  # the thing on the host: a path, a unit, a GPU
     declared: str
     live: str
     fix: str
     verdict: Verdict = Verdict.DIFFERS
+    severity: Severity = Severity.ERROR
+    since: str | None = None  # when this controller first saw it, UTC; None: now
+
+    @property
+    def id(self) -> str:
+        """`host:role:subject`: stable across edits of the deploy, renamed and reordered tasks too."""
+        return f"{self.host}:{self.code.split('.')[0]}:{self.subject}"
 
     @property
     def fingerprint(self) -> str:
-        """Stable across edits of the deploy: host, code and subject, and nothing else."""
-        return hashlib.sha256(f"{self.host}\0{self.code}\0{self.subject}".encode()).hexdigest()[:16]
+        """The id as 16 hexadecimal digits, for formats that want one word."""
+        return hashlib.sha256(self.id.encode()).hexdigest()[:16]
 
-    def as_json(self) -> dict[str, str]:
-        return {**asdict(self), "verdict": str(self.verdict), "fingerprint": self.fingerprint}
+    def as_json(self) -> dict[str, str | None]:
+        return {
+            "id": self.id,
+            **asdict(self),
+            "verdict": str(self.verdict),
+            "severity": str(self.severity),
+            "fingerprint": self.fingerprint,
+        }

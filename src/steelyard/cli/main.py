@@ -11,7 +11,7 @@ import typer
 
 from steelyard.errors import Exit, SteelyardError, UsageWrong
 
-from . import apply, dify, doctor, drift, init, lab, plan, status
+from . import apply, dify, doctor, drift, init, inventory, lab, lock, plan, status
 
 app = typer.Typer(
     name="steelyard",
@@ -27,6 +27,8 @@ app.command("plan")(plan.plan)
 app.command("apply")(apply.apply)
 app.command("drift")(drift.drift)
 app.command("status")(status.status)
+app.command("inventory")(inventory.inventory)
+app.add_typer(lock.app, name="lock")
 app.add_typer(dify.app, name="dify")
 app.add_typer(lab.app, name="lab")
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
 from steelyard.errors import Exit
 
 from .options import (
@@ -23,6 +28,9 @@ def plan(
     inventory: InventoryPath = INVENTORY,
     limit: LimitTo = EVERYTHING,
     deploy: DeployName = SITE,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="FILE", help="Save the plan for `apply FILE`, and for people.")
+    ] = None,
     vault_password_file: VaultPasswordFile = None,
     json: Json = False,
     verbose: Verbose = 0,
@@ -35,11 +43,13 @@ def plan(
     """
     from steelyard.render.screen import Screen
 
-    from .work import Wanted, session
+    from .work import Wanted, save_plan, session
 
     screen = Screen(json=json, verbose=verbose, quiet=quiet, no_color=no_color)
-    with session(Wanted(inventory, limit, vault_password_file, deploy), screen) as (_, opened):
-        opened.prepare()
-        found = opened.plan()
+    wanted = Wanted(inventory, limit, vault_password_file, deploy)
+    with session(wanted, screen) as (_, opened):
+        found = opened.look(keep=out is not None)
+        if out is not None:
+            save_plan(out, wanted, opened, found, screen)
     screen.plan(found)
     return found.exit

@@ -8,24 +8,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from steelyard.errors import DeployMissing, SteelyardError
+from steelyard.errors import DeployMissing, PlanMoved, SteelyardError
 from steelyard.inventory.fleet import Fleet
 from steelyard.inventory.limit import Limit
 from steelyard.render.redaction import Redactor
 from steelyard.render.screen import Screen
+from steelyard.render.text import hosts_named
 
 if TYPE_CHECKING:
+    from steelyard.engine.lock import Keeper
+    from steelyard.engine.plan import Plan
+    from steelyard.engine.saved import SavedPlan
     from steelyard.engine.session import Session
+
+KEEPERS = 5  # hosts that may keep the lock, in this order
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """The shared options of one call."""
+    """The shared options of one call. `resume`: only what the last apply left; `checking`: live checks too."""
 
     inventory: Path
-    limit: str
+    limit: str = "all"
     vault_password_file: Path | None = None
     deploy: str | None = "site"
+    resume: bool = False
+    checking: bool = False
 
 
 def deploy_folder() -> Path:
@@ -46,27 +54,104 @@ def deploy_path(name: str) -> Path:
     return path.resolve()
 
 
-@contextmanager
-def session(wanted: Wanted, screen: Screen) -> Iterator[tuple[Fleet, Session]]:
-    """A connected session over the selected hosts. Raises every error of reading before the first connection."""
+def read(wanted: Wanted, screen: Screen) -> Fleet:
+    """The fleet, its settings checked, its secrets masked from here on. Raises every error of reading."""
     from steelyard.engine import patched  # noqa: F401  before paramiko and ansible
     from steelyard.inventory.read import read_fleet
     from steelyard.settings import check_settings, declared_secrets
-    from steelyard.site import site_of
 
-    deploy = deploy_path(wanted.deploy) if wanted.deploy else None
     fleet = read_fleet(wanted.inventory, wanted.vault_password_file)
-    names = Limit(wanted.limit).select(fleet)
     screen.redactor = Redactor(fleet.secrets | declared_secrets(fleet))
     wrong: list[SteelyardError] = check_settings(fleet)
     if wrong:
         for error in wrong[1:]:
             screen.error(error)
         raise wrong[0]
-    site = site_of(fleet)
+    return fleet
+
+
+@contextmanager
+def session(wanted: Wanted, screen: Screen) -> Iterator[tuple[Fleet, Session]]:
+    """A session over the selected hosts, nothing connected yet. Raises every error of reading."""
+    deploy = deploy_path(wanted.deploy) if wanted.deploy else None
+    fleet = read(wanted, screen)
+    names = Limit(wanted.limit).select(fleet)
+    from steelyard.engine.journal import Journal
     from steelyard.engine.session import Session
     from steelyard.modules.connectors.ssh import SteelyardConnector
+    from steelyard.site import site_of
 
-    with Session(fleet, site, names, deploy, SteelyardConnector, screen.event) as opened:
-        opened.connect()
+    site = site_of(fleet)
+    if wanted.resume and deploy is not None:
+        left = Journal(wanted.inventory, deploy).left()
+        names = tuple(name for name in names if name in set(left))
+        screen.note(f"resuming on {hosts_named(names) if names else 'no host: the last apply left none'}")
+    with Session(fleet, site, names, deploy, SteelyardConnector, screen.event, wanted.checking) as opened:
         yield fleet, opened
+
+
+@contextmanager
+def keeper(wanted: Wanted, fleet: Fleet, screen: Screen) -> Iterator[Keeper]:
+    """Whoever keeps the fleet's lock, not connected yet: one of its first hosts."""
+    from steelyard.engine.lock import Keeper
+    from steelyard.engine.session import Session
+    from steelyard.modules.connectors.ssh import SteelyardConnector
+    from steelyard.site import site_of
+
+    names = tuple(host.name for host in fleet.hosts[:KEEPERS])
+    with Session(fleet, site_of(fleet), names, None, SteelyardConnector, screen.event) as opened:
+        yield Keeper(opened, str(wanted.inventory))
+
+
+# Saved plans
+
+
+def _password(wanted: Wanted) -> bytes:
+    from steelyard.inventory.password import password_file
+
+    path = password_file(wanted.inventory, wanted.vault_password_file)
+    return path.read_bytes() if path is not None else b""
+
+
+def save_plan(path: Path, wanted: Wanted, opened: Session, plan: Plan, screen: Screen) -> None:
+    """Write what `apply FILE` will carry out. A plan with a host that could not be looked at is none."""
+    import base64
+    import os
+
+    from steelyard.engine.saved import SavedPlan, sealed, write_plan
+    from steelyard.origin import now
+    from steelyard.render.text import plan_lines, summary
+
+    for error in plan.errors:
+        screen.note(f"the plan is not saved: {error}")
+        return
+    salt = base64.b64encode(os.urandom(16)).decode()
+    unknown = {host.host: [value.what for value in host.unknown] for host in plan.hosts if host.unknown}
+    hosts = sealed(opened, plan, salt, _password(wanted))
+    masked = {
+        name: [{**task, "commands": [screen.redactor.mask(line) for line in task["commands"]]} for task in tasks]
+        for name, tasks in hosts.items()
+    }
+    saved = SavedPlan(str(wanted.inventory), wanted.limit, str(wanted.deploy), now(), salt, masked, unknown)
+    text = "\n".join([*plan_lines(plan, verbose=True), summary(plan, "would change")])
+    write_plan(path, saved, screen.redactor.mask(text))
+    screen.note(f"saved to {path}; `steelyard apply {path}` does exactly this, or nothing")
+
+
+def read_saved(path: Path) -> SavedPlan:
+    from steelyard.engine.saved import read_plan
+
+    return read_plan(path)
+
+
+def check_plan(path: Path, saved: SavedPlan, wanted: Wanted, opened: Session, plan: Plan, screen: Screen) -> None:
+    """Raises PlanMoved, after the differences were shown, where anything else would happen now."""
+    from steelyard.engine.saved import moved, sealed
+
+    lines = moved(saved, sealed(opened, plan, saved.salt, _password(wanted)))
+    lines += [f"! {error}" for error in plan.errors]
+    if lines:
+        for line in lines:
+            screen.note(line)
+        names = sorted({line.split()[1].rstrip(":") for line in lines})
+        raise PlanMoved(where=str(path), differences=hosts_named(names))

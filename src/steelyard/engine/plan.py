@@ -10,8 +10,9 @@ from typing import Any
 from pyinfra.api.command import FileDownloadCommand, FileUploadCommand, FunctionCommand, PyinfraCommand, StringCommand
 
 from steelyard.change import Change, FileWrite
-from steelyard.errors import Exit, SteelyardError
+from steelyard.errors import Exit, HostKeyChanged, HostKeyUnknown, HostUnreachable, SteelyardError
 from steelyard.finding import Finding, Verdict
+from steelyard.outcome import Outcome
 from steelyard.refusal import Refusal
 from steelyard.unknowns import Unknown
 
@@ -57,9 +58,13 @@ class HostTraffic:
     facts: int
 
 
+def is_unreachable(error: SteelyardError) -> bool:
+    return isinstance(error, HostUnreachable | HostKeyChanged | HostKeyUnknown)
+
+
 @dataclass(frozen=True)
 class HostPlan:
-    """What one host would go through. With `error` set, tasks are those known before the error."""
+    """What one host would go through, or went through. With `error` set, tasks are those known before the error."""
 
     host: str
     tasks: tuple[Task, ...]
@@ -68,6 +73,18 @@ class HostPlan:
     error: SteelyardError | None = None
     last_words: tuple[str, ...] = ()
     traffic: HostTraffic | None = None
+    checks: tuple[Finding, ...] = ()  # what live checks of roles found; drift asks for them
+    skipped: bool = False
+
+    @property
+    def outcome(self) -> Outcome:
+        if self.error is not None:
+            return Outcome.UNREACHABLE if is_unreachable(self.error) else Outcome.FAILED
+        if self.skipped:
+            return Outcome.SKIPPED
+        if self.tasks:
+            return Outcome.CHANGES
+        return Outcome.UNKNOWN if self.unknown else Outcome.IN_SYNC
 
 
 @dataclass(frozen=True)
@@ -81,19 +98,27 @@ class Plan:
         return sum(len(host.tasks) for host in self.hosts)
 
     @property
+    def pending(self) -> bool:
+        """Something would change, or cannot be known yet: an apply has something to do."""
+        return any(host.tasks or host.unknown for host in self.hosts)
+
+    @property
     def errors(self) -> list[SteelyardError]:
         return [host.error for host in self.hosts if host.error is not None]
+
+    def of(self, outcome: Outcome) -> list[HostPlan]:
+        return [host for host in self.hosts if host.outcome is outcome]
 
     @property
     def exit(self) -> Exit:
         """3 where a host could not be planned, else 2 where something would change, else 0."""
         if self.errors:
             return Exit.HOST_FAILED
-        return Exit.CHANGES if self.changes or any(host.unknown for host in self.hosts) else Exit.DONE
+        return Exit.CHANGES if self.pending else Exit.DONE
 
     def findings(self, fix: str) -> list[Finding]:
-        """Each difference of each host, sorted; `fix` is a command with `{host}` in it."""
-        found = []
+        """Each difference of each host and what live checks found, sorted; `fix` is a command with `{host}` in it."""
+        found: list[Finding] = []
         for host in self.hosts:
             named: set[str] = set()  # a stopped proxy has not loaded its configuration either: one finding a thing
             for task in host.tasks:
@@ -106,6 +131,7 @@ class Plan:
                 found.append(
                     Finding(host.host, code, unknown.what, unknown.because, "unknown", unknown.settled_by, Verdict.UNKNOWN)
                 )
+            found += [check for check in host.checks if check.subject not in named]
         return sorted(found)
 
 

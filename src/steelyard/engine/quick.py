@@ -12,7 +12,8 @@ import typing
 from copy import copy
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, cast
 
 import paramiko.util
 import pyinfra
@@ -36,7 +37,7 @@ def call_order(state: Any) -> list[int]:
     pyinfra asks `inspect.stack()`, which reads source files and searches every loaded module; frames know the answer.
     """
     lines: list[int] = []
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     until = 0  # how many lines lie between here and the outermost frame of the deploy file
     while frame is not None:
         code = frame.f_code
@@ -44,7 +45,7 @@ def call_order(state: Any) -> list[int]:
             lines.append(frame.f_lineno)
         if code.co_filename == state.current_deploy_filename:
             until = len(lines)
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     inner = lines[:until] if until else lines
     return [state.current_op_file_number, *reversed(inner)] if pyinfra.is_cli else list(reversed(inner))
 
@@ -89,7 +90,7 @@ def quick_arguments(state: Any, host: Host, kwargs: dict[str, Any]) -> tuple[dic
     defaults: dict[str, Any] = kept[1]
     arguments = {key: dict(value) if isinstance(value, dict) else value for key, value in defaults.items()}
     found = [key for key in defaults if key in kwargs]
-    around = host.current_deploy_kwargs or {}
+    around = cast(dict[str, Any], host.current_deploy_kwargs or {})
     for key, value in [*around.items(), *((key, kwargs.pop(key)) for key in found)]:
         if key in defaults:
             arguments[key] = _checked(config, key, value, defaults[key])

@@ -164,3 +164,14 @@ class DirectoryNotEmpty(SteelyardError):
     sentence = "the folder is not empty; nothing was written"
     fix = "name a new folder: `steelyard init inventories/NAME`"
     sample = {"where": "inventories/prod"}
+
+
+@dataclass(eq=False, kw_only=True)
+class ShareWrong(SteelyardError):
+    """`--serial` or `--max-fail` is neither a number of hosts nor a percentage."""
+
+    sentence = "`{found}` is neither a number of hosts (at least {least}) nor a percentage (up to 100%)"
+    fix = "write `{where} 2` or `{where} 25%`"
+    sample = {"where": "--serial", "found": "half", "least": "1"}
+    found: str
+    least: str

@@ -27,6 +27,7 @@ from steelyard.errors import (
 from .fleet import Fleet, FleetHost
 from .password import password_file
 
+NOT_SOURCES = ("drift-exceptions.yml",)  # files of ours that lie beside the sources
 # Names that Ansible adds for its own run; an inventory does not say them.
 ADDED_BY_ANSIBLE = frozenset(
     [
@@ -127,6 +128,9 @@ def read_ansible(path: Path, vault_password_file: Path | None = None) -> Fleet:
         raise InventoryEmpty(where=str(path))
     groups = {group: tuple(member.name for member in found.get_hosts()) for group, found in inventory.groups.items()}
 
+    direct = {name: tuple(host.name for host in found.hosts) for name, found in inventory.groups.items()}
+    children = {name: tuple(child.name for child in found.child_groups) for name, found in inventory.groups.items()}
+
     def match(pattern: str) -> list[str]:
         try:
             inventory.subset(pattern)
@@ -136,7 +140,7 @@ def read_ansible(path: Path, vault_password_file: Path | None = None) -> Fleet:
         finally:
             inventory.subset(None)
 
-    return Fleet(path, tuple(hosts), groups, frozenset(decrypted), match)
+    return Fleet(path, tuple(hosts), groups, frozenset(decrypted), direct, children, match)
 
 
 def _sources(path: Path, ignored: Any) -> list[str]:
@@ -146,7 +150,7 @@ def _sources(path: Path, ignored: Any) -> list[str]:
     found = []
     for entry in sorted(path.iterdir()):
         is_pyinfra = entry.suffix == ".py" and not os.access(entry, os.X_OK)
-        if not ignored.search(os.fsencode(entry.name)) and not is_pyinfra:
+        if not ignored.search(os.fsencode(entry.name)) and not is_pyinfra and entry.name not in NOT_SOURCES:
             found.append(str(entry))
     return found
 

@@ -14,6 +14,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from fnmatch import fnmatch
 from importlib.metadata import version
 from pathlib import Path
@@ -95,8 +96,10 @@ def _load(kept: Path, digest: str, path: Path, password: Path | None) -> Fleet |
             return None
         found = json.loads(_cipher(password)(body, False) if how == "encrypted" else body)
         hosts = tuple(FleetHost(name, tuple(groups), variables) for name, groups, variables in found["hosts"])
-        groups = {name: tuple(members) for name, members in found["groups"].items()}
-        return Fleet(path, hosts, groups, frozenset(found["secrets"]))
+        groups, direct, children = (
+            {name: tuple(members) for name, members in found[kind].items()} for kind in ("groups", "direct", "children")
+        )
+        return Fleet(path, hosts, groups, frozenset(found["secrets"]), direct, children)
     except Exception:  # whatever is wrong with what we kept: it is only kept
         return None
 
@@ -104,7 +107,8 @@ def _load(kept: Path, digest: str, path: Path, password: Path | None) -> Fleet |
 def _keep(kept: Path, digest: str, fleet: Fleet, password: Path | None) -> None:
     hosts = [[host.name, host.groups, host.variables] for host in fleet.hosts]
     try:
-        body = json.dumps({"hosts": hosts, "groups": fleet.groups, "secrets": sorted(fleet.secrets)}).encode()
+        named = {"groups": fleet.groups, "direct": fleet.direct, "children": fleet.children}
+        body = json.dumps({"hosts": hosts, **named, "secrets": sorted(fleet.secrets)}).encode()
         if json.loads(body)["hosts"] != [[name, list(groups), variables] for name, groups, variables in hosts]:
             return  # a value that JSON cannot hold as it is
         if fleet.secrets:
@@ -137,4 +141,4 @@ def _with_match(fleet: Fleet, kept: Path, digest: str, password: Path | None, re
                 write_private(answers, json.dumps({"digest": digest, "known": {**known, pattern: found}}).encode())
         return found
 
-    return Fleet(fleet.path, fleet.hosts, fleet.groups, fleet.secrets, match)
+    return replace(fleet, match=match)

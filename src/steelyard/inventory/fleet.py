@@ -24,12 +24,17 @@ class FleetHost:
 
 @dataclass(frozen=True)
 class Fleet:
-    """Everything an inventory says. `secrets` are the decrypted vault values: for masking, never for showing."""
+    """Everything an inventory says. `groups` hold all their hosts, `direct` only their own, `children` their subgroups.
+
+    `secrets` are the decrypted vault values: for masking, never for showing.
+    """
 
     path: Path
     hosts: tuple[FleetHost, ...]
     groups: dict[str, tuple[str, ...]]
     secrets: frozenset[str] = frozenset()
+    direct: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    children: dict[str, tuple[str, ...]] = field(default_factory=dict)
     match: Callable[[str], list[str]] = field(default=lambda pattern: [], repr=False, compare=False)
 
     @cached_property

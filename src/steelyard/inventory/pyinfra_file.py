@@ -39,7 +39,7 @@ def read_pyinfra(path: Path) -> Fleet:
     def match(pattern: str) -> list[str]:
         return [host.name for host in hosts if fnmatch(host.name, pattern) or host.name in groups.get(pattern, ())]
 
-    return Fleet(path, tuple(hosts), groups, frozenset(), match)
+    return Fleet(path, tuple(hosts), groups, direct=groups, match=match)
 
 
 def pyinfra_groups(path: Path) -> dict[str, tuple[list[tuple[str, dict[str, Any]]], dict[str, Any]]]:

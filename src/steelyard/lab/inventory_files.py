@@ -8,7 +8,8 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from steelyard.inventory.ansible import PASSWORD_BESIDE, encrypt_value
+from steelyard.inventory.ansible import encrypt_value
+from steelyard.inventory.password import PASSWORD_BESIDE
 
 from .dify_host import EMAIL, PORT
 from .paths import LabPaths, cache_root

@@ -12,22 +12,23 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, assert_never
 
 from steelyard.errors import Exit, SteelyardError, show
-from steelyard.events import BytesMoved, Connecting, Event, HostFailed, Planning, Step, TaskChanged, TaskStarted
+from steelyard.events import BytesMoved, Event, HostFailed, Looking, Step, TaskChanged, TaskStarted, WaveStarted
 
+from .documents import JSON_VERSION, drift_document, plan_document
 from .redaction import Redactor
+from .text import error_lines, finding_lines, hosts_named, plan_lines, plural, summary, traffic_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.status import Status
     from rich.table import Table
 
-    from steelyard.engine.plan import HostPlan, Plan
+    from steelyard.drift.drifted import Drifted
+    from steelyard.engine.lock import Held
+    from steelyard.engine.plan import Plan
     from steelyard.finding import Finding
     from steelyard.inventory.fleet import Fleet
     from steelyard.lab.fleet import HostReport
-
-JSON_VERSION = 1
-DIFF_LINES = 40  # of one file, in text; JSON holds all
 
 
 def print_error(error: SteelyardError, as_json: bool) -> None:
@@ -45,6 +46,8 @@ class Screen:
         self.redactor = Redactor()
         self.terminal = sys.stderr.isatty() and not json and not quiet
         self._status: Status | None = None
+        self._failed: list[tuple[SteelyardError, tuple[str, ...]]] = []
+        self._live = False  # changes are being made: a failure is told at once, and explained at the end
         self._began: dict[tuple[str, str], tuple[float, int]] = {}
 
     # Where things go
@@ -109,21 +112,21 @@ class Screen:
 
     def event(self, event: Event) -> None:
         match event:
-            case Connecting(hosts):
-                self._busy(f"connecting to {_plural(hosts, 'host')}")
-            case Planning(hosts):
-                self._busy(f"looking at {_plural(hosts, 'host')}")
+            case Looking(done, total):
+                self._busy(f"looking at {plural(total, 'host')}, {done} done")
+            case WaveStarted(number, total, hosts):
+                self.note(f"wave {number} of {total}: {hosts_named(hosts)}")
             case TaskStarted(title, index, total):
+                self._live = True
                 self._busy(f"[{index}/{total}] {title}")
             case BytesMoved(host, what, done, total):
                 self._moved(host, what, done, total)
             case TaskChanged(host, title, subjects):
                 self.note(f"{host}: {title}: {', '.join(subjects)}")
             case HostFailed(host, error, words):
-                for line in words:
-                    self.note(f"{host}: | {line}")
-                if not self.json:
-                    self.error(error)
+                self._failed.append((error, words))
+                if self._live:
+                    self.note(f"{host}: failed; the reason follows at the end")
             case Step(text):
                 self.note(text)
             case _:
@@ -141,77 +144,73 @@ class Screen:
 
     def plan(self, plan: Plan) -> None:
         if self.json:
-            self.document("plan", plan_json(plan, plan.exit))
+            self.document("plan", plan_document(plan, plan.exit))
             return
-        for host in plan.hosts:
-            self._host_plan(host)
-        self.out(_summary(plan, "would change"))
+        self._lines(plan_lines(plan, bool(self.verbose)))
+        self._failures()
+        self.out(summary(plan, "would change"))
         self._traffic(plan)
 
-    def _host_plan(self, host: HostPlan) -> None:
-        if host.error is not None:
-            known = "not planned" if not host.tasks else "planned up to an error"
-            self.out(f"{host.host}: {known}: {host.error.sentence.format(**vars(host.error))}")
-        for task in host.tasks:
-            self.out(f"{host.host}: {task.title}")
-            for command in task.commands:
-                reason = f"  [{command.live} -> {command.declared}]" if command.declared else ""
-                text = command.text if len(command.text) < 160 or self.verbose else command.text[:157] + "..."
-                first = text.splitlines()[0] if text and not self.verbose else text
-                self.out(f"    {first}{reason}")
-                shown = command.diff if self.verbose else command.diff[:DIFF_LINES]
-                for line in shown:
-                    self.out(f"        {line}")
-                if len(shown) < len(command.diff):
-                    self.out(f"        ... {len(command.diff) - len(shown)} more lines (-v shows all)")
-        for unknown in host.unknown:
-            self.out(f"{host.host}: unknown: {unknown.what}: {unknown.because}; settled by {unknown.settled_by}")
-
-    def applied(self, done: Plan) -> None:
+    def applied(self, done: Plan, ended: Exit, stopped: SteelyardError | None = None) -> None:
         if self.json:
-            self.document("apply", plan_json(done, Exit.HOST_FAILED if done.errors else Exit.DONE))
+            self.document("apply", plan_document(done, ended, stopped))
             return
-        self.out(_summary(done, "changed"))
+        self._failures()
+        if stopped is not None:
+            self.error(stopped)
+        self.out(summary(done, "changed"))
         self._traffic(done)
 
-    def drift(self, plan: Plan, findings: Sequence[Finding]) -> None:
+    def drift(self, plan: Plan, drifted: Drifted, ended: Exit) -> None:
         if self.json:
-            errors = [error.as_json() for error in plan.errors]
-            found = {"findings": [finding.as_json() for finding in findings], "errors": errors, "exit": int(plan.exit)}
-            self.document("drift", {**found, "hosts": [host_json(host) for host in plan.hosts]})
+            self.document("drift", drift_document(drifted, plan, ended))
             return
         looked = len(plan.hosts) - len(plan.errors)
-        self._findings(findings)
-        if findings:
-            hosts = len({finding.host for finding in findings})
-            self.out(f"drift: {_plural(len(findings), 'finding')} on {_plural(hosts, 'host')} of {looked} looked at")
+        self._lines(finding_lines(drifted.findings, bool(self.verbose)))
+        self._failures()
+        excepted = f", {len(drifted.excepted)} excepted" if drifted.excepted else ""
+        if drifted.findings:
+            hosts = len({finding.host for finding in drifted.findings})
+            found = plural(len(drifted.findings), "finding")
+            self.out(f"drift: {found} on {plural(hosts, 'host')} of {looked} looked at{excepted}")
         else:
-            self.out(f"no drift: {_plural(looked, 'host')} as declared")
+            self.out(f"no drift: {plural(looked, 'host')} as declared{excepted}")
         self._traffic(plan)
 
     def findings(self, command: str, findings: Sequence[Finding], well: str) -> None:
         if self.json:
             self.document(command, {"findings": [finding.as_json() for finding in findings]})
             return
-        self._findings(findings)
-        self.out(_plural(len(findings), "finding") if findings else well)
+        self._lines(finding_lines(findings, bool(self.verbose)))
+        self.out(plural(len(findings), "finding") if findings else well)
 
-    def _findings(self, findings: Sequence[Finding]) -> None:
-        for finding in findings:
-            self.out(f"{finding.host}: {finding.verdict}: {finding.subject}  ({finding.code})")
-            self.out(f"    declared: {finding.declared}; live: {finding.live}")
-            self.out(f"    fix: {finding.fix}")
+    def lock(self, held: Held | None, verb: str = "held") -> None:
+        if self.json:
+            found = {"keeper": held.keeper, "until": held.until, **held.origin.as_json()} if held else None
+            self.document("lock", {"lock": found, "verb": verb})
+            return
+        if held is None:
+            self.out("nobody holds the lock")
+            return
+        origin = held.origin
+        self.out(f"{verb}: {origin.who} from {origin.host} (pid {origin.pid}) since {origin.since}: {origin.doing}")
+        self.out(f"    kept on {held.keeper} until {held.until}")
+
+    def _lines(self, lines: Sequence[str]) -> None:
+        if lines:
+            self.out("\n".join(lines))
+
+    def _failures(self) -> None:
+        """What went wrong with hosts, the same with several once; on stderr, whatever the result says on stdout."""
+        self._still()
+        for line in error_lines(self._failed, bool(self.verbose)):
+            print(self.redactor.mask(line), file=sys.stderr)
+        self._failed.clear()
 
     def _traffic(self, plan: Plan) -> None:
-        if not self.verbose:
-            return
-        for host in plan.hosts:
-            if host.traffic is not None:
-                cost = host.traffic
-                self.note(
-                    f"{host.host}: ssh: {_plural(cost.connections, 'connection')}, {_plural(cost.channels, 'channel')}, "
-                    f"{_plural(cost.round_trips, 'round trip')} for {_plural(cost.facts, 'fact')}"
-                )
+        if self.verbose:
+            for line in traffic_lines(plan.hosts):
+                self.note(line)
 
     def status(self, fleet: Fleet, answers: dict[str, Any], errors: dict[str, SteelyardError]) -> None:
         self._still()
@@ -247,37 +246,3 @@ class Screen:
         from .tables import lab_table
 
         self._tables(lab_table(reports))
-
-
-def plan_json(plan: Plan, ended: Exit) -> dict[str, Any]:
-    return {"hosts": [host_json(host) for host in plan.hosts], "changes": plan.changes, "exit": int(ended)}
-
-
-def host_json(host: HostPlan) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return {
-        "host": host.host,
-        "in_sync": host.in_sync,
-        "tasks": [{"code": task.code, **asdict(task)} for task in host.tasks],
-        "unknown": [asdict(unknown) for unknown in host.unknown],
-        "error": host.error.as_json() if host.error else None,
-        "last_words": list(host.last_words),
-        "ssh": asdict(host.traffic) if host.traffic else None,
-    }
-
-
-def _plural(count: int, word: str) -> str:
-    return f"{count} {word}" if count == 1 else f"{count} {word}s"
-
-
-def _summary(plan: Plan, verb: str) -> str:
-    changed = sum(1 for host in plan.hosts if host.tasks)
-    unknown = sum(len(host.unknown) for host in plan.hosts)
-    parts = [f"{_plural(plan.changes, 'task')} {verb} on {_plural(changed, 'host')} of {len(plan.hosts)}"]
-    if unknown:
-        parts.append(f"{unknown} unknown")
-    if plan.errors:
-        names = ", ".join(error.where for error in plan.errors[:3])
-        parts.append(f"{_plural(len(plan.errors), 'host')} failed ({names})")
-    return "; ".join(parts)

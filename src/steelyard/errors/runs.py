@@ -1,0 +1,117 @@
+"""What can be wrong with a run as a whole: its lock, its saved plan, its limit of failures, its exceptions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .base import Exit, SteelyardError
+
+
+@dataclass(eq=False, kw_only=True)
+class FleetLocked(SteelyardError):
+    """Somebody else changes this fleet now."""
+
+    sentence = "the fleet is locked by {who} from {origin} since {since} for `{doing}`; the lock ends at {until}"
+    fix = "wait for it; if that run is gone: `steelyard lock break -i {inventory}`"
+    sample = {
+        "where": "mirror-1",
+        "who": "anna",
+        "origin": "ops-2 (pid 4711)",
+        "since": "2026-11-22T09:00:00Z",
+        "doing": "apply site",
+        "until": "2026-11-22T09:10:00Z",
+        "inventory": "inventories/site",
+    }
+    exit = Exit.HOST_FAILED
+    who: str
+    origin: str
+    since: str
+    doing: str
+    until: str
+    inventory: str
+
+
+@dataclass(eq=False, kw_only=True)
+class LockLost(SteelyardError):
+    """The lock of a running apply was broken or taken over."""
+
+    sentence = "the lock of the fleet was taken away while this run held it; nothing further was begun"
+    fix = "see who broke it (`steelyard lock show`), then `steelyard apply --resume`"
+    sample = {"where": "mirror-1"}
+    exit = Exit.HOST_FAILED
+
+
+@dataclass(eq=False, kw_only=True)
+class TooManyFailed(SteelyardError):
+    """`--max-fail` was exceeded: what had not begun was not begun."""
+
+    sentence = "{failed} of {total} hosts failed or were unreachable, and {allowed} may; {skipped} were not tried"
+    fix = "mend them, then `steelyard apply --resume`"
+    sample = {"where": "--max-fail", "failed": "3", "total": "40", "allowed": "2", "skipped": "30"}
+    exit = Exit.HOST_FAILED
+    failed: str
+    total: str
+    allowed: str
+    skipped: str
+
+
+@dataclass(eq=False, kw_only=True)
+class PlanFileWrong(SteelyardError):
+    """The file given to `apply` is not a plan of ours, or a torn one."""
+
+    sentence = "not a plan that `steelyard plan -o` wrote: {why}"
+    fix = "make a new one: `steelyard plan -o {where}`"
+    sample = {"where": "site.plan", "why": "not JSON"}
+    why: str
+
+
+@dataclass(eq=False, kw_only=True)
+class PlanMoved(SteelyardError):
+    """What apply would do now is not what the saved plan says. Nothing was changed."""
+
+    sentence = "what would change now is not what was planned ({differences}); nothing was changed"
+    fix = "look at the difference above, then make a new plan: `steelyard plan -o {where}`"
+    sample = {"where": "site.plan", "differences": "1 host differs: gw-1"}
+    differences: str
+
+
+@dataclass(eq=False, kw_only=True)
+class NothingToResume(SteelyardError):
+    """`--resume` without an earlier apply of this deploy to this fleet."""
+
+    sentence = "there is no earlier apply of `{deploy}` to this fleet from this machine"
+    fix = "run `steelyard apply` without `--resume`"
+    sample = {"where": "inventories/site", "deploy": "site"}
+    deploy: str
+
+
+@dataclass(eq=False, kw_only=True)
+class ExceptionWrong(SteelyardError):
+    """An entry of drift-exceptions.yml cannot be used."""
+
+    sentence = "{why}"
+    fix = "each entry has `id`, `reason`, `owner` and `expires` (a date, 2027-01-31)"
+    sample = {"where": "drift-exceptions.yml:3", "why": "entry 1 has no `owner`"}
+    why: str
+
+
+@dataclass(eq=False, kw_only=True)
+class ReportUnknown(SteelyardError):
+    """`--report` names a format that is not there."""
+
+    sentence = "`{found}` is no report format; there are {allowed}"
+    fix = "write `--report {nearest}` or `--report {nearest}:FILE`"
+    sample = {"where": "--report", "found": "sarf", "allowed": "github, gitlab, junit, markdown, sarif", "nearest": "sarif"}
+    found: str
+    allowed: str
+    nearest: str
+
+
+@dataclass(eq=False, kw_only=True)
+class FileNotWritten(SteelyardError):
+    """A file that the user asked for cannot be written."""
+
+    sentence = "cannot write: {why}"
+    fix = "give a path that can be written"
+    sample = {"where": "/nowhere/site.plan", "why": "No such file or directory"}
+    why: str

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SOURCES := src modules roles deploy tests tools
 PROGRAMS := systemd-nspawn:systemd-container mmdebstrap:mmdebstrap ip:iproute2 iptables:iptables ssh:openssh-client cc:gcc
 
-.PHONY: demo demo-down test test-fast golden lint types docs docs-check format system clean bench-lab
+.PHONY: demo demo-down test test-fast golden lint types docs docs-check format system clean bench-lab bench-engine bench-scale
 
 demo: $(VENV)/.ready | system
 	$(BIN)/python tools/demo.py
@@ -44,11 +44,18 @@ docs: $(VENV)/.ready
 docs-check: $(VENV)/.ready
 	$(BIN)/python tools/docs.py --check
 
+bench-engine: $(VENV)/.bench | system
+	$(BIN)/python tests/bench/engine.py
+
 bench-lab: $(VENV)/.ready | system
 	$(BIN)/python tests/bench/lab.py
 
 $(VENV)/.ready: pyproject.toml | $(VENV)/bin/pip
 	$(BIN)/pip install --quiet --quiet --disable-pip-version-check --editable ".[dev]"
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.ready
+	$(BIN)/pip install --quiet --quiet --disable-pip-version-check --editable ".[dev,bench]"
 	@touch $@
 
 $(VENV)/bin/pip:

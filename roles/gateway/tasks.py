@@ -21,6 +21,7 @@ from steelyard.roles.vllm.settings import Settings as EngineSettings
 from steelyard.settings import settings_from
 from steelyard.site import Service, Site, service_name
 
+from .checks import check_aliases
 from .settings import Settings
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -86,3 +87,5 @@ def gateway() -> None:
         f"alias-{service_name(alias, None)}/{service.host}" for alias, services in aliases.items() for service in services
     )
     healthy(name="See the services give tokens", socket=SOCKET, servers=servers, wait_s=wanted.healthy_s)
+    first = next((key.get_secret_value() for _, key in sorted(wanted.clients.items())), None)
+    check_aliases(site.addresses[host.data.host_name], wanted.port, first, tuple(aliases))

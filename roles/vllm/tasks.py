@@ -26,6 +26,7 @@ from steelyard.settings import settings_from
 from steelyard.site import Service, Site
 from steelyard.unknowns import declare_unknown
 
+from .checks import check_services
 from .settings import Settings
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -68,6 +69,7 @@ def vllm() -> None:
     if "gateway" not in host.data.host_groups:
         stopped(name="Stop the distribution's HAProxy", unit="haproxy.service")
     _front(services, base)
+    check_services(services)
 
 
 def _engine(site: Site, folder: str) -> None:

@@ -23,6 +23,9 @@ def main() -> int:
     wait.add_argument("socket")
     wait.add_argument("service")
     wait.add_argument("seconds", type=float)
+    token = commands.add_parser("token", help="whether the engine generates a token now")
+    token.add_argument("socket")
+    token.add_argument("service")
     commands.add_parser("status", help="GPUs, services and requests of this host")
     for name, text in (("wheels-state", "is the index of these wheels"), ("wheels-index", "index a folder of wheels")):
         commands.add_parser(name, help=text).add_argument("folder", type=Path)
@@ -39,6 +42,9 @@ def main() -> int:
             print(json.dumps(store.receive(given.root, given.project, given.version, sys.stdin.buffer), sort_keys=True))
         elif given.command == "ready":
             return ready.wait(given.socket, given.service, given.seconds)
+        elif given.command == "token":
+            gives, why = ready.one_token(given.socket, given.service, 20)
+            print(json.dumps({"gives": gives, "why": why}, sort_keys=True))
         elif given.command == "wheels-state":
             print(json.dumps(wheels.state(given.folder), sort_keys=True))
         elif given.command == "wheels-index":

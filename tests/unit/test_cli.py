@@ -155,10 +155,9 @@ def test_deploy_file_that_does_not_run_names_its_line(tmp_path: Path, text: str,
     fleet = read_fleet(site(tmp_path / "inventory"))
     with Session(fleet, site_of(fleet), ("g1",), deploy, SteelyardConnector) as session:
         host = next(iter(session.state.inventory))
-        session.state.activate_host(host)
         host.connected = True
         with pytest.raises(DeployBroken) as caught:
-            session.prepare()
+            session.look()
     assert told in str(caught.value)
 
 

@@ -93,12 +93,15 @@ def read_ansible(path: Path, vault_password_file: Path | None = None) -> Fleet:
         from ansible.inventory.manager import IGNORED, InventoryManager
         from ansible.parsing.dataloader import DataLoader
         from ansible.parsing.vault import AnsibleVaultError
+        from ansible.plugins.vars import host_group_vars
         from ansible.vars.manager import VariableManager
 
     # set on the module, not in the environment: ansible may have been imported before
     constants.INVENTORY_ANY_UNPARSED_IS_FAILED = True
     constants.HOST_PATTERN_MISMATCH = "ignore"
     constants.DEPRECATION_WARNINGS = False
+    for known in (host_group_vars.CANONICAL_PATHS, host_group_vars.FOUND, host_group_vars.NAK):
+        known.clear()  # what an earlier read of this process found on disk
     given = password_file(path, vault_password_file)
     secrets = _vault_secrets(path, given)
     decrypted: set[str] = set()

@@ -55,5 +55,5 @@ def _result(finding: Finding, cover: Any, codes: list[str], inventory: str) -> d
     if cover is not None:
         entry = cover.entry
         why = f"{entry.reason} ({entry.owner}, until {entry.expires})"
-        result["suppressions"] = [{"kind": "external", "status": "accepted", "justification": why}]
+        result["suppressions"] = [{"kind": "external", "justification": why}]
     return result

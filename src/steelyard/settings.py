@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from steelyard.errors import SettingMissing, SettingUnknown, SettingWrong, SteelyardError, nearest_key
+from steelyard.inventory.checked import secrets_in
 from steelyard.inventory.connection import wrong_connection
 from steelyard.inventory.fleet import Fleet, FleetHost
 from steelyard.inventory.locate import locate
@@ -72,18 +73,19 @@ def check_settings(fleet: Fleet) -> list[SteelyardError]:
     return list(errors.values())
 
 
+def secret_fields() -> dict[str, tuple[str, ...]]:
+    """Section to its SecretStr settings, of every role that has some."""
+    found = {}
+    for section, model in role_settings().items():
+        names = tuple(name for name, field in model.model_fields.items() if "SecretStr" in str(field.annotation))
+        if names:
+            found[section] = names
+    return found
+
+
 def declared_secrets(fleet: Fleet) -> frozenset[str]:
     """Every value of a SecretStr setting, in a vault or not: for masking. Settings may still be wrong here."""
-    found: set[str] = set()
-    for host in fleet.hosts:
-        for section, model in role_settings().items():
-            value = host.variables.get(section)
-            if isinstance(value, dict):
-                for name, field in model.model_fields.items():
-                    if "SecretStr" in str(field.annotation) and value.get(name):
-                        inner = value[name]
-                        found |= {str(item) for item in inner.values()} if isinstance(inner, dict) else {str(inner)}
-    return frozenset(found)
+    return secrets_in(fleet, secret_fields())
 
 
 def _is_typo(found: str, meant: str) -> bool:

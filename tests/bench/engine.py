@@ -106,7 +106,9 @@ def measure(peer: Peer, hosts: list[str]) -> Figures:
     environment = {**os.environ, **peer.environment}
     before, children = remote_cpu(hosts), os.times()
     began = time.monotonic()
-    process = subprocess.Popen(peer.command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment, cwd=HERE.parent.parent)
+    process = subprocess.Popen(
+        peer.command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment, cwd=HERE.parent.parent
+    )
     kept: list[float] = [0.0]
     watcher = threading.Thread(target=peak_pss, args=(process, kept))
     watcher.start()
@@ -160,11 +162,20 @@ def peers(folder: Path, inventory: Path, hosts: list[dict[str, object]], key: st
     mitogen = {**ansible, "ANSIBLE_STRATEGY_PLUGINS": strategy, "ANSIBLE_STRATEGY": "mitogen_linear"}
     play = [str(BIN / "ansible-playbook"), "-i", str(inventory / "hosts.yml"), str(FORTY / "playbook.yml")]
     ours = [str(BIN / "steelyard"), "plan", "-i", str(inventory), "--deploy", str(FORTY / "ours.py"), "-v"]
-    stock = [sys.executable, str(FORTY / "counted_pyinfra.py"), "-y", str(folder / "stock_inventory.py"), str(FORTY / "stock.py")]
+    stock = [
+        sys.executable,
+        str(FORTY / "counted_pyinfra.py"),
+        "-y",
+        str(folder / "stock_inventory.py"),
+        str(FORTY / "stock.py"),
+    ]
     dry = [word if word != "-y" else "--dry" for word in stock]
     slow = 1 if few else RUNS
     return [
-        Peer("floor: one script, one exec", [sys.executable, str(FORTY / "floor.py"), str(folder / "floor.json"), str(folder / "script")]),
+        Peer(
+            "floor: one script, one exec",
+            [sys.executable, str(FORTY / "floor.py"), str(folder / "floor.json"), str(folder / "script")],
+        ),
         Peer("steelyard plan", ours, counted=our_trips),
         Peer("pyinfra --dry", dry, runs=slow, counted=counting),
         Peer("pyinfra plan + apply", stock, runs=slow, counted=counting),

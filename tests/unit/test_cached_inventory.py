@@ -24,7 +24,9 @@ def inventory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     root = tmp_path / "site"
     (root / "group_vars").mkdir(parents=True)
     (root / ".vault-password").write_text("open\n")
-    (root / "hosts.yml").write_text("all: {children: {gpu: {hosts: {'g[1:3]': {}}, vars: {rack: 1}}, odd: {hosts: {g1: {}, g3: {}}}}}\n")
+    (root / "hosts.yml").write_text(
+        "all: {children: {gpu: {hosts: {'g[1:3]': {}}, vars: {rack: 1}}, odd: {hosts: {g1: {}, g3: {}}}}}\n"
+    )
     token = encrypt_value(SECRET, root / ".vault-password")
     indented = "\n".join("  " + line for line in token.splitlines())
     (root / "group_vars" / "gpu.yml").write_text(f"size: 8\nlist: [1, two, {{a: null}}]\ntoken: !vault |\n{indented}\n")
@@ -94,7 +96,7 @@ def test_whatever_ansible_would_read_anew_is_read_anew(
 def test_a_source_that_may_answer_anew_is_never_kept(inventory: Path, reads: list[Path], source: str) -> None:
     if source == "program":
         program = inventory / "more.sh"
-        program.write_text("#!/bin/sh\necho '{\"extra\": {\"hosts\": [\"e1\"]}}'\n")
+        program.write_text('#!/bin/sh\necho \'{"extra": {"hosts": ["e1"]}}\'\n')
         program.chmod(0o755)
     else:
         (inventory / "z.yml").write_text("plugin: constructed\nstrict: false\ngroups:\n  one: inventory_hostname == 'g1'\n")

@@ -24,7 +24,9 @@ from steelyard.render.reports import FORMATS, Report, writer_of
 TODAY = date(2026, 11, 22)
 ODD = 'a|b <c> & "d" %0A\n::error::\x07 [x](y) `z`'
 ONE = Finding("gpu-1", "vllm.run-the-service", "steelyard-vllm@tiny.service", "active", "failed", "steelyard apply -l gpu-1")
-TWO = Finding("gpu-2", "base.set-the-limit", "/etc/x", ODD, ODD, "fix, it: now", Verdict.BROKEN, Severity.WARNING, "2026-11-20T10:00:00Z")
+TWO = Finding(
+    "gpu-2", "base.set-the-limit", "/etc/x", ODD, ODD, "fix, it: now", Verdict.BROKEN, Severity.WARNING, "2026-11-20T10:00:00Z"
+)
 
 
 def exceptions(tmp_path: Path, text: str) -> tuple[Placed, ...]:
@@ -39,7 +41,9 @@ ENTRY = "- {id: 'gpu-1:vllm:*', reason: new fan, owner: anna, expires: %s}\n"
 def test_an_id_survives_renamed_and_reordered_tasks() -> None:
     from dataclasses import replace
 
-    assert replace(ONE, code="vllm.another-name", declared="x", fix="y").id == ONE.id == "gpu-1:vllm:steelyard-vllm@tiny.service"
+    assert (
+        replace(ONE, code="vllm.another-name", declared="x", fix="y").id == ONE.id == "gpu-1:vllm:steelyard-vllm@tiny.service"
+    )
     assert replace(ONE, subject="other").fingerprint != ONE.fingerprint
 
 
@@ -56,7 +60,10 @@ def test_an_exception_covers_until_its_last_day_and_is_a_finding_after_it(tmp_pa
     ("text", "told"),
     [
         ("- {id: a, reason: b, owner: c}\n", ":1: `expires` is missing"),
-        ("\n- {id: a, reason: b, owner: c, expires: 2026-01-01}\n- {id: a, reasons: b, owner: c, expires: 2026-01-01}\n", ":3: `reason"),
+        (
+            "\n- {id: a, reason: b, owner: c, expires: 2026-01-01}\n- {id: a, reasons: b, owner: c, expires: 2026-01-01}\n",
+            ":3: `reason",
+        ),
         ("- {id: a, reason: b, owner: c, expires: soon}\n", ":1: `expires` is `soon`"),
         ("- {id: '', reason: b, owner: c, expires: 2026-01-01}\n", ":1: `id` is ``"),
         ("id: a\n", ":1: it is a list"),
@@ -97,12 +104,27 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
     kept = cache_folder() / "published-schemas"
     kept.mkdir(parents=True, exist_ok=True)
-    wanted = {"sarif_om-1.0.4": ("sarif-om==1.0.4", "sarif-2.1.0-rtm.4.json"), "pytest-8.3.3": ("pytest==8.3.3", "testing/example_scripts/junit-10.xsd")}
+    wanted = {
+        "sarif_om-1.0.4": ("sarif-om==1.0.4", "sarif-2.1.0-rtm.4.json"),
+        "pytest-8.3.3": ("pytest==8.3.3", "testing/example_scripts/junit-10.xsd"),
+    }
     for folder, (package, member) in wanted.items():
         target = kept / Path(member).name
         if not target.exists():
             fetched = tmp_path_factory.mktemp("schemas")
-            words = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", ":all:", package, "-d", str(fetched)]
+            words = [
+                sys.executable,
+                "-m",
+                "pip",
+                "download",
+                "-q",
+                "--no-deps",
+                "--no-binary",
+                ":all:",
+                package,
+                "-d",
+                str(fetched),
+            ]
             subprocess.run(words, check=True, capture_output=True)
             [archive] = fetched.glob("*.tar.gz")
             subprocess.run(["tar", "xzf", archive, "-C", fetched], check=True)
@@ -124,7 +146,10 @@ def test_sarif_is_what_oasis_published(report: Report, published: dict[str, Any]
     jsonschema.validate(document, json.loads(published["sarif-2.1.0-rtm.4.json"].read_text()))
     [run] = document["runs"]
     if report.errors:
-        assert [(result["level"], "suppressions" in result) for result in run["results"]] == [("warning", False), ("error", True)]
+        assert [(result["level"], "suppressions" in result) for result in run["results"]] == [
+            ("warning", False),
+            ("error", True),
+        ]
         assert run["invocations"][0]["executionSuccessful"] is False
         assert run["results"][0]["partialFingerprints"]["steelyardFinding/v1"] == TWO.fingerprint
     else:
@@ -160,7 +185,11 @@ CODE_QUALITY = {
                 "required": ["path", "lines"],
                 "properties": {
                     "path": {"type": "string", "pattern": "^[^/.]"},
-                    "lines": {"type": "object", "required": ["begin"], "properties": {"begin": {"type": "integer", "minimum": 1}}},
+                    "lines": {
+                        "type": "object",
+                        "required": ["begin"],
+                        "properties": {"begin": {"type": "integer", "minimum": 1}},
+                    },
                 },
             },
         },

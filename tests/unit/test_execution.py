@@ -113,7 +113,9 @@ def test_every_host_ends_in_exactly_one_of_the_outcomes(
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(fleets, some.integers(1, 5).map(Share), some.integers(0, 4).map(Share))
-def test_no_wave_begins_after_too_many_failed(tmp_path: Path, fails: dict[str, str | None], serial: Share, allowed: Share) -> None:
+def test_no_wave_begins_after_too_many_failed(
+    tmp_path: Path, fails: dict[str, str | None], serial: Share, allowed: Share
+) -> None:
     """An unreachable host counts from the start; holds for shell commands, which every task here is."""
     run(tmp_path, fails, serial, allowed)
     lost = {name for name, way in fails.items() if way == "connect"}

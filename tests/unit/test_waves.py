@@ -31,7 +31,9 @@ def test_no_wave_is_larger_than_allowed_and_only_the_last_is_smaller(hosts: list
 
 
 @given(names, shares, some.data())
-def test_the_limit_is_exceeded_exactly_when_more_hosts_failed_than_may(hosts: list[str], allowed: Share, data: some.DataObject) -> None:
+def test_the_limit_is_exceeded_exactly_when_more_hosts_failed_than_may(
+    hosts: list[str], allowed: Share, data: some.DataObject
+) -> None:
     failing = data.draw(some.lists(some.sampled_from(hosts or ["h"]), max_size=80))
     limit = FailLimit(len(hosts), allowed)
     for name in failing:

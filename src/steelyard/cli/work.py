@@ -18,8 +18,10 @@ from steelyard.render.text import hosts_named
 if TYPE_CHECKING:
     from steelyard.engine.lock import Keeper
     from steelyard.engine.plan import Plan
+    from steelyard.engine.quick import Later
     from steelyard.engine.saved import SavedPlan
     from steelyard.engine.session import Session
+    from steelyard.site import Site
 
 KEEPERS = 5  # hosts that may keep the lock, in this order
 
@@ -57,17 +59,47 @@ def deploy_path(name: str) -> Path:
 def read(wanted: Wanted, screen: Screen) -> Fleet:
     """The fleet, its settings checked, its secrets masked from here on. Raises every error of reading."""
     from steelyard.engine import patched  # noqa: F401  before paramiko and ansible
+    from steelyard.inventory.checked import SecretFields, checked
     from steelyard.inventory.read import read_fleet
-    from steelyard.settings import check_settings, declared_secrets
+
+    def check(fleet: Fleet) -> SecretFields:
+        from steelyard.settings import check_settings, declared_secrets, secret_fields
+        from steelyard.site import site_of
+
+        screen.redactor = Redactor(fleet.secrets | declared_secrets(fleet))
+        wrong: list[SteelyardError] = check_settings(fleet)
+        if wrong:
+            for error in wrong[1:]:
+                screen.error(error)
+            raise wrong[0]
+        site_of(fleet)
+        return secret_fields()
 
     fleet = read_fleet(wanted.inventory, wanted.vault_password_file)
-    screen.redactor = Redactor(fleet.secrets | declared_secrets(fleet))
-    wrong: list[SteelyardError] = check_settings(fleet)
-    if wrong:
-        for error in wrong[1:]:
-            screen.error(error)
-        raise wrong[0]
+    screen.redactor = Redactor(fleet.secrets | checked(fleet, _model_files(), check))
     return fleet
+
+
+def _model_files() -> tuple[Path, ...]:
+    """Where the models lie that settings and models.yml are checked against; found without loading them."""
+    import steelyard
+    import steelyard.roles
+
+    here = Path(steelyard.__file__).parent
+    roles = [path for folder in steelyard.roles.__path__ for path in sorted(Path(folder).glob("*/settings.py"))]
+    return (here / "settings.py", here / "site.py", *roles)
+
+
+def _site(fleet: Fleet) -> Later[Site]:
+    """Resolved when a role asks for it; that it can be was checked before."""
+    from steelyard.engine.quick import Later
+
+    def resolve() -> Site:
+        from steelyard.site import site_of
+
+        return site_of(fleet)
+
+    return Later(resolve)
 
 
 @contextmanager
@@ -79,14 +111,12 @@ def session(wanted: Wanted, screen: Screen) -> Iterator[tuple[Fleet, Session]]:
     from steelyard.engine.journal import Journal
     from steelyard.engine.session import Session
     from steelyard.modules.connectors.ssh import SteelyardConnector
-    from steelyard.site import site_of
 
-    site = site_of(fleet)
     if wanted.resume and deploy is not None:
         left = Journal(wanted.inventory, deploy).left()
         names = tuple(name for name in names if name in set(left))
         screen.note(f"resuming on {hosts_named(names) if names else 'no host: the last apply left none'}")
-    with Session(fleet, site, names, deploy, SteelyardConnector, screen.event, wanted.checking) as opened:
+    with Session(fleet, _site(fleet), names, deploy, SteelyardConnector, screen.event, wanted.checking) as opened:
         yield fleet, opened
 
 
@@ -96,10 +126,9 @@ def keeper(wanted: Wanted, fleet: Fleet, screen: Screen) -> Iterator[Keeper]:
     from steelyard.engine.lock import Keeper
     from steelyard.engine.session import Session
     from steelyard.modules.connectors.ssh import SteelyardConnector
-    from steelyard.site import site_of
 
     names = tuple(host.name for host in fleet.hosts[:KEEPERS])
-    with Session(fleet, site_of(fleet), names, None, SteelyardConnector, screen.event) as opened:
+    with Session(fleet, _site(fleet), names, None, SteelyardConnector, screen.event) as opened:
         yield Keeper(opened, str(wanted.inventory))
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import hmac
 import sys
 import typing
+from collections.abc import Callable
 from copy import copy
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from types import FrameType
-from typing import Any, cast
+from typing import Any, Generic, TypeVar, cast
 
 import paramiko.util
 import pyinfra
@@ -27,6 +28,7 @@ from pyinfra.context import ctx_config
 
 INSTALLED = str(Path(pyinfra.__file__).parent)
 NOTHING = object()
+Value = TypeVar("Value")
 ORIGINAL_ARGUMENTS = pop_global_arguments
 UNCOPIED = (str, int, float, bool, type(None), tuple)  # nobody can change these
 
@@ -50,6 +52,17 @@ def call_order(state: Any) -> list[int]:
     return [state.current_op_file_number, *reversed(inner)] if pyinfra.is_cli else list(reversed(inner))
 
 
+class Later(Generic[Value]):
+    """Host data that is made when it is first asked for, once for all hosts."""
+
+    def __init__(self, make: Callable[[], Value]) -> None:
+        self._make = make
+
+    @cached_property
+    def value(self) -> Value:
+        return self._make()
+
+
 class QuickHostData(HostData):
     """Looks through what the inventory gives once, and copies only what can be changed."""
 
@@ -64,6 +77,8 @@ class QuickHostData(HostData):
         for values in (own["override_datas"], own["inventory_data"], own["datas"][-1]()):
             if key in values:
                 found = values[key]
+                if isinstance(found, Later):
+                    return found.value
                 return found if isinstance(found, UNCOPIED) else copy(found)
         return default
 

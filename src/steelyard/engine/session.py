@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import CodeType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyinfra
 from gevent.pool import Pool
@@ -34,11 +34,13 @@ from steelyard.finding import Finding
 from steelyard.inventory.fleet import Fleet
 from steelyard.inventory.pyinfra_file import host_data
 from steelyard.problem import HostProblem
-from steelyard.site import Site
 from steelyard.unknowns import Unknown
 
 from .plan import HostPlan, HostTraffic, Plan, task_of
-from .quick import quicken, quicken_host
+from .quick import Later, quicken, quicken_host
+
+if TYPE_CHECKING:
+    from steelyard.site import Site
 
 AT_ONCE = 100  # hosts that are connected to and looked at side by side
 CONNECT_S = 15
@@ -54,7 +56,7 @@ class Session:
     def __init__(
         self,
         fleet: Fleet,
-        site: Site,
+        site: Site | Later[Site],
         names: tuple[str, ...],
         deploy: Path | None,
         connector: type[BaseConnector],

@@ -143,7 +143,7 @@ def read_ansible(path: Path, vault_password_file: Path | None = None) -> Fleet:
         finally:
             inventory.subset(None)
 
-    return Fleet(path, tuple(hosts), groups, frozenset(decrypted), direct, children, match)
+    return Fleet(path, tuple(hosts), groups, frozenset(decrypted), direct, children, match=match)
 
 
 def _sources(path: Path, ignored: Any) -> list[str]:

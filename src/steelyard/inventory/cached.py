@@ -16,9 +16,10 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from fnmatch import fnmatch
-from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
+from steelyard import __version__
 from steelyard.cache import cache_folder, write_private
 
 from .fleet import Fleet, FleetHost
@@ -38,15 +39,15 @@ def read_cached(path: Path, password: Path | None, read: Read) -> Fleet:
     kept = cache_folder() / "inventory" / hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:32]
     found = _load(kept, digest, path, password)
     if found is not None:
-        return _with_match(found, kept, digest, password, read)
+        return _with_match(replace(found, digest=digest), kept, digest, password, read)
     fleet = read(path, password)
     _keep(kept, digest, fleet, password)
-    return fleet
+    return replace(fleet, digest=digest)
 
 
 def source_digest(path: Path) -> str | None:
     """Hash of everything ansible-core would read; None where a source is a program or a plugin's description."""
-    whole = hashlib.sha256(f"{version('ansible-core')} {version('steelyard')}".encode())
+    whole = hashlib.sha256(f"{_readers_version()} {__version__}".encode())
     for name in sorted(name for name in os.environ if name.startswith("ANSIBLE_")):
         whole.update(f"\0{name}={os.environ[name]}".encode())
     for file in (Path(name).expanduser() for name in CONFIGURATION):
@@ -62,6 +63,13 @@ def source_digest(path: Path) -> str | None:
     except OSError:
         return None  # the reader says what is wrong
     return whole.hexdigest()
+
+
+def _readers_version() -> str:
+    """ansible-core's, without importing it, nor the parser that package metadata needs."""
+    found = find_spec("ansible")
+    origin = found.origin if found is not None else None
+    return (Path(origin).parent / "release.py").read_text() if origin else ""
 
 
 def _files(path: Path) -> Iterator[Path]:

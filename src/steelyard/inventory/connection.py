@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import shlex
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
+
+from steelyard.cache import cache_folder, write_private
 
 from .fleet import FleetHost
 
@@ -25,6 +28,12 @@ SSH_OPTIONS = {
     "userknownhostsfile": "ssh_known_hosts_file",
     "stricthostkeychecking": "ssh_strict_host_key_checking",
 }
+# what else of ssh's options reaches pyinfra, through a configuration file of ours
+CONFIGURED = (
+    "proxyjump", "proxycommand", "connecttimeout", "serveraliveinterval", "identityagent", "certificatefile", "forwardagent",
+    "include",
+)  # fmt: skip
+FLAGS = {"-J": "ProxyJump", "-F": "Include"}
 STRICTNESS = {"yes": "yes", "no": "off", "off": "off", "accept-new": "accept-new", "ask": "yes"}
 
 
@@ -39,13 +48,43 @@ def connection_data(host: FleetHost) -> dict[str, Any]:
         del found["_sudo_user"]
     if "ssh_key" in found:
         found["ssh_allow_agent"] = False
+    further: list[tuple[str, str]] = []
     for option, value in ssh_options(host):
         known = SSH_OPTIONS.get(option.lower())
         if known == "ssh_strict_host_key_checking":
             value = STRICTNESS.get(value.lower(), "yes")
         if known:
             found[known] = value
+        elif option.lower() in CONFIGURED:
+            further.append((option, value))
+    if further:
+        found["ssh_config_file"] = _config_file(config_text(found, further))
     return found
+
+
+def config_text(data: dict[str, Any], options: list[tuple[str, str]]) -> str:
+    """What pyinfra reads of ssh_config for one host: the user's own first, then the host's options, then its hops'.
+
+    A hop is checked as strictly as the host, against the same known keys, and is offered the same key.
+    """
+    lines = [f"Include {value}" for option, value in options if option.lower() == "include"]
+    lines += ["Include ~/.ssh/config", f"Host {data['ssh_hostname']}"]
+    lines += [f"  {option} {value}" for option, value in options if option.lower() != "include"]
+    hops = [hop for option, value in options if option.lower() == "proxyjump" for hop in value.split(",")]
+    for hop in hops:
+        lines.append(f"Host {hop.rsplit('@', 1)[-1].rsplit(':', 1)[0]}")
+        lines.append(f"  StrictHostKeyChecking {data['ssh_strict_host_key_checking']}")
+        for name, key in (("UserKnownHostsFile", "ssh_known_hosts_file"), ("IdentityFile", "ssh_key"), ("User", "ssh_user")):
+            if key in data:
+                lines.append(f"  {name} {data[key]}")
+    return "\n".join(lines) + "\n"
+
+
+def _config_file(text: str) -> str:
+    path = cache_folder() / "ssh" / (hashlib.sha256(text.encode()).hexdigest()[:24] + ".conf")
+    if not path.exists():
+        write_private(path, text.encode())
+    return str(path)
 
 
 def is_true(value: Any) -> bool:
@@ -65,7 +104,7 @@ def wrong_connection(host: FleetHost) -> list[tuple[str, str, str]]:
 
 
 def ssh_options(host: FleetHost) -> list[tuple[str, str]]:
-    """`-o Name=value` pairs of ansible_ssh_common_args and ansible_ssh_extra_args."""
+    """`-o Name=value` pairs, jump hosts and configuration files of ansible_ssh_common_args and ansible_ssh_extra_args."""
     words = []
     for name in ("ansible_ssh_common_args", "ansible_ssh_extra_args"):
         words += shlex.split(str(host.variables.get(name) or ""))
@@ -74,4 +113,6 @@ def ssh_options(host: FleetHost) -> list[tuple[str, str]]:
         if flag == "-o" and "=" in option:
             name, value = option.split("=", 1)
             pairs.append((name, value))
+        elif flag in FLAGS:
+            pairs.append((FLAGS[flag], option))
     return pairs

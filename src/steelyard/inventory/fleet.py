@@ -35,6 +35,7 @@ class Fleet:
     secrets: frozenset[str] = frozenset()
     direct: dict[str, tuple[str, ...]] = field(default_factory=dict)
     children: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    digest: str | None = field(default=None, compare=False)  # of all its files; None: they say only what it is now
     match: Callable[[str], list[str]] = field(default=lambda pattern: [], repr=False, compare=False)
 
     @cached_property

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-
-import yaml
+from typing import TYPE_CHECKING
 
 from .fleet import FleetHost
+
+if TYPE_CHECKING:
+    import yaml
 
 
 def variable_files(root: Path, host: FleetHost | None) -> list[Path]:
@@ -27,6 +29,8 @@ def variable_files(root: Path, host: FleetHost | None) -> list[Path]:
 
 def locate(root: Path, host: FleetHost | None, keys: tuple[str | int, ...]) -> str:
     """`FILE:LINE` of the deepest key that is written somewhere; the inventory's path where none is."""
+    import yaml
+
     best: tuple[int, str] = (0, str(root))
     for path in variable_files(root, host):
         try:
@@ -41,6 +45,8 @@ def locate(root: Path, host: FleetHost | None, keys: tuple[str | int, ...]) -> s
 
 def _descend(node: yaml.Node | None, keys: tuple[str | int, ...]) -> tuple[int, int]:
     """How many of `keys` are there, and the line of the last one."""
+    import yaml
+
     depth, line = 0, 1
     for key in keys:
         following = None

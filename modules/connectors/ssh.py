@@ -94,6 +94,7 @@ class SteelyardConnector(SSHConnector):
         self._memo: dict[str, Answer] = {}
         self._shells: dict[str, Shell] = {}  # by login
         self._prefetch = PrefetchList.nowhere()
+        self._one_session = False  # the server refused a second one
         self._asked: list[str] = []  # the last batch
         self._ahead = 0  # questions to add to the next one; doubles while no command comes between
         self._original_get_fact = host.get_fact
@@ -225,8 +226,23 @@ class SteelyardConnector(SSHConnector):
         self.forget()
         self._note(StringCommand(f"upload {args[1] if len(args) > 1 else kwargs.get('remote_filename')}"))
         self.traffic.uploads += 1
-        self._make_room()
         return bool(super().put_file(*args, **kwargs))
+
+    def _put_file(self, *args: Any, **kwargs: Any) -> Any:
+        return self._transferring(super()._put_file, *args, **kwargs)
+
+    def _get_file(self, *args: Any, **kwargs: Any) -> Any:
+        return self._transferring(super()._get_file, *args, **kwargs)
+
+    def _transferring(self, transfer: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """pyinfra keeps its transfer channel open; where there is one session, the next command needs it."""
+        self._make_room()
+        try:
+            return transfer(*args, **kwargs)
+        finally:
+            if self._one_session:
+                self.get_file_transfer_connection().close()
+                self.get_file_transfer_connection.cache.clear()
 
     def stream(self, command: StringCommand, chunks: Iterator[bytes], **arguments: Any) -> bool:
         """Run a command with standard input from `chunks`, sent as they come. False when it failed; its words are kept."""
@@ -331,6 +347,7 @@ class SteelyardConnector(SSHConnector):
             try:
                 return self._transport().open_session(timeout=30)
             except ChannelException:
+                self._one_session = True
                 self._close_shells()
                 gevent.sleep(0.05 * 2**attempt)
         raise SSHException("the server opens no further session (MaxSessions)")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from steelyard.lab.inventory_files import lab_secrets
@@ -21,6 +22,7 @@ STEELYARD = str(BIN / "steelyard")
 # the gateway notices a dead service at its next check, seconds later: whether a plan sees that is a matter of timing
 SEEN_LATER = "gateway.see-the-services-give-tokens"
 ROOT = Path(__file__).parent.parent.parent
+SCHEMA = json.loads((ROOT / "docs/reference/schemas/steelyard.schema.json").read_text())
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -77,6 +79,7 @@ class Site:
         done = steelyard(command, "-i", str(self.inventory), "--json", *words)
         assert done.stdout, done.stderr
         found: dict[str, Any] = json.loads(done.stdout)
+        jsonschema.validate(found, SCHEMA)
         return found
 
     def changed(self, command: str, *words: str) -> dict[str, list[str]]:

@@ -114,3 +114,23 @@ def test_everything_is_put_in_place() -> None:
     assert same(b"abc", b"abc")
     assert not same(b"abc", b"abd")
     assert not same(b"abc", b"abcd")
+
+
+def test_known_hosts_are_found_as_paramiko_finds_them(tmp_path: Path) -> None:
+    from paramiko import ECDSAKey, HostKeys
+
+    key, other = ECDSAKey.generate(), ECDSAKey.generate()
+    listed = HostKeys()
+    for number in range(50):
+        listed.add(f"10.0.0.{number}", key.get_name(), key)
+    listed.add("[10.0.0.7]:2222", other.get_name(), other)
+    listed.add(HostKeys.hash_host("hashed.example"), other.get_name(), other)
+    for name in ("10.0.0.7", "[10.0.0.7]:2222", "hashed.example", "10.0.1.1", "hashed.example.org"):
+        theirs, ours = quick.ORIGINAL_LOOKUP(listed, name), quick.quick_lookup(listed, name)
+        assert (theirs is None) == (ours is None), name
+        if theirs is not None:
+            assert {kind: found.asbytes() for kind, found in theirs.items()} == {
+                kind: found.asbytes() for kind, found in ours.items()
+            }
+    listed.add("10.0.1.1", key.get_name(), key)
+    assert quick.quick_lookup(listed, "10.0.1.1") is not None, "a name that was added later"

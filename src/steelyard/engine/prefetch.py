@@ -26,7 +26,8 @@ class PrefetchList:
     @classmethod
     def of(cls, state: Any, host: Any) -> PrefetchList:
         """The list of one host and one deploy file."""
-        key = f"{state.current_deploy_filename}\n{host.name}\n{host.data.get('ssh_hostname')}"
+        checking = host.data.get("file_check") is not None  # drift asks more than a plan
+        key = f"{state.current_deploy_filename}\n{host.name}\n{host.data.get('ssh_hostname')}\n{checking}"
         path = cache_folder() / "prefetch" / (hashlib.sha256(key.encode()).hexdigest()[:32] + ".json")
         try:
             wanted = json.loads(path.read_text())

@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Any, Generic, TypeVar, cast
 
 import paramiko.util
+from paramiko.hostkeys import HostKeys
 import pyinfra
 import pyinfra.api.arguments
 import pyinfra.api.operation
@@ -30,6 +31,7 @@ INSTALLED = str(Path(pyinfra.__file__).parent)
 NOTHING = object()
 Value = TypeVar("Value")
 ORIGINAL_ARGUMENTS = pop_global_arguments
+ORIGINAL_LOOKUP = HostKeys.lookup
 UNCOPIED = (str, int, float, bool, type(None), tuple)  # nobody can change these
 
 
@@ -132,6 +134,31 @@ def _checked(config: Any, key: str, value: Any, default: Any) -> Any:
     return value
 
 
+def quick_lookup(keys: HostKeys, hostname: str) -> Any:
+    """paramiko's `HostKeys.lookup`: by name, instead of through every line of known_hosts for every host."""
+    entries = keys._entries  # type: ignore[attr-defined]
+    kept = keys.__dict__.get("by_name")
+    if kept is None or kept[0] != len(entries):
+        by_name: dict[str, list[Any]] = {}
+        for entry in entries:
+            for name in entry.hostnames:
+                by_name.setdefault("|1|" if name.startswith("|1|") else name, []).append(entry)
+        kept = keys.__dict__["by_name"] = (len(entries), by_name)
+    found = HostKeys()
+    # hashed names fit no index; they are tried as before
+    found._entries = [*kept[1].get(hostname, ()), *kept[1].get("|1|", ())]  # type: ignore[attr-defined]
+    return ORIGINAL_LOOKUP(found, hostname)
+
+
+def quick_init(host: Host, state: Any) -> None:
+    """pyinfra's `Host.init`, without measuring every host's name for every host."""
+    host.state = state
+    host.connector = host.connector_cls(state, host)
+    if "longest_name" not in state.__dict__:
+        state.longest_name = max(len(name) for name in host.inventory.hosts)
+    host.print_prefix_padding = " " * (state.longest_name - len(host.name))
+
+
 def quicken() -> None:
     """Put the quick answers in place; more than once does nothing more."""
     # `pyinfra.api.operation` as an attribute is the decorator of that name, not the module
@@ -139,6 +166,8 @@ def quicken() -> None:
     sys.modules["pyinfra.api.arguments"].get_type_hints = _type_hints  # type: ignore[attr-defined]
     for name in ("arguments", "operation", "facts", "deploy"):
         sys.modules[f"pyinfra.api.{name}"].pop_global_arguments = quick_arguments  # type: ignore[attr-defined]
+    Host.init = quick_init  # type: ignore[method-assign]
+    HostKeys.lookup = quick_lookup  # type: ignore[method-assign]
     paramiko.util.constant_time_bytes_eq = hmac.compare_digest  # type: ignore[assignment]
 
 

@@ -225,6 +225,7 @@ class Screen:
         from .tables import gpu_table, host_table, service_table
 
         self._tables(host_table(fleet, answers, errors), gpu_table(answers), service_table(answers))
+        self._failures()
 
     def dify(self, where: str, provider: str, models: Sequence[dict[str, Any]]) -> None:
         if self.json:

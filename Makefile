@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SOURCES := src modules roles deploy tests tools
 PROGRAMS := systemd-nspawn:systemd-container mmdebstrap:mmdebstrap ip:iproute2 iptables:iptables ssh:openssh-client cc:gcc
 
-.PHONY: demo demo-down test test-fast golden lint types docs docs-check format system clean bench-lab bench-engine bench-scale
+.PHONY: demo demo-down test test-fast golden lint types docs docs-check format system clean bench-lab bench-engine bench-scale compare-inventories
 
 demo: $(VENV)/.ready | system
 	$(BIN)/python tools/demo.py
@@ -43,6 +43,12 @@ docs: $(VENV)/.ready
 
 docs-check: $(VENV)/.ready
 	$(BIN)/python tools/docs.py --check
+
+compare-inventories: $(VENV)/.ready
+	$(BIN)/python tools/compare_inventories.py
+
+bench-scale: $(VENV)/.bench
+	$(BIN)/python tests/bench/scale.py
 
 bench-engine: $(VENV)/.bench | system
 	$(BIN)/python tests/bench/engine.py

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from .fleet import Fleet
@@ -9,7 +10,7 @@ from .fleet import Fleet
 
 def read_fleet(path: Path, vault_password_file: Path | None = None) -> Fleet:
     """The fleet at `path`. Raises the errors of the two readers, all before any host is touched."""
-    if path.suffix == ".py":
+    if path.suffix == ".py" and not os.access(path, os.X_OK):  # an executable one is a dynamic source of Ansible's
         from .pyinfra_file import read_pyinfra
 
         return read_pyinfra(path)

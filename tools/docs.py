@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from steelyard import errors
+from steelyard.drift.exceptions import DriftException
 from steelyard.errors import SteelyardError, show
 from steelyard.lab.dify_double.limits import NOT_IMITATED
 from steelyard.settings import role_settings
@@ -24,7 +25,7 @@ from steelyard.site import DifyModel, Model, Models, Serve
 
 ROOT = Path(__file__).parent.parent
 HEAD = "<!-- written by `make docs`; edits are lost -->\n\n"
-COMMANDS = ("", "init", "doctor", "plan", "apply", "drift", "status", "dify", "dify ls", "lab", "lab up", "lab down",
+COMMANDS = ("", "init", "doctor", "plan", "apply", "drift", "status", "inventory", "lock", "lock show", "lock break", "dify", "dify ls", "lab", "lab up", "lab down",
             "lab status", "lab ssh", "lab exec", "lab snapshot")  # fmt: skip
 
 
@@ -49,7 +50,20 @@ def settings_page() -> str:
         parts.append((f"### `{title}`\n\n" if title else "") + f"{model.__doc__}\n\n{table(model)}\n")
     for section, role in sorted(role_settings().items()):
         parts.append(f"## {section}\n\n{role.__doc__}\n\n{table(role)}\n")
+    parts.append(f"## drift-exceptions.yml\n\nA list. {DriftException.__doc__}\n\n{table(DriftException)}\n")
+    parts.append("## Connections\n\nHost variables beside Ansible's own.\n\n" + connection_table() + "\n")
     return "\n".join(parts)
+
+
+def connection_table() -> str:
+    """Our host variables, from the connector's own descriptions."""
+    from steelyard.modules.connectors.ssh import SteelyardConnector
+
+    lines = ["| variable | default | meaning |", "|---|---|---|"]
+    for name, meta in sorted(SteelyardConnector.data_meta.items()):
+        if name.startswith("steelyard_"):
+            lines.append(f"| `{name}` | `{meta.default}` | {meta.description}. |")
+    return "\n".join(lines)
 
 
 def commands_page() -> str:
@@ -78,7 +92,7 @@ def errors_page() -> str:
 
 
 def findings_page() -> str:
-    """Finding codes, `role.task`: stable as long as a task keeps its name."""
+    """Finding codes, `role.task` and `role.check`: stable as long as a task keeps its name."""
     rows = []
     for path in sorted((ROOT / "roles").glob("*/tasks.py")):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -86,6 +100,11 @@ def findings_page() -> str:
                 for keyword in node.keywords:
                     if keyword.arg == "name" and isinstance(keyword.value, ast.Constant) and " " in str(keyword.value.value):
                         rows.append((path.parent.name, str(keyword.value.value)))
+    checks = []
+    for path in sorted((ROOT / "roles").glob("*/checks.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "report":
+                checks.append(str(getattr(node.args[0], "value", "")))
     roles = {"package_client": ("Point apt at the mirror", "Point pip at the mirror")}
     lines = [HEAD + "# Finding codes\n\nWhat `drift` reports: `role.task`. CI may suppress and count by code.\n"]
     lines += ["| code | task |", "|---|---|"]
@@ -93,6 +112,9 @@ def findings_page() -> str:
         role = next((role for role, names in roles.items() if name in names), folder)
         words = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
         lines.append(f"| `{role}.{words}` | {name} |")
+    lines += ["", "Live checks, which drift makes beside the tasks:", "", "| code |", "|---|"]
+    lines += [f"| `{code}` |" for code in sorted(set(checks))]
+    lines += ["", "Of the controller: `exceptions.expired`, an exception whose last day is over."]
     return "\n".join(lines) + "\n"
 
 

@@ -11,38 +11,32 @@ How a fact is told from a command: this connector wraps `get_fact` of its own ho
 
 from __future__ import annotations
 
-import re
-import socket
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import gevent
-from paramiko import AuthenticationException, BadHostKeyException, SSHException
+from paramiko import SSHException
 from paramiko.channel import Channel
 from paramiko.ssh_exception import ChannelException
 from paramiko.transport import Transport
 from pyinfra.api.command import StringCommand
 from pyinfra.api.exceptions import ConnectError
 from pyinfra.api.state import StateStage
-from pyinfra.connectors.base import DataMeta
-from pyinfra.connectors.ssh import ConnectorData, SSHConnector, connector_data_meta
+from pyinfra.connectors.ssh import SSHConnector
 from pyinfra.connectors.util import CommandOutput, OutputLine, make_unix_command_for_host
 
 from steelyard.engine.prefetch import PrefetchList
 from steelyard.errors import (
     ConnectionLost,
     FactFailed,
-    HostKeyChanged,
-    HostKeyUnknown,
     HostSilent,
-    HostUnreachable,
     SteelyardError,
     SudoRefused,
 )
 from steelyard.problem import HostProblem
 
 from .frames import Answer, progress, split_login
+from .login import DATA_META, SteelyardConnectorData, Traffic, login_problem, tune
 from .shell import PasswordWrong, Refused, Shell, lines_of
 
 OWN_WAY = ("_get_pty", "_su_user", "_doas", "_dzdo", "_use_sudo_login", "_preserve_sudo_env")  # pyinfra runs these
@@ -50,39 +44,12 @@ NOT_IN_TEXT = ("_get_pty", "_timeout", "_stdin", "_success_exit_codes", "_sudo_p
 SESSION_TRIES = 8  # a server with MaxSessions 1 gives the session free a little after the channel is closed
 
 
-@dataclass
-class Traffic:
-    """What one host cost: counts of this run, shown by `-v` and held to budgets by tests."""
-
-    connections: int = 0
-    channels: int = 0
-    round_trips: int = 0
-    facts: int = 0
-    remembered: int = 0
-    commands: int = 0
-    uploads: int = 0
-
-
-class SteelyardConnectorData(ConnectorData):
-    """pyinfra's SSH data and ours."""
-
-    steelyard_timeout_s: int
-    steelyard_command_timeout_s: int
-    steelyard_link_timeout_s: int
-
-
 class SteelyardConnector(SSHConnector):
     """pyinfra's SSH connector with one shell channel. Entry point `@steelyard/NAME`."""
 
     handles_execution = True
     data_cls = SteelyardConnectorData  # type: ignore[assignment]
-    data_meta = {
-        **connector_data_meta,
-        "ssh_strict_host_key_checking": DataMeta("SSH strict host key checking", "yes"),
-        "steelyard_timeout_s": DataMeta("Seconds facts may take before the host is given up on", 120),
-        "steelyard_command_timeout_s": DataMeta("Seconds a command may take before the host ends it", 3600),
-        "steelyard_link_timeout_s": DataMeta("Seconds without any packet before the link counts as cut", 60),
-    }
+    data_meta = DATA_META
 
     def __init__(self, state: Any, host: Any) -> None:
         super().__init__(state, host)
@@ -126,33 +93,15 @@ class SteelyardConnector(SSHConnector):
 
     def connect(self) -> None:
         """Connect. Raises HostProblem with HostUnreachable, HostKeyChanged or HostKeyUnknown."""
-        name, address = self.host.name, str(self.data["ssh_hostname"] or self.host.name)
-        known_hosts = str(self.data["ssh_known_hosts_file"] or "~/.ssh/known_hosts")
         try:
             super().connect()
         except ConnectError as error:
-            cause: BaseException | None = error
-            while cause is not None and not isinstance(cause, BadHostKeyException):
-                cause = cause.__cause__ or cause.__context__
-            text = str(error.args[0] if error.args else error)
-            if cause is not None or "Host key for" in text:
-                raise HostProblem(HostKeyChanged(where=name, address=address, known_hosts=known_hosts)) from error
-            if "StrictPolicy" in text:
-                raise HostProblem(HostKeyUnknown(where=name, address=address, known_hosts=known_hosts)) from error
-            user = self.data["ssh_user"]
-            login = f"{user}@{address}" if user else address
-            raise HostProblem(HostUnreachable(where=name, why=_why(error, text), address=login)) from error
+            address = str(self.data["ssh_hostname"] or self.host.name)
+            known_hosts = str(self.data["ssh_known_hosts_file"] or "~/.ssh/known_hosts")
+            raise HostProblem(login_problem(error, self.host.name, self.data["ssh_user"], address, known_hosts)) from error
         self.traffic.connections += 1
-        self._tune(self._transport())
+        tune(self._transport(), int(self._setting("steelyard_link_timeout_s")))
         self._prefetch = PrefetchList.of(self.state, self.host)
-
-    def _tune(self, transport: Transport) -> None:
-        """No Nagle; and a cut link is noticed: a keepalive that nobody acknowledges closes the socket."""
-        seconds = int(self._setting("steelyard_link_timeout_s"))
-        transport.set_keepalive(max(1, seconds // 4))
-        if isinstance(transport.sock, socket.socket):
-            transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, seconds * 1000)
 
     def disconnect(self) -> None:
         if not self.problem and self.state.current_stage >= StateStage.Prepare:
@@ -397,12 +346,3 @@ def _joined(stdin: Any) -> str | None:
     if not stdin:
         return None
     return stdin if isinstance(stdin, str) else "\n".join(str(line).rstrip("\n") for line in stdin)
-
-
-def _why(error: BaseException, text: str) -> str:
-    """The cause in the kernel's or the server's words, without pyinfra's wrapping."""
-    cause = error.__cause__ or error.__context__
-    if isinstance(cause, AuthenticationException) or text.startswith("Authentication error"):
-        return "the login was refused"
-    inner = re.search(r"\((.*)\)$", text)
-    return inner.group(1) if inner else text

@@ -64,6 +64,7 @@ def _lab() -> list[Finding]:
 def _inventory(path: Path | None, vault_password_file: Path | None) -> list[Finding]:
     if path is None:
         return []
+    from steelyard.host_keys import missing_keys
     from steelyard.inventory.connection import connection_data
     from steelyard.inventory.read import read_fleet
     from steelyard.settings import check_settings
@@ -80,7 +81,11 @@ def _inventory(path: Path | None, vault_password_file: Path | None) -> list[Find
         site_of(fleet)
     except SteelyardError as error:
         return [told(error)]
-    findings = []
+    findings = [
+        Finding(place.host, "doctor.host_key", f"host key of {place.name}", f"recorded in {place.known_hosts}", "not recorded",
+                f"steelyard doctor -i {path} --record-keys", Verdict.BROKEN)
+        for place in missing_keys(fleet)
+    ]  # fmt: skip
     keys = {str(connection_data(host).get("ssh_key", "")) for host in fleet.hosts} - {""}
     for key in sorted(keys):
         if not Path(key).expanduser().is_file():

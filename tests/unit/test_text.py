@@ -33,6 +33,7 @@ def test_hosts_with_the_same_plan_are_one_entry() -> None:
 def test_the_same_finding_on_several_hosts_is_one_entry() -> None:
     findings = [Finding(name, "base.x", "/x", "a", "b", f"steelyard apply -l {name}") for name in ("h1", "h2")]
     assert finding_lines(findings)[0] == "2 hosts (h1, h2): differs: /x  (base.x)"
+    assert finding_lines(findings)[2] == "    fix: steelyard apply -l h1,h2"
     assert len(finding_lines(findings)) == 3
 
 

@@ -63,9 +63,12 @@ def apply(
     Exit 0: done, or nothing to do. 3: a host was unreachable, a task failed, or the fleet is locked. 1 and 4: nothing
     was touched.
     """
+    from steelyard.engine import patched  # noqa: F401  before the engine
+    from steelyard.engine.converge import note_look
+    from steelyard.origin import Origin
     from steelyard.render.screen import Screen
 
-    from .work import Wanted, check_plan, read_saved, session
+    from .work import Wanted, check_plan, journal_of, read_saved, session
 
     screen = Screen(json=json, verbose=verbose, quiet=quiet, no_color=no_color)
     pace = _pace(serial, max_fail)
@@ -79,6 +82,7 @@ def apply(
         if saved is not None and plan is not None:
             check_plan(plan, saved, wanted, opened, planned, screen)
         if not planned.pending:
+            note_look(journal_of(wanted), Origin.here(f"apply {wanted.deploy}"), planned)
             ended = Exit.HOST_FAILED if planned.errors else Exit.DONE
             screen.applied(planned, ended)
             return ended
@@ -105,12 +109,10 @@ def _pace(serial: str | None, max_fail: str | None) -> Pace:
 
 def _carry_out(wanted: Wanted, fleet: Fleet, opened: Session, pace: Pace, screen: Screen) -> Converged:
     from steelyard.engine.converge import converge
-    from steelyard.engine.journal import Journal
     from steelyard.origin import Origin
 
-    from .work import deploy_path, keeper
+    from .work import journal_of, keeper
 
     origin = Origin.here(f"apply {wanted.deploy}")
-    journal = Journal(wanted.inventory, deploy_path(wanted.deploy or SITE))
     with keeper(wanted, fleet, screen) as kept:
-        return converge(opened, kept, journal, pace, origin, screen.redactor.mask)
+        return converge(opened, kept, journal_of(wanted), pace, origin, screen.redactor.mask)

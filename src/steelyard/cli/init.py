@@ -16,7 +16,10 @@ def init(directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder t
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise DirectoryNotEmpty(where=str(directory))
     shutil.copytree(example_folder(), directory, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
-    print(f"wrote {directory}: edit hosts.yml and group_vars/all/models.yml, then `steelyard plan -i {directory}`")
+    print(f"wrote {directory}: edit hosts.yml and group_vars/all/models.yml, then")
+    print(
+        f"`steelyard doctor -i {directory} --record-keys` (host keys are checked strictly) and `steelyard plan -i {directory}`"
+    )
     return Exit.DONE
 
 

@@ -16,6 +16,7 @@ from steelyard.render.screen import Screen
 from steelyard.render.text import hosts_named
 
 if TYPE_CHECKING:
+    from steelyard.engine.journal import Journal
     from steelyard.engine.lock import Keeper
     from steelyard.engine.plan import Plan
     from steelyard.engine.quick import Later
@@ -108,12 +109,11 @@ def session(wanted: Wanted, screen: Screen) -> Iterator[tuple[Fleet, Session]]:
     deploy = deploy_path(wanted.deploy) if wanted.deploy else None
     fleet = read(wanted, screen)
     names = Limit(wanted.limit).select(fleet)
-    from steelyard.engine.journal import Journal
     from steelyard.engine.session import Session
     from steelyard.modules.connectors.ssh import SteelyardConnector
 
-    if wanted.resume and deploy is not None:
-        left = Journal(wanted.inventory, deploy).left()
+    if wanted.resume:
+        left = journal_of(wanted).left()
         names = tuple(name for name in names if name in set(left))
         screen.note(f"resuming on {hosts_named(names) if names else 'no host: the last apply left none'}")
     with Session(fleet, _site(fleet), names, deploy, SteelyardConnector, screen.event, wanted.checking) as opened:
@@ -130,6 +130,13 @@ def keeper(wanted: Wanted, fleet: Fleet, screen: Screen) -> Iterator[Keeper]:
     names = tuple(host.name for host in fleet.hosts[:KEEPERS])
     with Session(fleet, _site(fleet), names, None, SteelyardConnector, screen.event) as opened:
         yield Keeper(opened, str(wanted.inventory))
+
+
+def journal_of(wanted: Wanted) -> Journal:
+    """Of the last apply of this deploy to this inventory."""
+    from steelyard.engine.journal import Journal
+
+    return Journal(wanted.inventory, deploy_path(wanted.deploy or "site"))
 
 
 # Saved plans

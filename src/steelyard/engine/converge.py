@@ -39,6 +39,13 @@ class Converged:
         return Exit.HOST_FAILED if failed else Exit.DONE
 
 
+def note_look(journal: Journal, origin: Origin, plan: Plan) -> None:
+    """Where nothing is to be done, only hosts that could not be looked at are left for `--resume`."""
+    journal.begin(origin, tuple(host.host for host in plan.hosts))
+    for host in plan.hosts:
+        journal.finished(host.host, host.error is None)
+
+
 def converge(
     session: Session, keeper: Keeper, journal: Journal, pace: Pace, origin: Origin, mask: Callable[[str], str]
 ) -> Converged:

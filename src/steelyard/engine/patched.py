@@ -1,13 +1,12 @@
 """Import this before anything that opens sockets: pyinfra runs its hosts in gevent's greenlets.
 
 Three imports are kept from costing more than they give, a sixth of a second together: gevent looks through every
-installed distribution for plug-ins 25 times while it patches; paramiko loads `invoke` for one keyword of ssh_config;
-typeguard, which pyinfra checks arguments with, loads `unittest.mock` and with it asyncio, to let mocks pass.
+installed distribution for plug-ins 25 times while it patches; paramiko loads `invoke` for one keyword of ssh_config, for
+which pyinfra has its own; typeguard, which pyinfra checks arguments with, loads `unittest.mock`, and with it asyncio.
 """
 
 import importlib
 import sys
-from pathlib import Path
 from types import ModuleType
 
 import gevent.events
@@ -17,15 +16,6 @@ gevent.events.notify_and_call_entry_points = gevent.events.notify
 from gevent import monkey  # noqa: E402
 
 monkey.patch_all()
-
-
-def _may_say_match_exec(config: Path) -> bool:
-    """True where ssh_config may run a program (`Match exec`), itself or in a file that it includes."""
-    try:
-        words = config.read_text(errors="replace").lower()
-    except OSError:
-        return False
-    return "exec" in words or "include" in words
 
 
 def _import_without(missing: str, stand_in: ModuleType | None, name: str) -> None:
@@ -39,8 +29,7 @@ def _import_without(missing: str, stand_in: ModuleType | None, name: str) -> Non
         del sys.modules[missing]
 
 
-if not _may_say_match_exec(Path("~/.ssh/config").expanduser()):
-    _import_without("invoke", None, "paramiko.config")
+_import_without("invoke", None, "paramiko.config")
 _no_mock = ModuleType("unittest.mock")
 _no_mock.Mock, _no_mock.patch = type("Mock", (), {}), None  # type: ignore[attr-defined]
 _import_without("unittest.mock", _no_mock, "typeguard")

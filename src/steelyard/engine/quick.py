@@ -17,10 +17,10 @@ from types import FrameType
 from typing import Any, Generic, TypeVar, cast
 
 import paramiko.util
-from paramiko.hostkeys import HostKeys
 import pyinfra
 import pyinfra.api.arguments
 import pyinfra.api.operation
+from paramiko.hostkeys import HostKeys
 from pyinfra.api.arguments import AllArguments, all_argument_meta, pop_global_arguments
 from pyinfra.api.exceptions import ArgumentTypeError
 from pyinfra.api.host import Host, HostData
@@ -166,8 +166,8 @@ def quicken() -> None:
     sys.modules["pyinfra.api.arguments"].get_type_hints = _type_hints  # type: ignore[attr-defined]
     for name in ("arguments", "operation", "facts", "deploy"):
         sys.modules[f"pyinfra.api.{name}"].pop_global_arguments = quick_arguments  # type: ignore[attr-defined]
-    Host.init = quick_init  # type: ignore[method-assign]
-    HostKeys.lookup = quick_lookup  # type: ignore[method-assign]
+    Host.init = quick_init  # type: ignore[method-assign, assignment]
+    HostKeys.lookup = quick_lookup  # type: ignore[method-assign, assignment]
     paramiko.util.constant_time_bytes_eq = hmac.compare_digest  # type: ignore[assignment]
 
 

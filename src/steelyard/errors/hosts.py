@@ -36,7 +36,7 @@ class HostKeyUnknown(SteelyardError):
     """Strict checking is on and known_hosts has no key for the host."""
 
     sentence = "no host key for `{address}` in `{known_hosts}`, and keys are checked strictly"
-    fix = "add it after comparing the fingerprint: `ssh-keyscan {address} >> {known_hosts}`"
+    fix = "compare and record it: `steelyard doctor -i INVENTORY --record-keys`"
     sample = {"where": "gpu-2", "address": "10.0.0.12", "known_hosts": "~/.ssh/known_hosts"}
     exit = Exit.HOST_FAILED
     address: str

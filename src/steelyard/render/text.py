@@ -87,8 +87,13 @@ def finding_lines(findings: Sequence[Finding], verbose: bool = False) -> list[st
             f"{hosts_named([found.host for found in group], verbose)}: {first.verdict}:{mark} {first.subject}  ({first.code})"
         )
         lines.append(f"    declared: {first.declared}; live: {first.live}{since}")
-        lines.append(f"    fix: {first.fix}")
+        lines.append(f"    fix: {_fix([found.host for found in group], first.fix)}")
     return lines
+
+
+def _fix(names: Sequence[str], fix: str) -> str:
+    """The fix of the first host, for all of them: Ansible's pattern of names with commas."""
+    return fix.replace(f"-l {names[0]}", f"-l {','.join(names)}") if len(names) > 1 else fix
 
 
 def error_lines(failed: Sequence[tuple[SteelyardError, Sequence[str]]], verbose: bool = False) -> list[str]:

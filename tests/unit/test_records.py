@@ -77,6 +77,9 @@ def test_what_moved_is_told_line_by_line() -> None:
         "i", "all", "site", "now", "salt", {"a": [task("r.one", "1"), task("r.two", "2")], "b": [task("r.one", "1")]}, {}
     )
     assert moved(saved, {"a": [task("r.one", "1"), task("r.two", "2")], "b": [task("r.one", "1")]}) == []
+    twice = SavedPlan("i", "all", "site", "now", "salt", {"a": [task("r.one", "1"), task("r.one", "2")]}, {})
+    assert moved(twice, {"a": [task("r.one", "1"), task("r.one", "2")]}) == []
+    assert len(moved(twice, {"a": [task("r.one", "2")]})) == 3, "of a task in a loop each turn counts"
     lines = moved(saved, {"a": [task("r.one", "9"), task("r.two", "2")], "c": [task("r.new", "3", "rm /y")]})
     assert lines == [
         "- a: r.one: write /x  [a -> b]",

@@ -68,7 +68,8 @@ def apply(
     from steelyard.origin import Origin
     from steelyard.render.screen import Screen
 
-    from .work import Wanted, check_plan, journal_of, read_saved, session
+    from .plan_file import check_plan, read_saved
+    from .work import Wanted, journal_of, session
 
     screen = Screen(json=json, verbose=verbose, quiet=quiet, no_color=no_color)
     pace = _pace(serial, max_fail)

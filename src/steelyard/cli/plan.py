@@ -43,7 +43,8 @@ def plan(
     """
     from steelyard.render.screen import Screen
 
-    from .work import Wanted, save_plan, session
+    from .plan_file import save_plan
+    from .work import Wanted, session
 
     screen = Screen(json=json, verbose=verbose, quiet=quiet, no_color=no_color)
     wanted = Wanted(inventory, limit, vault_password_file, deploy)

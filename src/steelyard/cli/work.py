@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from steelyard.errors import DeployMissing, PlanMoved, SteelyardError
+from steelyard.errors import DeployMissing, SteelyardError
 from steelyard.inventory.fleet import Fleet
 from steelyard.inventory.limit import Limit
 from steelyard.render.redaction import Redactor
@@ -18,9 +18,7 @@ from steelyard.render.text import hosts_named
 if TYPE_CHECKING:
     from steelyard.engine.journal import Journal
     from steelyard.engine.lock import Keeper
-    from steelyard.engine.plan import Plan
     from steelyard.engine.quick import Later
-    from steelyard.engine.saved import SavedPlan
     from steelyard.engine.session import Session
     from steelyard.site import Site
 
@@ -113,8 +111,8 @@ def session(wanted: Wanted, screen: Screen) -> Iterator[tuple[Fleet, Session]]:
     from steelyard.modules.connectors.ssh import SteelyardConnector
 
     if wanted.resume:
-        left = journal_of(wanted).left()
-        names = tuple(name for name in names if name in set(left))
+        left = set(journal_of(wanted).left())
+        names = tuple(name for name in names if name in left)
         screen.note(f"resuming on {hosts_named(names) if names else 'no host: the last apply left none'}")
     with Session(fleet, _site(fleet), names, deploy, SteelyardConnector, screen.event, wanted.checking) as opened:
         yield fleet, opened
@@ -137,57 +135,3 @@ def journal_of(wanted: Wanted) -> Journal:
     from steelyard.engine.journal import Journal
 
     return Journal(wanted.inventory, deploy_path(wanted.deploy or "site"))
-
-
-# Saved plans
-
-
-def _password(wanted: Wanted) -> bytes:
-    from steelyard.inventory.password import password_file
-
-    path = password_file(wanted.inventory, wanted.vault_password_file)
-    return path.read_bytes() if path is not None else b""
-
-
-def save_plan(path: Path, wanted: Wanted, opened: Session, plan: Plan, screen: Screen) -> None:
-    """Write what `apply FILE` will carry out. A plan with a host that could not be looked at is none."""
-    import base64
-    import os
-
-    from steelyard.engine.saved import SavedPlan, sealed, write_plan
-    from steelyard.origin import now
-    from steelyard.render.text import plan_lines, summary
-
-    for error in plan.errors:
-        screen.note(f"the plan is not saved: {error}")
-        return
-    salt = base64.b64encode(os.urandom(16)).decode()
-    unknown = {host.host: [value.what for value in host.unknown] for host in plan.hosts if host.unknown}
-    hosts = sealed(opened, plan, salt, _password(wanted))
-    masked = {
-        name: [{**task, "commands": [screen.redactor.mask(line) for line in task["commands"]]} for task in tasks]
-        for name, tasks in hosts.items()
-    }
-    saved = SavedPlan(str(wanted.inventory), wanted.limit, str(wanted.deploy), now(), salt, masked, unknown)
-    text = "\n".join([*plan_lines(plan, verbose=True), summary(plan, "would change")])
-    write_plan(path, saved, screen.redactor.mask(text))
-    screen.note(f"saved to {path}; `steelyard apply {path}` does exactly this, or nothing")
-
-
-def read_saved(path: Path) -> SavedPlan:
-    from steelyard.engine.saved import read_plan
-
-    return read_plan(path)
-
-
-def check_plan(path: Path, saved: SavedPlan, wanted: Wanted, opened: Session, plan: Plan, screen: Screen) -> None:
-    """Raises PlanMoved, after the differences were shown, where anything else would happen now."""
-    from steelyard.engine.saved import moved, sealed
-
-    lines = moved(saved, sealed(opened, plan, saved.salt, _password(wanted)))
-    lines += [f"! {error}" for error in plan.errors]
-    if lines:
-        for line in lines:
-            screen.note(line)
-        names = sorted({line.split()[1].rstrip(":") for line in lines})
-        raise PlanMoved(where=str(path), differences=hosts_named(names))

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pyinfra.api.command import PyinfraCommand, StringCommand
+from pyinfra.api.host import Host
 
 from steelyard.errors import FileNotWritten, PlanFileWrong
 
@@ -42,11 +43,11 @@ class SavedPlan:
 def sealed(session: Session, plan: Plan, salt: str, password: bytes) -> dict[str, list[dict[str, Any]]]:
     """Tasks of each host that has any, with their seals."""
     key = hashlib.scrypt(password, salt=base64.b64decode(salt), n=2**12, r=8, p=1)
-    return {host.host: list(_tasks(session, host, key)) for host in plan.hosts if host.tasks}
+    hosts = {host.name: host for host in session.state.inventory}
+    return {found.host: list(_tasks(session, hosts[found.host], found, key)) for found in plan.hosts if found.tasks}
 
 
-def _tasks(session: Session, plan: HostPlan, key: bytes) -> Iterator[dict[str, Any]]:
-    host = next(host for host in session.state.inventory if host.name == plan.host)
+def _tasks(session: Session, host: Host, plan: HostPlan, key: bytes) -> Iterator[dict[str, Any]]:
     changing = [op_hash for op_hash in host.op_hash_order if session.commands.get((host.name, op_hash))]
     for task, op_hash in zip(plan.tasks, changing, strict=True):
         raw = "\0".join(_raw(command) for command in session.commands[host.name, op_hash])
@@ -88,14 +89,22 @@ def read_plan(path: Path) -> SavedPlan:
         raise PlanFileWrong(where=str(path), why="it is torn, or of another program") from error
 
 
+def _numbered(tasks: list[dict[str, Any]]) -> dict[tuple[str, int], dict[str, Any]]:
+    """Tasks by code, and by their number among those of the same code: a task in a loop has one for each turn."""
+    found: dict[tuple[str, int], dict[str, Any]] = {}
+    for task in tasks:
+        number = sum(1 for code, _ in found if code == task["code"])
+        found[task["code"], number] = task
+    return found
+
+
 def moved(saved: SavedPlan, hosts: dict[str, list[dict[str, Any]]]) -> list[str]:
     """What differs, a line each: `-` was planned and would not happen now, `+` would happen and was not planned."""
     lines = []
     for name in sorted({*saved.hosts, *hosts}):
-        before = {task["code"]: task for task in saved.hosts.get(name, [])}
-        after = {task["code"]: task for task in hosts.get(name, [])}
-        for code in [*before, *(code for code in after if code not in before)]:
-            old, new = before.get(code), after.get(code)
+        before, after = _numbered(saved.hosts.get(name, [])), _numbered(hosts.get(name, []))
+        for key in [*before, *(key for key in after if key not in before)]:
+            old, new, code = before.get(key), after.get(key), key[0]
             if old is not None and new is not None and old["seal"] == new["seal"]:
                 continue
             lines += [f"- {name}: {code}: {line}" for line in (old or {}).get("commands", [])]

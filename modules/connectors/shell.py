@@ -38,8 +38,7 @@ class Shell:
         self._channel: Channel = session()
         self._first = frames.opening(self.marker)
         if login and password is not None:
-            self._channel.exec_command(self._asked_command())
-            self._let_in(password)
+            enter(self._channel, login, password, "exec sh", count_trip)
         else:
             self._channel.exec_command(f"exec {login}sh")
 
@@ -75,28 +74,31 @@ class Shell:
             return ""
         return next((line.strip() for line in reversed(said) if line.strip()), "")
 
-    def _asked_command(self) -> str:
-        """sudo with our prompt instead of `-n`; what it starts says so before anything else."""
-        login = self.login.replace(" -n ", f" -S -p {self.marker}? ", 1)
-        return f"exec {login}sh -c {shlex.quote(f'echo {self.marker}+ >&2; exec sh')}"
 
-    def _let_in(self, password: str) -> None:
-        """Wait until sudo asks or starts the shell. Raises PasswordWrong, Refused, TimeoutError."""
-        prompt, started = f"{self.marker}?".encode(), f"{self.marker}+".encode()
-        said, given = b"", False
-        self._channel.settimeout(LET_IN_S)
-        while started not in said:
-            received = self._channel.recv_stderr(4096)
-            if not received:
-                raise Refused(said.decode(errors="replace").replace(prompt.decode(), "").strip().split("\n")[-1])
-            said += received
-            if prompt in said and not given:
-                given, said = True, said.split(prompt, 1)[1]
-                self._count_trip()
-                self._channel.sendall(password.encode() + b"\n")
-            if prompt in said and given:
-                self._channel.close()
-                raise PasswordWrong
+def enter(channel: Channel, login: str, password: str, program: str, count_trip: Callable[[], None] = lambda: None) -> None:
+    """Start `program` as `login` says, giving sudo its password when, and only when, it asks for it by our prompt.
+
+    Raises PasswordWrong, Refused, TimeoutError.
+    """
+    marker = "steelyard-" + os.urandom(9).hex()
+    prompt, started = f"{marker}?".encode(), f"{marker}+".encode()
+    asking = login.replace(" -n ", f" -S -p {marker}? ", 1)
+    # what sudo starts says so before anything else
+    channel.exec_command(f"exec {asking}sh -c {shlex.quote(f'echo {marker}+ >&2; {program}')}")
+    said, given = b"", False
+    channel.settimeout(LET_IN_S)
+    while started not in said:
+        received = channel.recv_stderr(4096)
+        if not received:
+            raise Refused(said.decode(errors="replace").replace(prompt.decode(), "").strip().split("\n")[-1])
+        said += received
+        if prompt in said and given:
+            channel.close()
+            raise PasswordWrong
+        if prompt in said:
+            given, said = True, said.split(prompt, 1)[1]
+            count_trip()
+            channel.sendall(password.encode() + b"\n")
 
 
 def lines_of(channel: Channel, end: float, heard: Callable[[], None] = lambda: None) -> Iterator[bytes]:

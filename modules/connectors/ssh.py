@@ -37,7 +37,7 @@ from steelyard.problem import HostProblem
 
 from .frames import Answer, progress, split_login
 from .login import DATA_META, SteelyardConnectorData, Traffic, login_problem, tune
-from .shell import PasswordWrong, Refused, Shell, lines_of
+from .shell import LET_IN_S, PasswordWrong, Refused, Shell, enter, lines_of
 
 OWN_WAY = ("_get_pty", "_su_user", "_doas", "_dzdo", "_use_sudo_login", "_preserve_sudo_env")  # pyinfra runs these
 NOT_IN_TEXT = ("_get_pty", "_timeout", "_stdin", "_success_exit_codes", "_sudo_password")
@@ -201,7 +201,12 @@ class SteelyardConnector(SSHConnector):
         self._note(command)
         text = make_unix_command_for_host(self.state, self.host, command, **arguments).get_raw_value()
         channel = self._session()
-        channel.exec_command(text)
+        login, inner = split_login(text)
+        password = self.host.data.get("_sudo_password")
+        if login and password:
+            self._guarded(login, lambda: enter(channel, login, str(password), f"exec sh -c {inner}", self._count_trip))
+        else:
+            channel.exec_command(text)
         try:
             for chunk in chunks:
                 channel.sendall(chunk)
@@ -264,10 +269,14 @@ class SteelyardConnector(SSHConnector):
 
     # Shells
 
-    def _through(self, login: str, arguments: dict[str, Any], use: Any) -> Any:
-        """Use the shell of a login; every way in which it can fail becomes a host problem."""
+    def _through(self, login: str, arguments: dict[str, Any], use: Callable[[Shell], Any]) -> Any:
+        """Use the shell of a login."""
+        return self._guarded(login, lambda: use(self._shells.get(login) or self._open(login, arguments)))
+
+    def _guarded(self, login: str, work: Callable[[], Any]) -> Any:
+        """Every way in which the host can fail becomes a host problem."""
         try:
-            return use(self._shells.get(login) or self._open(login, arguments))
+            return work()
         except PasswordWrong:
             self._refuse(self._sudo_refused("sudo did not take the password"))
         except Refused as error:
@@ -282,7 +291,8 @@ class SteelyardConnector(SSHConnector):
 
     def _open(self, login: str, arguments: dict[str, Any]) -> Shell:
         password = arguments.get("_sudo_password")
-        shell = Shell(self._session, login, self._count_trip, str(password) if password else None)
+        with gevent.Timeout(LET_IN_S, TimeoutError):  # paramiko waits for ever for a server's word that a program runs
+            shell = Shell(self._session, login, self._count_trip, str(password) if password else None)
         self._shells[login] = shell
         return shell
 

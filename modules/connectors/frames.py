@@ -38,8 +38,15 @@ def split_login(text: str) -> tuple[str, str]:
 
 
 def opening(marker: str) -> str:
-    """First line of a shell: a private folder for error output and progress, gone when the shell ends."""
-    return f'STEELYARD="${{TMPDIR:-/tmp}}/.{marker}"; mkdir -m 700 "$STEELYARD" || exit 1; trap \'rm -rf "$STEELYARD"\' EXIT\n'
+    """First line of a shell: a private folder for error output and progress, gone when the shell ends.
+
+    However it ends: a controller that is gone is a signal (writing to nobody, or the server's hang-up), and a signal
+    alone would end the shell without its EXIT trap. What runs at that moment is waited for.
+    """
+    return (
+        f'STEELYARD="${{TMPDIR:-/tmp}}/.{marker}"; mkdir -m 700 "$STEELYARD" || exit 1; '
+        "trap 'rm -rf \"$STEELYARD\"' EXIT; trap 'exit 129' HUP INT TERM PIPE\n"
+    )
 
 
 def progress(marker: str) -> str:

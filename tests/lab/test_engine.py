@@ -45,7 +45,7 @@ def forty(bare: Site) -> Site:
 
 @pytest.mark.parametrize("command", ["plan", "drift", "apply"])
 def test_forty_tasks_in_sync_cost_one_round_trip(forty: Site, command: str) -> None:
-    costs(forty, "plan", FORTY / "ours.py")
+    costs(forty, "drift" if command == "drift" else "plan", FORTY / "ours.py")  # drift keeps a list of its own: it asks more
     found = costs(forty, command, FORTY / "ours.py", *(["--yes"] if command == "apply" else []))
     assert found == dict.fromkeys(["mirror-1", "gw-1", "gpu-1"], (1, 1, 1))
 

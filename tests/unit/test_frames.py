@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -128,3 +130,23 @@ def test_what_follows_a_question_is_known_from_this_runs_plan() -> None:
         listed.note(text)
     assert (listed.after("a"), listed.after("c"), listed.after("z")) == (["b", "c"], [], [])
     listed.save()  # goes nowhere
+
+
+@pytest.mark.parametrize("ending", ["hang-up", "nobody reads"])
+def test_a_shell_whose_controller_is_gone_ends_its_command_and_cleans_up(tmp_path: Path, ending: str) -> None:
+    begun, done = tmp_path / "begun", tmp_path / "done"
+    script = opening(MARK) + order(shlex.quote(f"touch {begun}; sleep 1; touch {done}"), MARK, None, 60) + order("true", MARK, None, 60)
+    shell = subprocess.Popen(["sh"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert shell.stdin is not None
+    assert shell.stdout is not None
+    shell.stdin.write(script.encode())
+    shell.stdin.flush()
+    while not begun.exists():
+        time.sleep(0.01)
+    if ending == "hang-up":
+        shell.send_signal(signal.SIGHUP)
+    else:
+        shell.stdout.close()
+    assert shell.wait(20) != 0
+    assert done.exists(), "the command that was under way was not waited for"
+    assert not Path(f"/tmp/.{MARK}").exists(), "the shell left its folder behind"

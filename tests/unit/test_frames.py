@@ -135,7 +135,11 @@ def test_what_follows_a_question_is_known_from_this_runs_plan() -> None:
 @pytest.mark.parametrize("ending", ["hang-up", "nobody reads"])
 def test_a_shell_whose_controller_is_gone_ends_its_command_and_cleans_up(tmp_path: Path, ending: str) -> None:
     begun, done = tmp_path / "begun", tmp_path / "done"
-    script = opening(MARK) + order(shlex.quote(f"touch {begun}; sleep 1; touch {done}"), MARK, None, 60) + order("true", MARK, None, 60)
+    script = (
+        opening(MARK)
+        + order(shlex.quote(f"touch {begun}; sleep 1; touch {done}"), MARK, None, 60)
+        + order("true", MARK, None, 60)
+    )
     shell = subprocess.Popen(["sh"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert shell.stdin is not None
     assert shell.stdout is not None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import threading
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,31 +24,39 @@ server.shell(name="Say it and fail", commands=[f"echo {host.data.get('token')} {
 """
 
 
-class Watch(threading.Thread):
-    """Samples every command line of this machine, and so of every lab host, whose processes are its own."""
+# samples every command line of this machine, and so of every lab host, whose processes are its own
+WATCH = """
+import os, sys, threading
+seen, over = set(), threading.Event()
+threading.Thread(target=lambda: (sys.stdin.read(), over.set()), daemon=True).start()
+while not over.wait(0.01):
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                seen.add(open(f"/proc/{name}/cmdline", "rb").read())
+            except OSError:
+                pass
+sys.stdout.buffer.write(b"\\n".join(line.replace(b"\\n", b" ") for line in seen))
+"""
+
+
+class Watch:
+    """A process of its own: threads of this one may be gevent's."""
 
     def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self.seen: set[bytes] = set()
-        self.done = threading.Event()
+        self.process = subprocess.Popen([sys.executable, "-c", WATCH], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
-    def run(self) -> None:
-        while not self.done.wait(0.01):
-            for name in os.listdir("/proc"):
-                if name.isdigit():
-                    try:
-                        self.seen.add(Path(f"/proc/{name}/cmdline").read_bytes())
-                    except OSError:
-                        continue
+    def seen(self) -> list[bytes]:
+        """Ends the watch."""
+        return self.process.communicate()[0].splitlines()
 
 
 @pytest.fixture
 def watch() -> Iterator[Watch]:
     watching = Watch()
-    watching.start()
     yield watching
-    watching.done.set()
-    watching.join()
+    watching.process.kill()
+    watching.process.wait()
 
 
 @pytest.fixture
@@ -101,12 +109,14 @@ def test_no_canary_gets_out_anywhere(site: Site, planted: Path, tmp_path: Path, 
         said += f"\n$ {call}\n{done.stdout}{done.stderr}"
     assert "Say it and fail" in said
     assert "exit 3" in said
+    lines = watch.seen()
+    assert any(b"drift" in line for line in lines), "the watch saw nothing"
     canaries = [VAULT, BECOME, PLAIN, TYPO, "canary-wrong-vault-password", *site.secrets.values()]
     for secret in canaries:
         line = next((line for line in said.splitlines() if secret in line and not line.startswith("$")), None)
         assert line is None, f"{secret} in the output: {line}"
         # the deploy's own shell command carries the token on purpose: that is argv, and the test's doing
-        found = [line for line in watch.seen if secret.encode() in line and b"exit 3" not in line]
+        found = [line for line in lines if secret.encode() in line and b"exit 3" not in line]
         assert found == [], f"{secret} in a command line"
     kept = [path for folder in (state, cache_folder(), temporary) for path in folder.rglob("*") if path.is_file()]
     kept += [saved, tmp_path / "b.plan", *(tmp_path / kind for kind in ("github", "gitlab", "junit", "markdown", "sarif"))]

@@ -85,7 +85,9 @@ def test_gateway_converges(site: Site) -> None:
             (
                 "gw-1",
                 "cp /etc/haproxy/haproxy.cfg /root/kept && sed -i 's/^    setenv .*/    setenv STEELYARD_CONFIG \"older\"/' "
-                "/etc/haproxy/haproxy.cfg && systemctl reload haproxy && cp /root/kept /etc/haproxy/haproxy.cfg && sleep 1",
+                "/etc/haproxy/haproxy.cfg && systemctl reload haproxy && for n in $(seq 100); do "
+                "python3 -I /usr/lib/steelyard/steelyard-host.pyz haproxy /run/haproxy/admin.sock | grep -q older && break; "
+                "sleep 0.1; done; cp /root/kept /etc/haproxy/haproxy.cfg",
             ): ["gateway.load-the-gateway-s-configuration"],
             ("gw-1", "systemctl disable --now haproxy"): [
                 "gateway.run-the-gateway",

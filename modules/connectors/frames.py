@@ -80,7 +80,8 @@ def order(command: str, marker: str, stdin: str | None, seconds: int, audit: str
     else:
         lines = stdin if stdin.endswith("\n") else stdin + "\n"
         run = f"{limited} <<'{marker}-'\n{lines}{marker}-\n"
-    return f"{run}STEELYARD_S=$?\n{_logged(audit)}{_closing(marker, '$STEELYARD_S')}{over(marker)}"
+    # one group: a shell that is cut off in the middle of it, a here-document too, runs none of it
+    return f"{{ {run}STEELYARD_S=$?\n{_logged(audit)}{_closing(marker, '$STEELYARD_S')}{over(marker)}}}\n"
 
 
 def _logged(audit: str | None) -> str:

@@ -154,3 +154,15 @@ def test_a_shell_whose_controller_is_gone_ends_its_command_and_cleans_up(tmp_pat
     assert shell.wait(20) != 0
     assert done.exists(), "the command that was under way was not waited for"
     assert not Path(f"/tmp/.{MARK}").exists(), "the shell left its folder behind"
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+def test_an_order_that_was_cut_off_is_not_run_at_all(tmp_path: Path, shell: str) -> None:
+    """A controller is killed, or a link cut, while the order is on its way: half a file must not take the whole one's place."""
+    made = tmp_path / "made"
+    text = order(shlex.quote(f"cat > {made}"), MARK, "first line\nsecond line\n", 60)
+    for cut in range(0, len(text) - 1, 3):
+        subprocess.run([shell], input=(opening(MARK) + text[:cut]).encode(), capture_output=True)
+        assert not made.exists(), f"run after {cut} of {len(text)} bytes: {text[:cut][-40:]!r}"
+    subprocess.run([shell], input=(opening(MARK) + text).encode(), capture_output=True)
+    assert made.read_text() == "first line\nsecond line\n"

@@ -186,12 +186,18 @@ class SteelyardConnector(SSHConnector):
     def _transferring(self, transfer: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """pyinfra keeps its transfer channel open; where there is one session, the next command needs it."""
         self._make_room()
-        try:
-            return transfer(*args, **kwargs)
-        finally:
-            if self._one_session:
-                self.get_file_transfer_connection().close()
-                self.get_file_transfer_connection.cache.clear()
+        for attempt in range(SESSION_TRIES):
+            try:
+                done = transfer(*args, **kwargs)
+                break
+            except (ConnectError, SSHException):  # the session we made room for is given free a moment later
+                if not self._one_session or attempt == SESSION_TRIES - 1:
+                    raise
+                gevent.sleep(0.05 * 2**attempt)
+        if self._one_session:
+            self.get_file_transfer_connection().close()
+            self.get_file_transfer_connection.cache.clear()
+        return done
 
     def stream(self, command: StringCommand, chunks: Iterator[bytes], **arguments: Any) -> bool:
         """Run a command with standard input from `chunks`, sent as they come. False when it failed; its words are kept."""

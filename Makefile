@@ -58,6 +58,7 @@ bench-lab: $(VENV)/.ready | system
 
 $(VENV)/.ready: pyproject.toml | $(VENV)/bin/pip
 	$(BIN)/pip install --quiet --quiet --disable-pip-version-check --editable ".[dev]"
+	@$(BIN)/python -m compileall -q src modules roles deploy # as pip does for what it copies
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.ready

@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from steelyard_host import haproxy, ready, status, store, wheels
+from steelyard_host import gpu, haproxy, ready, status, store, wheels
 
 
 def main() -> int:
@@ -27,6 +27,7 @@ def main() -> int:
     token.add_argument("socket")
     token.add_argument("service")
     commands.add_parser("status", help="GPUs, services and requests of this host")
+    commands.add_parser("gpu-health", help="GPUs by NVML, the PCI bus and the kernel log")
     for name, text in (("wheels-state", "is the index of these wheels"), ("wheels-index", "index a folder of wheels")):
         commands.add_parser(name, help=text).add_argument("folder", type=Path)
     commands.add_parser("haproxy", help="what a running HAProxy was started with").add_argument("socket")
@@ -45,6 +46,8 @@ def main() -> int:
         elif given.command == "token":
             gives, why = ready.one_token(given.socket, given.service, 20)
             print(json.dumps({"gives": gives, "why": why}, sort_keys=True))
+        elif given.command == "gpu-health":
+            print(json.dumps(gpu.health(), sort_keys=True))
         elif given.command == "wheels-state":
             print(json.dumps(wheels.state(given.folder), sort_keys=True))
         elif given.command == "wheels-index":

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from steelyard_host import gpu
 from steelyard_host.ready import SocketConnection
 
 SERVICES = Path("/etc/steelyard/services")
@@ -15,39 +16,7 @@ UNIT = "steelyard-vllm@%s.service"
 
 
 def read() -> dict[str, Any]:
-    return {"gpus": gpus(), "services": [service(path.stem) for path in sorted(SERVICES.glob("*.yaml"))]}
-
-
-def gpus() -> dict[str, Any]:
-    """Driver and devices by NVML; `error` in NVML's words where there is none."""
-    try:
-        import pynvml
-    except ImportError:
-        return {"error": "pynvml is not in this helper", "devices": []}
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError as error:
-        return {"error": str(error), "devices": []}
-    devices: list[dict[str, Any]] = []
-    try:
-        for index in range(pynvml.nvmlDeviceGetCount()):
-            try:
-                handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-                memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
-                devices.append(
-                    {
-                        "index": index,
-                        "name": pynvml.nvmlDeviceGetName(handle),
-                        "uuid": pynvml.nvmlDeviceGetUUID(handle),
-                        "memory_bytes": memory.total,
-                        "used_bytes": memory.used,
-                    }
-                )
-            except pynvml.NVMLError as error:
-                devices.append({"index": index, "error": str(error)})
-        return {"driver": pynvml.nvmlSystemGetDriverVersion(), "devices": devices}
-    finally:
-        pynvml.nvmlShutdown()
+    return {"gpus": gpu.nvml(set()), "services": [service(path.stem) for path in sorted(SERVICES.glob("*.yaml"))]}
 
 
 def unit_properties(unit: str) -> dict[str, str]:

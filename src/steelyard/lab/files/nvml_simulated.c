@@ -1,7 +1,10 @@
 /* simulated GPU: the part of NVML that facts read, answered from /usr/lib/steelyard-lab/gpus.conf.
  *
- * The file has `key=value` lines: driver, memory_mib, model, one `gpu=BUS_ID` per device, and `fault=` lines:
- * lost:INDEX, ecc:INDEX=COUNT, init:CODE. It is read at nvmlInit, so a test changes it between two runs.
+ * The file has `key=value` lines: driver, memory_mib, model, one `gpu=BUS_ID` per device, `set=INDEX NAME VALUE` for
+ * what a command changed (persistence, power_limit, compute_mode, ecc, mig), and `fault=` lines: lost:INDEX,
+ * ecc:INDEX=COUNT, remap:INDEX (pending), rma:INDEX (a remap failed), link:INDEX=COUNT (that many NVLinks are down),
+ * fabric:INDEX (not completed), throttle:INDEX=BITS, recovery:INDEX=ACTION, init:CODE. It is read at nvmlInit, so a
+ * test changes it between two runs.
  * Names begin with "simulated GPU", so that nothing that shows them can be mistaken for hardware.
  */
 #include <stdio.h>
@@ -11,7 +14,13 @@
 #define MAX_GPUS 16
 enum { OK = 0, UNINITIALIZED = 1, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, GPU_IS_LOST = 15 };
 
-typedef struct { char bus[32]; int lost; unsigned long long ecc; } gpu_t;
+typedef struct {
+    char bus[32];
+    int lost, remap_pending, remap_failed, links_down, no_fabric, recovery;
+    int persistence, compute_mode, ecc_pending, mig_pending;
+    unsigned int power_limit;
+    unsigned long long ecc, throttle;
+} gpu_t;
 typedef struct { unsigned long long total, free, used; } memory_t;
 typedef struct { unsigned int version; unsigned long long total, reserved, free, used; } memory_v2_t;
 typedef struct { unsigned int gpu, memory; } utilization_t;
@@ -32,7 +41,25 @@ static void fault(const char *text) {
     unsigned long long number;
     if (sscanf(text, "lost:%u", &index) == 1 && index < MAX_GPUS) gpus[index].lost = 1;
     else if (sscanf(text, "ecc:%u=%llu", &index, &number) == 2 && index < MAX_GPUS) gpus[index].ecc = number;
+    else if (sscanf(text, "remap:%u", &index) == 1 && index < MAX_GPUS) gpus[index].remap_pending = 1;
+    else if (sscanf(text, "rma:%u", &index) == 1 && index < MAX_GPUS) gpus[index].remap_failed = 1;
+    else if (sscanf(text, "link:%u=%llu", &index, &number) == 2 && index < MAX_GPUS) gpus[index].links_down = (int)number;
+    else if (sscanf(text, "fabric:%u", &index) == 1 && index < MAX_GPUS) gpus[index].no_fabric = 1;
+    else if (sscanf(text, "throttle:%u=%llu", &index, &number) == 2 && index < MAX_GPUS) gpus[index].throttle = number;
+    else if (sscanf(text, "recovery:%u=%llu", &index, &number) == 2 && index < MAX_GPUS) gpus[index].recovery = (int)number;
     else sscanf(text, "init:%d", &init_code);
+}
+
+static void setting(const char *text) {
+    unsigned int index;
+    int value;
+    char name[32];
+    if (sscanf(text, "%u %31s %d", &index, name, &value) != 3 || index >= MAX_GPUS) return;
+    if (!strcmp(name, "persistence")) gpus[index].persistence = value;
+    else if (!strcmp(name, "power_limit")) gpus[index].power_limit = (unsigned int)value * 1000;
+    else if (!strcmp(name, "compute_mode")) gpus[index].compute_mode = value;
+    else if (!strcmp(name, "ecc")) gpus[index].ecc_pending = value;
+    else if (!strcmp(name, "mig")) gpus[index].mig_pending = value;
 }
 
 int nvmlInit_v2(void) {
@@ -41,6 +68,10 @@ int nvmlInit_v2(void) {
     char line[256];
     if (!file) return 9; /* driver not loaded */
     memset(gpus, 0, sizeof gpus);
+    for (int index = 0; index < MAX_GPUS; index++) {
+        gpus[index].persistence = gpus[index].ecc_pending = 1;
+        gpus[index].power_limit = 700000;
+    }
     count = 0;
     init_code = 0;
     while (fgets(line, sizeof line, file)) {
@@ -49,6 +80,7 @@ int nvmlInit_v2(void) {
         else if (!strncmp(line, "model=", 6)) snprintf(model, sizeof model, "%.80s", line + 6);
         else if (!strncmp(line, "memory_mib=", 11)) memory_mib = strtoull(line + 11, 0, 10);
         else if (!strncmp(line, "gpu=", 4) && count < MAX_GPUS) snprintf(gpus[count++].bus, 32, "%.30s", line + 4);
+        else if (!strncmp(line, "set=", 4)) setting(line + 4);
         else if (!strncmp(line, "fault=", 6)) fault(line + 6);
     }
     fclose(file);
@@ -139,7 +171,12 @@ int nvmlDeviceGetUtilizationRates(void *handle, utilization_t *to) { CHECK(handl
 int nvmlDeviceGetTemperature(void *handle, int sensor, unsigned int *to) { (void)sensor; CHECK(handle); *to = 34; return OK; }
 int nvmlDeviceGetCurrPcieLinkWidth(void *handle, unsigned int *to) { CHECK(handle); *to = 16; return OK; }
 int nvmlDeviceGetMaxPcieLinkWidth(void *handle, unsigned int *to) { CHECK(handle); *to = 16; return OK; }
-int nvmlDeviceGetEccMode(void *handle, int *current, int *pending) { CHECK(handle); *current = *pending = 1; return OK; }
+int nvmlDeviceGetEccMode(void *handle, int *current, int *pending) {
+    CHECK(handle);
+    *current = 1;
+    *pending = device(handle)->ecc_pending;
+    return OK;
+}
 int nvmlDeviceGetTotalEccErrors(void *handle, int type, int counter, unsigned long long *to) {
     (void)counter;
     CHECK(handle);
@@ -148,8 +185,65 @@ int nvmlDeviceGetTotalEccErrors(void *handle, int type, int counter, unsigned lo
 }
 int nvmlDeviceGetMigMode(void *handle, unsigned int *current, unsigned int *pending) {
     CHECK(handle);
-    *current = *pending = 0;
+    *current = 0;
+    *pending = (unsigned int)device(handle)->mig_pending;
     return OK;
 }
 int nvmlDeviceGetCudaComputeCapability(void *handle, int *major, int *minor) { CHECK(handle); *major = 9; *minor = 0; return OK; }
-int nvmlDeviceGetPersistenceMode(void *handle, int *to) { CHECK(handle); *to = 1; return OK; }
+int nvmlDeviceGetPersistenceMode(void *handle, int *to) { CHECK(handle); *to = device(handle)->persistence; return OK; }
+int nvmlDeviceGetComputeMode(void *handle, int *to) { CHECK(handle); *to = device(handle)->compute_mode; return OK; }
+int nvmlDeviceGetSerial(void *handle, char *to, unsigned int size) { CHECK(handle); return text(to, size, "0000000000000"); }
+int nvmlDeviceGetVbiosVersion(void *handle, char *to, unsigned int size) { CHECK(handle); return text(to, size, "96.00.74.00.0D"); }
+int nvmlDeviceGetRemappedRows(void *handle, unsigned int *right, unsigned int *wrong, unsigned int *pending, unsigned int *failed) {
+    CHECK(handle);
+    *right = 0;
+    *wrong = (unsigned int)(device(handle)->remap_pending || device(handle)->remap_failed);
+    *pending = (unsigned int)device(handle)->remap_pending;
+    *failed = (unsigned int)device(handle)->remap_failed;
+    return OK;
+}
+int nvmlDeviceGetPowerManagementLimit(void *handle, unsigned int *to) { CHECK(handle); *to = device(handle)->power_limit; return OK; }
+int nvmlDeviceGetPowerManagementDefaultLimit(void *handle, unsigned int *to) { CHECK(handle); *to = 700000; return OK; }
+int nvmlDeviceGetPowerManagementLimitConstraints(void *handle, unsigned int *least, unsigned int *most) {
+    CHECK(handle);
+    *least = 200000;
+    *most = 700000;
+    return OK;
+}
+int nvmlDeviceGetCurrentClocksEventReasons(void *handle, unsigned long long *to) { CHECK(handle); *to = device(handle)->throttle; return OK; }
+int nvmlDeviceGetNvLinkState(void *handle, unsigned int link, int *to) {
+    CHECK(handle);
+    if (link >= 18) return INVALID_ARGUMENT; /* an H100 SXM has 18 */
+    *to = (int)link >= device(handle)->links_down;
+    return OK;
+}
+typedef struct { unsigned int version; unsigned char cluster[16]; unsigned int status, clique; unsigned char state; unsigned int health; } fabric_t;
+int nvmlDeviceGetGpuFabricInfoV(void *handle, fabric_t *to) {
+    CHECK(handle);
+    to->status = OK;
+    to->clique = to->health = 0;
+    to->state = device(handle)->no_fabric ? 2 : 3; /* in progress, completed */
+    return OK;
+}
+typedef struct {
+    unsigned int id, scope;
+    long long timestamp, latency;
+    unsigned int kind;
+    int result;
+    union { double number; unsigned int value; unsigned long long wide; } as;
+} field_t;
+int nvmlDeviceGetFieldValues(void *handle, int many, field_t *to) {
+    CHECK(handle);
+    for (int at = 0; at < many; at++) {
+        to[at].kind = 1; /* unsigned int */
+        to[at].result = to[at].id == 230 ? OK : NOT_SUPPORTED; /* the recovery action */
+        to[at].as.wide = (unsigned long long)device(handle)->recovery;
+    }
+    return OK;
+}
+int nvmlDeviceGetComputeRunningProcesses_v3(void *handle, unsigned int *count_of, void *to) {
+    (void)to;
+    CHECK(handle);
+    *count_of = 0;
+    return OK;
+}

@@ -1,0 +1,1 @@
+"""What is known of NVIDIA GPUs beforehand, and what their answers mean. No host is asked from here."""

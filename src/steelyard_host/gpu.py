@@ -1,0 +1,234 @@
+"""GPUs of this host through NVML, the PCI bus and the kernel log. Answers are facts; verdicts are the controller's.
+
+Every getter is tried alone: a library older than pynvml lacks some of its functions, a GPU lacks some features, and a
+lost GPU answers nothing while its neighbours live. None means "this driver or GPU does not say".
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+PCI = Path("/sys/bus/pci/devices")
+LOADED = Path("/proc/driver/nvidia/version")
+XID = re.compile(r"NVRM: Xid \((?:PCI:)?([0-9A-Fa-f:.]+)\): (\d+)")
+LINKS = 36  # NVLinks that any GPU has at most
+
+
+def bus_of(text: str) -> str:
+    """A PCI address as sysfs writes it: NVML pads the domain to eight digits, the kernel log omits the function."""
+    found = re.match(r"(?:0000)?([0-9a-f]{4}):([0-9a-f]{2}):([0-9a-f]{2})(?:\.([0-7]))?", text.lower())
+    return "%s:%s:%s.%s" % (found[1], found[2], found[3], found[4] or "0") if found else text.lower()
+
+
+def on_the_bus() -> list[dict[str, Any]]:
+    """NVIDIA GPUs and NVSwitches as the bus has them; needs no driver. Widths are judged at rest, speeds are not."""
+    found = []
+    for folder in sorted(PCI.glob("*")):
+        read = _reader(folder)
+        kind = read("class")[:6]
+        if read("vendor") == "0x10de" and kind in ("0x0300", "0x0302", "0x0680"):
+            driver = folder / "driver"
+            found.append(
+                {
+                    "bus": folder.name,
+                    "id": read("device")[2:],
+                    "kind": "switch" if kind == "0x0680" else "gpu",
+                    "width": _number(read("current_link_width")),
+                    "max_width": _number(read("max_link_width")),
+                    "numa_node": _number(read("numa_node")),
+                    "asleep": read("power/runtime_status") == "suspended",
+                    "driver": driver.resolve().name if driver.exists() else None,
+                }
+            )
+    return found
+
+
+def loaded() -> dict[str, str] | None:
+    """Version and flavour of the kernel module that is loaded; None where none is."""
+    try:
+        text = LOADED.read_text()
+    except OSError:
+        return None
+    version = re.search(r"\b(\d{3}\.\d+(?:\.\d+)?)\b", text)
+    return {"version": version[1] if version else "", "flavour": "open" if "Open Kernel Module" in text else "proprietary"}
+
+
+def xids() -> list[dict[str, Any]]:
+    """Xids since boot, one entry per GPU and number, the last message of each."""
+    command = ["journalctl", "--dmesg", "--boot", "--no-pager", "--output=short-iso", "--grep=NVRM: Xid"]
+    try:
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    seen: dict[tuple[str, int], dict[str, Any]] = {}
+    for line in done.stdout.splitlines():
+        matched = XID.search(line)
+        if matched:
+            key = bus_of(matched[1]), int(matched[2])
+            entry = seen.setdefault(key, {"bus": key[0], "xid": key[1], "count": 0})
+            entry["count"] += 1
+            entry["last"] = line.split(" ", 1)[0]
+    return [seen[key] for key in sorted(seen)]
+
+
+def health() -> dict[str, Any]:
+    """Everything at once: one process, one round trip."""
+    answer = {"pci": on_the_bus(), "loaded": loaded(), "xids": xids()}
+    asleep = {entry["bus"] for entry in answer["pci"] if entry["asleep"]}
+    return {**answer, **nvml(asleep)}
+
+
+def nvml(asleep: set[str]) -> dict[str, Any]:
+    """Driver and devices by NVML. `asleep` GPUs are listed and not asked: asking would wake them.
+
+    `error` is NVML's sentence and `code` its number where the library does not start.
+    """
+    try:
+        import pynvml
+    except ImportError:
+        return {"error": "pynvml is not in this helper", "code": None, "devices": []}
+    try:
+        try:
+            pynvml.nvmlInitWithFlags(pynvml.NVML_INIT_FLAG_NO_ATTACH)
+        except pynvml.NVMLError_FunctionNotFound:
+            pynvml.nvmlInit()
+    except pynvml.NVMLError as error:
+        return {"error": str(error), "code": error.value, "devices": []}
+    try:
+        count = pynvml.nvmlDeviceGetCount()
+        devices = [device(pynvml, index, asleep) for index in range(count)]
+        cuda = _try(pynvml, pynvml.nvmlSystemGetCudaDriverVersion_v2)
+        return {"driver": pynvml.nvmlSystemGetDriverVersion(), "cuda": cuda, "error": None, "code": 0, "devices": devices}
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def device(pynvml: Any, index: int, asleep: set[str]) -> dict[str, Any]:
+    """One GPU. `error` where it does not answer at all."""
+    try:
+        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+        bus = bus_of(_text(pynvml.nvmlDeviceGetPciInfo(handle).busId))
+        if bus in asleep:
+            return {"index": index, "bus": bus, "error": None, "asleep": True}
+        memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+        found: dict[str, Any] = {
+            "index": index,
+            "bus": bus,
+            "error": None,
+            "name": _text(pynvml.nvmlDeviceGetName(handle)),
+            "uuid": _text(pynvml.nvmlDeviceGetUUID(handle)),
+            "memory_bytes": memory.total,
+            "used_bytes": memory.used,
+        }
+    except pynvml.NVMLError as error:
+        return {"index": index, "error": str(error)}
+    for name, read in _getters(pynvml, handle).items():
+        found[name] = _try(pynvml, read)
+    return found
+
+
+def _getters(pynvml: Any, handle: Any) -> dict[str, Callable[[], Any]]:
+    uncorrected, volatile = pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, pynvml.NVML_VOLATILE_ECC
+    return {
+        "serial": lambda: _text(pynvml.nvmlDeviceGetSerial(handle)),
+        "vbios": lambda: _text(pynvml.nvmlDeviceGetVbiosVersion(handle)),
+        "capability": lambda: "%d.%d" % tuple(pynvml.nvmlDeviceGetCudaComputeCapability(handle)),
+        "persistence": lambda: bool(pynvml.nvmlDeviceGetPersistenceMode(handle)),
+        "compute_mode": lambda: ("default", "exclusive-thread", "prohibited", "exclusive-process")[
+            pynvml.nvmlDeviceGetComputeMode(handle)
+        ],
+        "ecc": lambda: _pair(pynvml.nvmlDeviceGetEccMode(handle)),
+        "ecc_uncorrected": lambda: pynvml.nvmlDeviceGetTotalEccErrors(handle, uncorrected, volatile),
+        "retired_pending": lambda: bool(pynvml.nvmlDeviceGetRetiredPagesPendingStatus(handle)),
+        "remap": lambda: _remap(pynvml.nvmlDeviceGetRemappedRows(handle)),
+        "mig": lambda: _pair(pynvml.nvmlDeviceGetMigMode(handle)),
+        "width": lambda: pynvml.nvmlDeviceGetCurrPcieLinkWidth(handle),
+        "max_width": lambda: pynvml.nvmlDeviceGetMaxPcieLinkWidth(handle),
+        "power_limit_w": lambda: pynvml.nvmlDeviceGetPowerManagementLimit(handle) / 1000,
+        "power_default_w": lambda: pynvml.nvmlDeviceGetPowerManagementDefaultLimit(handle) / 1000,
+        "power_range_w": lambda: [value / 1000 for value in pynvml.nvmlDeviceGetPowerManagementLimitConstraints(handle)],
+        "temperature_c": lambda: pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU),
+        "throttle": lambda: _reasons(pynvml, handle),
+        "links": lambda: _links(pynvml, handle),
+        "fabric": lambda: _fabric(pynvml, handle),
+        "recovery": lambda: _recovery(pynvml, handle),
+        "processes": lambda: [process.pid for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle)],
+    }
+
+
+def _remap(rows: Any) -> dict[str, int]:
+    correctable, uncorrectable, pending, failure = rows
+    return {"correctable": correctable, "uncorrectable": uncorrectable, "pending": pending, "failure": failure}
+
+
+def _reasons(pynvml: Any, handle: Any) -> list[str]:
+    """Why clocks are held down, where that is a fault or a limit; idle and settings of ours are neither."""
+    bits = pynvml.nvmlDeviceGetCurrentClocksEventReasons(handle)
+    names = {
+        0x4: "power cap",
+        0x8: "hardware slowdown",
+        0x20: "software thermal",
+        0x40: "hardware thermal",
+        0x80: "power brake",
+    }
+    return [name for bit, name in names.items() if bits & bit]
+
+
+def _links(pynvml: Any, handle: Any) -> dict[str, int]:
+    """NVLinks that the GPU has, and how many of them are up."""
+    has = active = 0
+    for link in range(LINKS):
+        try:
+            active += int(pynvml.nvmlDeviceGetNvLinkState(handle, link))
+            has += 1
+        except pynvml.NVMLError as error:
+            if error.value == pynvml.NVML_ERROR_FUNCTION_NOT_FOUND:
+                raise
+    return {"has": has, "active": active}
+
+
+def _fabric(pynvml: Any, handle: Any) -> dict[str, int]:
+    """State 3 is completed; `status` is NVML's number for how that went."""
+    info = pynvml.c_nvmlGpuFabricInfo_v2_t()
+    pynvml.nvmlDeviceGetGpuFabricInfoV(handle, pynvml.byref(info))
+    return {"state": info.state, "status": info.status, "health": info.healthMask}
+
+
+def _recovery(pynvml: Any, handle: Any) -> int | None:
+    """What the driver itself wants done: 0 nothing, 1 reset, 2 reboot, 3 drain, 4 drain and reset, ..."""
+    value = pynvml.nvmlDeviceGetFieldValues(handle, [pynvml.NVML_FI_DEV_GET_GPU_RECOVERY_ACTION])[0]
+    return int(value.value.uiVal) if value.nvmlReturn == 0 else None
+
+
+def _try(pynvml: Any, read: Callable[[], Any]) -> Any:
+    try:
+        return read()
+    except (pynvml.NVMLError, AttributeError):
+        return None
+
+
+def _pair(values: Any) -> dict[str, bool]:
+    current, pending = values
+    return {"current": bool(current), "pending": bool(pending)}
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _number(text: str) -> int | None:
+    return int(text) if re.fullmatch(r"-?\d+", text) else None
+
+
+def _reader(folder: Path) -> Callable[[str], str]:
+    def read(name: str) -> str:
+        try:
+            return (folder / name).read_text().strip()
+        except OSError:
+            return ""
+
+    return read

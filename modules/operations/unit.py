@@ -9,6 +9,7 @@ from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from steelyard.change import Change
+from steelyard.modules.facts.docker import GpuContainers
 from steelyard.modules.facts.unit import Unit, UnitState
 from steelyard.modules.facts.web import WebAnswer
 
@@ -21,18 +22,26 @@ def start_command(verb: str, unit: str, declared: str, live: str) -> StringComma
     return Change(*bits, subject=unit, declared=declared, live=live)
 
 
-def running_commands(
-    unit: str, config: str | None, mounted: str | None, files: tuple[str, ...], now: UnitState
-) -> list[StringCommand]:
-    """Commands from the live unit to an enabled and active one; a restart only where it runs on something older.
+def gpu_risk() -> str:
+    """Running containers that lose their GPUs by a daemon-reload, in words for the plan; asked only where one is due."""
+    names = [container.name for container in host.get_fact(GpuContainers, look=False) if container.at_risk]
+    return f"; takes the GPUs away from {', '.join(names)}: recreate them with CDI" if names else ""
 
-    `files` are unit file and drop-ins that must be loaded: systemd does not notice a new drop-in folder by itself.
-    """
+
+def reload_due(files: tuple[str, ...], now: UnitState) -> bool:
+    """Whether systemd has not read what lies on disk: it does not notice a new drop-in folder by itself."""
+    return now.needs_reload or now.load == "not-found" or not set(files) <= set(now.files)
+
+
+def reload_command(unit: str, risk: str) -> StringCommand:
+    return Change(
+        "systemctl daemon-reload", subject=unit, declared="its unit file as written", live="an older one loaded" + risk
+    )
+
+
+def running_commands(unit: str, config: str | None, mounted: str | None, now: UnitState) -> list[StringCommand]:
+    """Commands from the live unit to an enabled and active one; a restart only where it runs on something older."""
     commands: list[StringCommand] = []
-    if now.needs_reload or now.load == "not-found" or not set(files) <= set(now.files):
-        commands.append(
-            Change("systemctl daemon-reload", subject=unit, declared="its unit file as written", live="an older one loaded")
-        )
     if now.enabled not in ("enabled", "static", "enabled-runtime", "alias", "indirect", "generated"):
         commands.append(
             Change("systemctl enable --quiet", QuoteString(unit), subject=unit, declared="enabled", live=now.enabled)
@@ -51,11 +60,11 @@ def running(
     unit: str, config: str | None = None, mount: str = "", mounted: str | None = None, files: tuple[str, ...] = ()
 ) -> Generator[StringCommand, None, None]:
     """The unit is enabled and active. `config` is what STEELYARD_CONFIG must be in its process; `mounted` is what the
-    process must see at `mount`."""
-    commands = running_commands(unit, config, mounted, files, host.get_fact(Unit, unit=unit, mount=mount))
-    if not commands:
-        host.noop(f"{unit} runs as declared")
-    yield from commands
+    process must see at `mount`; `files` are unit file and drop-ins that must be loaded."""
+    now = host.get_fact(Unit, unit=unit, mount=mount)
+    if reload_due(files, now):
+        yield reload_command(unit, gpu_risk())
+    yield from running_commands(unit, config, mounted, now)
 
 
 @operation()

@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from steelyard_host import gpu, haproxy, ready, status, store, wheels
+from steelyard_host import gpu, haproxy, ready, registry, status, store, wheels
 
 
 def main() -> int:
@@ -31,6 +31,12 @@ def main() -> int:
     for name, text in (("wheels-state", "is the index of these wheels"), ("wheels-index", "index a folder of wheels")):
         commands.add_parser(name, help=text).add_argument("folder", type=Path)
     commands.add_parser("haproxy", help="what a running HAProxy was started with").add_argument("socket")
+    settings = commands.add_parser("gpu-settings", help="set GPUs: persistence, power_limit, clocks, compute_mode, ecc, mig")
+    settings.add_argument("--gpu", type=int)
+    settings.add_argument("settings", nargs="+", metavar="NAME=VALUE")
+    image = commands.add_parser("registry-probe", help="whether a registry serves an image, and how fast")
+    image.add_argument("url")
+    image.add_argument("image")
     healthy = commands.add_parser("haproxy-wait", help="wait until HAProxy sees servers healthy")
     healthy.add_argument("socket")
     healthy.add_argument("seconds", type=float)
@@ -48,6 +54,12 @@ def main() -> int:
             print(json.dumps({"gives": gives, "why": why}, sort_keys=True))
         elif given.command == "gpu-health":
             print(json.dumps(gpu.health(), sort_keys=True))
+        elif given.command == "gpu-settings":
+            refused = gpu.settle(given.gpu, dict(word.split("=", 1) for word in given.settings))
+            print("\n".join(refused), file=sys.stderr)
+            return 1 if refused else 0
+        elif given.command == "registry-probe":
+            print(json.dumps(registry.probe(given.url, given.image), sort_keys=True))
         elif given.command == "wheels-state":
             print(json.dumps(wheels.state(given.folder), sort_keys=True))
         elif given.command == "wheels-index":

@@ -77,9 +77,9 @@ def xids() -> list[dict[str, Any]]:
 
 def health() -> dict[str, Any]:
     """Everything at once: one process, one round trip."""
-    answer = {"pci": on_the_bus(), "loaded": loaded(), "xids": xids()}
-    asleep = {entry["bus"] for entry in answer["pci"] if entry["asleep"]}
-    return {**answer, **nvml(asleep)}
+    bus = on_the_bus()
+    asleep = {entry["bus"] for entry in bus if entry["asleep"]}
+    return {"pci": bus, "loaded": loaded(), "xids": xids(), **nvml(asleep)}
 
 
 def nvml(asleep: set[str]) -> dict[str, Any]:
@@ -232,3 +232,38 @@ def _reader(folder: Path) -> Callable[[str], str]:
             return ""
 
     return read
+
+
+def settle(only: int | None, wanted: dict[str, str]) -> list[str]:
+    """Set these on one GPU or all; sentences about what was not taken."""
+    import pynvml
+
+    problems = []
+    pynvml.nvmlInit()
+    try:
+        for index in range(pynvml.nvmlDeviceGetCount()) if only is None else [only]:
+            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+            for name, value in wanted.items():
+                try:
+                    _set(pynvml, handle, name, value)
+                except pynvml.NVMLError as error:
+                    problems.append("GPU %d: %s=%s: %s" % (index, name, value, error))
+    finally:
+        pynvml.nvmlShutdown()
+    return problems
+
+
+def _set(pynvml: Any, handle: Any, name: str, value: str) -> None:
+    if name == "persistence":
+        pynvml.nvmlDeviceSetPersistenceMode(handle, int(value))
+    elif name == "power_limit":
+        pynvml.nvmlDeviceSetPowerManagementLimit(handle, int(value) * 1000)
+    elif name == "clocks":
+        least, most = value.split(",")
+        pynvml.nvmlDeviceSetGpuLockedClocks(handle, int(least), int(most))
+    elif name == "compute_mode":
+        pynvml.nvmlDeviceSetComputeMode(handle, int(value))
+    elif name == "ecc":
+        pynvml.nvmlDeviceSetEccMode(handle, int(value))
+    else:
+        pynvml.nvmlDeviceSetMigMode(handle, int(value))

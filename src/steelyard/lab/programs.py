@@ -17,6 +17,7 @@ NEEDED = {
     "iptables": "iptables",
     "ssh-keygen": "openssh-client",
     "cc": "gcc",
+    "gpg": "gnupg",
 }
 
 

@@ -20,8 +20,8 @@ class SimulatedGpus(BaseModel):
     count: int = Field(ge=1, le=16, description="Number of GPUs.")
     model: str = Field("NVIDIA H100 80GB HBM3", description="Name; shown with `simulated GPU` before it.")
     memory_mib: int = Field(81559, description="Memory per GPU; MiB.")
-    driver: str = Field("580.95.05", description="Driver version reported by NVML and /proc/driver/nvidia/version.")
-    faults: tuple[str, ...] = Field((), description="`lost:INDEX`, `ecc:INDEX=COUNT` or `init:CODE`.")
+    driver: str = Field("580.95.05", description="Driver that is there and loaded; empty: packages bring it.")
+    faults: tuple[str, ...] = Field((), description="As in nvml_simulated.c: `lost:INDEX`, `ecc:INDEX=COUNT`, ...")
 
 
 class LabHost(BaseModel):
@@ -34,6 +34,7 @@ class LabHost(BaseModel):
     routed: bool = Field(False, description="May reach the internet; only the mirror does.")
     docker: bool = Field(False, description="Gets what dockerd inside needs.")
     gpus: SimulatedGpus | None = Field(None, description="Simulated GPUs.")
+    nvidia_repository: bool = Field(False, description="Serves the simulated repository of NVIDIA's packages.")
     layer: str | None = Field(None, description="Saved upper layer to start from, where there is one.")
     binds: dict[str, str] = Field(default_factory=dict, description="Path inside to folder of the lab's cache.")
 

@@ -85,6 +85,10 @@ int nvmlInit_v2(void) {
     }
     fclose(file);
     if (init_code) return init_code;
+    if (!driver[0]) return 9; /* driver not loaded */
+#ifdef LIBRARY_VERSION
+    if (strcmp(driver, LIBRARY_VERSION)) return 18; /* the library is of another driver than the module */
+#endif
     ready = 1;
     return OK;
 }
@@ -246,4 +250,25 @@ int nvmlDeviceGetComputeRunningProcesses_v3(void *handle, unsigned int *count_of
     CHECK(handle);
     *count_of = 0;
     return OK;
+}
+
+/* What a command sets is appended to the file, and so lost with it: a lab host writes the file anew when it boots. */
+static int keep(void *handle, const char *name, int value) {
+    const char *path = getenv("STEELYARD_LAB_GPUS");
+    FILE *file;
+    CHECK(handle);
+    file = fopen(path ? path : "/usr/lib/steelyard-lab/gpus.conf", "a");
+    if (!file) return 4; /* no permission */
+    fprintf(file, "set=%u %s %d\n", index_of(handle), name, value);
+    fclose(file);
+    return OK;
+}
+int nvmlDeviceSetPersistenceMode(void *handle, int mode) { return keep(handle, "persistence", mode); }
+int nvmlDeviceSetPowerManagementLimit(void *handle, unsigned int limit) { return keep(handle, "power_limit", (int)(limit / 1000)); }
+int nvmlDeviceSetComputeMode(void *handle, int mode) { return keep(handle, "compute_mode", mode); }
+int nvmlDeviceSetEccMode(void *handle, int mode) { return keep(handle, "ecc", mode); }
+int nvmlDeviceSetMigMode(void *handle, unsigned int mode, int *status) { *status = OK; return keep(handle, "mig", (int)mode); }
+int nvmlDeviceSetGpuLockedClocks(void *handle, unsigned int least, unsigned int most) {
+    (void)least;
+    return keep(handle, "clocks", (int)most);
 }

@@ -1,0 +1,57 @@
+"""Reboots a host and waits until it is another boot of it. A host that does not come back fails, and stops its wave."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import gevent
+from pyinfra.api.command import StringCommand
+from pyinfra.api.exceptions import PyinfraError
+from pyinfra.connectors.util import CommandOutput
+
+from steelyard.errors import HostDidNotReturn
+from steelyard.problem import HostProblem
+
+BOOT = StringCommand("cat /proc/sys/kernel/random/boot_id")
+STARTED = StringCommand("timeout 300 systemctl is-system-running --wait; true")
+TRY_S = 2.0
+
+
+def reboot(host: Any, seconds: float) -> None:
+    """Ends when the host answers from another boot and has started its units. Raises HostDidNotReturn."""
+    sudo = {"_sudo": bool(host.data.get("_sudo"))}
+    if host.data.get("_sudo_password"):
+        sudo["_sudo_password"] = host.data.get("_sudo_password")
+    before = _said(host.run_shell_command(BOOT, **sudo))
+    # a moment later, so that this command ends before its connection does
+    host.run_shell_command(StringCommand("systemd-run --quiet --on-active=1 systemctl reboot"), **sudo)
+    end, why = time.monotonic() + seconds, "it still answers from the boot before"
+    while time.monotonic() < end:
+        gevent.sleep(TRY_S)
+        _leave(host)
+        try:
+            host.connector.connect()
+            now = _said(host.run_shell_command(BOOT, **sudo))
+        except (HostProblem, PyinfraError, OSError, EOFError) as problem:
+            error = getattr(problem, "error", problem)
+            why = str(error).removeprefix(f"{host.name}: ")
+            continue
+        if now and now != before:
+            host.run_shell_command(STARTED, **sudo)
+            return
+    raise HostDidNotReturn(where=host.name, seconds=f"{seconds:g}", why=why)
+
+
+def _leave(host: Any) -> None:
+    """Drop what is left of the connection, and that it was lost: it was meant to be."""
+    try:
+        host.connector.disconnect()
+    except (HostProblem, PyinfraError, OSError, EOFError):
+        pass
+    host.connector.problem = None
+
+
+def _said(answer: tuple[bool, CommandOutput]) -> str:
+    done, output = answer
+    return "".join(output.stdout_lines).strip() if done else ""

@@ -1,0 +1,55 @@
+"""The CDI description of a host's GPUs: made by one party, of the driver that is there, with the GPUs that are there."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+from pyinfra.api.command import QuoteString, StringCommand
+from pyinfra.api.operation import operation
+from pyinfra.context import host
+
+from steelyard.change import Change
+from steelyard.modules.facts.cdi import FIXED, RUNTIME, Cdi, CdiState
+from steelyard.modules.facts.driver import Driver, DriverState
+
+REFRESH = "nvidia-cdi-refresh.service"
+
+
+def staleness(now: CdiState, driver: DriverState) -> str | None:
+    """Why the description is not of this host as it is; None where it is."""
+    spec = now.spec(RUNTIME)
+    if spec is None:
+        return "missing"
+    if spec.missing:
+        return f"names {len(spec.missing)} files that are gone, such as {spec.missing[0]}"
+    if driver.loaded and spec.versions and spec.versions != (driver.loaded,):
+        return f"of driver {', '.join(spec.versions)}, and {driver.loaded} is loaded"
+    if spec.devices != len(driver.gpus):
+        return f"has {spec.devices} GPUs, and the bus has {len(driver.gpus)}"
+    return None
+
+
+@operation()
+def described(unit: str) -> Generator[StringCommand, None, None]:
+    """The description in /var/run is fresh; `unit` makes it. One made by hand in /etc goes stale at every upgrade: removed."""
+    now, driver = host.get_fact(Cdi), host.get_fact(Driver)
+    if now.spec(FIXED) is not None:
+        yield Change(
+            "rm -f", FIXED, subject=FIXED, declared=f"absent: {RUNTIME} is kept fresh", live="a description made by hand"
+        )
+    if not driver.loaded or not driver.gpus:
+        return  # nothing to describe before the module is loaded
+    why = staleness(now, driver)
+    if why is not None:
+        name = QuoteString(unit)
+        log = StringCommand("journalctl --no-pager -o cat -n 15 -u", name, ">&2")
+        yield Change("mkdir -p /var/run/cdi && systemctl restart", name, "|| {", log, "; exit 1; }", subject=RUNTIME,
+                     declared=f"of driver {driver.loaded} and {len(driver.gpus)} GPUs", live=why)  # fmt: skip
+
+
+@operation()
+def char_links() -> Generator[StringCommand, None, None]:
+    """/dev/char has a link for every GPU's device: without, older containers lose it at a daemon-reload."""
+    if not host.get_fact(Cdi).char_links:
+        link = "nvidia-ctk system create-dev-char-symlinks --create-all"
+        yield Change(link, subject="/dev/char", declared="a link per GPU device", live="missing")

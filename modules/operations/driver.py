@@ -1,0 +1,143 @@
+"""The NVIDIA driver that runs: loaded, reloaded, or brought by a reboot, with services drained first and proven after.
+
+Order of the reload: NVIDIA's own gpu-driver-container, `_unload_driver`. Nothing is unloaded while something uses it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+from pyinfra.api.command import FunctionCommand, QuoteString, StringCommand
+from pyinfra.api.operation import operation
+from pyinfra.context import host
+
+from steelyard.change import Change
+from steelyard.errors import SteelyardError
+from steelyard.gpus.health import problems
+from steelyard.modules.connectors.restart import reboot
+from steelyard.modules.facts.driver import Driver, DriverState, StaleInitramfs
+from steelyard.modules.facts.helper import HelperAnswer
+from steelyard.refusal import FAILED_BY, Refusal
+
+from .apt import matches
+
+HOLDERS = (
+    "nvidia-persistenced",
+    "nvidia-fabricmanager",
+    "nvidia-dcgm",
+    "nvidia-dcgm-exporter",
+    "nvlsm",
+    "nvidia-topologyd",
+    "nvidia-gridd",
+)
+MODULES = "nvidia-drm nvidia-modeset nvidia-uvm nvidia-peermem nvidia"
+
+
+class Reboot(FunctionCommand):
+    """Reboots the host and waits for it."""
+
+    def __init__(self, seconds: float, declared: str, live: str) -> None:
+        super().__init__(self._run, [], {})
+        self.seconds = seconds
+        self.subject, self.declared, self.live = "reboot", declared, live
+
+    def _run(self, state: Any, host: Any) -> bool:
+        try:
+            reboot(host, self.seconds)
+        except SteelyardError as error:
+            setattr(host, FAILED_BY, error)
+            return False
+        return True
+
+
+def drain(units: tuple[str, ...], declared: str, live: str) -> StringCommand:
+    """Stops services as their units say; what the gateway checks goes away before what answers."""
+    names = [QuoteString(unit) for unit in units]
+    return Change("systemctl stop", *names, subject="services on GPUs", declared=f"drained, for {declared}", live=live)
+
+
+def rejoin(units: tuple[str, ...], declared: str) -> StringCommand:
+    """Starts again what is enabled of them."""
+    names = [QuoteString(unit) for unit in units]
+    listed = StringCommand("systemctl list-unit-files --state=enabled --no-legend", *names, "| cut -d' ' -f1")
+    return Change("for u in $(", listed, "); do systemctl start --no-block \"$u\"; done", subject="services on GPUs", declared="back", live=f"drained, for {declared}")  # fmt: skip
+
+
+def reload_command(declared: str, live: str) -> StringCommand:
+    """Unload and load. Who held the modules is started again, loaded or not; the exit status is modprobe's."""
+    held = " ".join(HOLDERS)
+    script = (
+        f"on=$(for s in {held}; do systemctl -q is-active $s && echo $s; done); systemctl stop {held} 2>/dev/null;"
+        f" for m in {MODULES}; do n=$(echo $m | tr - _); test -d /sys/module/$n || continue; rmmod $m || {{ rc=1; break; }}; done;"
+        " modprobe nvidia && modprobe nvidia-uvm || rc=1; for s in $on; do systemctl start $s || rc=1; done; exit ${rc:-0}"
+    )
+    return Change("sh -c", QuoteString(script), subject="NVIDIA kernel modules", declared=declared, live=live)
+
+
+def activation(version: str, restart: str, units: tuple[str, ...], wait_s: float, now: DriverState) -> list[Any]:
+    """From the module that is loaded to the declared one. Without a GPU nothing is loaded, and nothing is tried."""
+    if not now.gpus or (now.loaded and matches(f"{now.loaded}-", version)) or now.on_disk is None:
+        return []
+    declared, live = f"{version} loaded", f"{now.loaded} loaded" if now.loaded else "not loaded"
+    if now.loaded is None and not now.nouveau:
+        load = "modprobe nvidia && modprobe nvidia-uvm"
+        return [Change(load, subject="NVIDIA kernel modules", declared=declared, live=live)]
+    if now.nouveau:
+        live += ", nouveau has the GPUs"
+    if restart == "never":
+        return []  # the role says so as a finding, and a person reboots
+    if restart == "reload" and not now.nouveau:
+        stranger = [name for name in now.users if not name.startswith(("nvidia-persiste", "nv-fabricmanag", "nv-hostengine"))]
+        drained = f"{live}; used by {', '.join(stranger)}" if stranger else live
+        return [drain(units, declared, drained), reload_command(declared, live), rejoin(units, declared)]
+    if restart == "reload":
+        return [
+            Refusal(f"{live}: only a reboot brings {version}; declare `nvidia_driver.restart: reboot`, or reboot it yourself")
+        ]
+    return [drain(units, declared, live), Reboot(wait_s, declared, live), rejoin(units, declared)]
+
+
+@operation()
+def active(version: str, restart: str, units: tuple[str, ...], wait_s: float) -> Generator[Any, None, None]:
+    """The loaded kernel module is the declared one. `restart` is never, reload or reboot: how far it may go for that."""
+    now = host.get_fact(Driver)
+    commands = activation(version, restart, units, wait_s, now)
+    if not commands:
+        host.noop(f"module {now.loaded or 'not loaded'}, declared {version}")
+    yield from commands
+
+
+@operation()
+def admitted(gpus: int | None) -> Generator[StringCommand, None, None]:
+    """The gate before services: a host whose GPUs have a problem that halts is refused, with the first of them and its fix."""
+    answer = host.get_fact(HelperAnswer, words=("gpu-health",))
+    if answer is None:
+        return  # the helper comes with this very run; the role says that this is not known yet
+    halting = [problem for problem in problems(answer, gpus) if problem.halts]
+    if halting:
+        first = halting[0]
+        more = f" (and {len(halting) - 1} more: `steelyard doctor --hosts`)" if len(halting) > 1 else ""
+        yield Refusal(f"GPU gate: {first.subject}: declared {first.declared}, live {first.live}; {first.fix}{more}")
+
+
+@operation()
+def initramfs(file: str, rebuild: str) -> Generator[StringCommand, None, None]:
+    """Every initial RAM disk is newer than `file`; else nouveau takes the GPUs at the next boot."""
+    stale = host.get_fact(StaleInitramfs, file=file)
+    if stale:
+        yield Change(rebuild, subject="initial RAM disks", declared=f"made after {file}", live=f"older: {', '.join(stale)}")
+
+
+@operation()
+def bootable(secure_boot: bool, key_enrolled: bool | None, flavour_problem: str) -> Generator[StringCommand, None, None]:
+    """Says no where the module could not be loaded whatever is installed; changes nothing."""
+    if flavour_problem:
+        yield Refusal(flavour_problem)
+    elif secure_boot and key_enrolled is not True:
+        yield Refusal(
+            "Secure Boot is on and DKMS's signing key is not enrolled: the module would be refused at load; enrol it at the "
+            "console (`mokutil --import`, then MokManager at the next boot) or turn Secure Boot off; no SSH can do that"
+        )
+    else:
+        host.noop("modules can be loaded")

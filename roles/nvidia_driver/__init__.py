@@ -1,0 +1,4 @@
+from .settings import Settings
+from .tasks import nvidia_driver
+
+__all__ = ["Settings", "nvidia_driver"]

@@ -1,0 +1,42 @@
+"""What an operator may say about GPUs in containers."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from steelyard.settings import RoleSettings
+
+
+class Settings(RoleSettings):
+    """NVIDIA's container toolkit, its CDI description of the GPUs, and the keys that container engines need."""
+
+    section: ClassVar[str] = "nvidia_toolkit"
+    version: str | None = Field(
+        None, pattern=r"^\d+\.\d+\.\d+$", description="Version of all its packages. None: the role does nothing."
+    )
+    url: str | None = Field(
+        None, pattern=r"^https?://\S+$", description="Mirror of the toolkit's apt repository; {arch} is filled in."
+    )
+    key_file: str | None = Field(
+        None, description="The repository's signing key on this machine; None: fetched from the repository."
+    )
+    key_fingerprint: str = Field(
+        "C95B321B61E88C1809C4F759DDCAE044F796ECB0",
+        pattern=r"^[0-9A-F]{40}$",
+        description="What that key must be; NVIDIA's by default.",
+    )
+    cdi: bool = Field(True, description="Describe the GPUs by CDI, which a daemon-reload of systemd cannot take away.")
+    runtime: bool = Field(True, description="Give Docker the `nvidia` runtime, for programs that ask for it by name.")
+
+    def docker_keys(self) -> dict[str, Any]:
+        """Keys of daemon.json; the role `docker` writes them."""
+        if self.version is None:
+            return {}
+        keys: dict[str, Any] = {}
+        if self.cdi:
+            keys["features"] = {"cdi": True}
+        if self.runtime:
+            keys["runtimes"] = {"nvidia": {"args": [], "path": "nvidia-container-runtime"}}
+        return keys

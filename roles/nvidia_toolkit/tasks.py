@@ -1,0 +1,79 @@
+"""Brings GPU hosts to NVIDIA's container toolkit at one version, and to a CDI description that is of the loaded driver.
+
+daemon.json is the role `docker`'s: NVIDIA's own `nvidia-ctk runtime configure --cdi.enabled` replaces its `features`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pyinfra.api.deploy import deploy
+from pyinfra.context import host
+
+from steelyard.modules.facts.cdi import Cdi
+from steelyard.modules.facts.driver import Driver
+from steelyard.modules.facts.system import System
+from steelyard.modules.operations.apt import held, listed, pinned
+from steelyard.modules.operations.cdi import REFRESH, char_links, described
+from steelyard.modules.operations.path import content
+from steelyard.modules.operations.rpm import locked, versions
+from steelyard.modules.operations.unit import running
+from steelyard.openpgp import dearmoured, trusted_key
+from steelyard.rendering import render
+from steelyard.settings import settings_from
+
+from .checks import check_containers
+from .settings import Settings
+
+TEMPLATES = Path(__file__).parent / "templates"
+PACKAGES = ("nvidia-container-toolkit", "nvidia-container-toolkit-base", "libnvidia-container-tools", "libnvidia-container1")
+REPOSITORY = "https://nvidia.github.io/libnvidia-container/stable/deb/{arch}"
+KEY_URL = "https://nvidia.github.io/libnvidia-container/gpgkey"
+SOURCE, KEY = "/etc/apt/sources.list.d/steelyard-nvidia-container.sources", "/usr/share/keyrings/steelyard-nvidia-container.gpg"
+PREFERENCES, UNIT = "/etc/apt/preferences.d/50-steelyard-nvidia-container", "/etc/systemd/system/steelyard-cdi.service"
+
+
+@deploy("nvidia_toolkit")
+def nvidia_toolkit() -> None:
+    """Packages, then who describes the GPUs, then the description."""
+    wanted = settings_from(Settings, host.data)
+    if "gpu" not in host.data.host_groups or wanted.version is None:
+        return
+    system = host.get_fact(System)
+    if system.like == "rhel":
+        pins = dict.fromkeys(PACKAGES, wanted.version)
+        versions(name="Install the toolkit", packages=pins)
+        locked(name="Lock the toolkit", packages=pins)
+    else:
+        _debs(wanted, wanted.version, "arm64" if system.arch == "aarch64" else "amd64")
+    if wanted.cdi and host.get_fact(Driver).gpus:
+        _described(system.distro, system.release)
+    check_containers()
+
+
+def _debs(wanted: Settings, version: str, arch: str) -> None:
+    url = (wanted.url or REPOSITORY).replace("{arch}", arch).rstrip("/")
+    key = trusted_key(wanted.key_file, wanted.key_fingerprint, "nvidia_toolkit.key_file", KEY_URL)
+    pins = render(TEMPLATES / "preferences.j2", names=" ".join(PACKAGES), version=version)
+    content(name="Place the repository's key", path=KEY, content=dearmoured(key))
+    content(
+        name="Add the toolkit's repository", path=SOURCE, content=render(TEMPLATES / "toolkit.sources.j2", url=url, key=KEY)
+    )
+    content(name="Pin the version", path=PREFERENCES, content=pins)
+    listed(name="Fetch the toolkit's lists", files=(SOURCE, KEY, PREFERENCES), url=url)
+    pinned(name="Install the toolkit", packages=dict.fromkeys(PACKAGES, version), patterns=PACKAGES)
+    held(name="Hold the toolkit", patterns=PACKAGES, version=version)
+
+
+def _described(distro: str, release: str) -> None:
+    """By NVIDIA's own unit where that sees the module, else by ours; never by both, and never under /etc."""
+    now = host.get_fact(Cdi)
+    theirs = now.refreshed and now.matches
+    if not theirs:
+        # engines older than CDI 0.7 (Debian 12's) do not take the newer fields
+        old = (distro, release) in (("debian", "12"), ("ubuntu", "22.04"))
+        flags = " --feature-flag=no-additional-gids-for-device-nodes" if old else ""
+        content(name="Write the unit of the description", path=UNIT, content=render(TEMPLATES / "cdi.service.j2", flags=flags))
+        running(name="Describe the GPUs at every boot", unit="steelyard-cdi.service", files=(UNIT,))
+    described(name="Describe the GPUs", unit=REFRESH if theirs else "steelyard-cdi.service")
+    char_links(name="Link the GPUs' devices")

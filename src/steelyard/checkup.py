@@ -1,4 +1,4 @@
-"""Checks of the controller itself; pure look, no host is touched."""
+"""Checks of the controller itself, and of what hosts answered about their GPUs; pure look, nothing is touched."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ import platform
 import shutil
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from steelyard.errors import SteelyardError
-from steelyard.finding import Finding, Verdict
+from steelyard.finding import Finding, Severity, Verdict
+
+if TYPE_CHECKING:
+    from steelyard.inventory.fleet import Fleet
 
 HERE = "controller"
 NEEDED = ("pyinfra", "ansible-core", "paramiko", "pydantic", "jinja2", "huggingface-hub", "nvidia-ml-py", "rich", "typer")
@@ -92,4 +96,30 @@ def _inventory(path: Path | None, vault_password_file: Path | None) -> list[Find
             findings.append(_finding("ssh_key", key, "a private key", "missing", "mend `ansible_ssh_private_key_file`"))
         elif Path(key).expanduser().stat().st_mode & 0o077:
             findings.append(_finding("ssh_key", key, "readable by you only", "readable by others", f"chmod 600 {key}"))
+    return findings
+
+
+def check_gpus(fleet: Fleet, answers: dict[str, dict[str, Any] | None], errors: dict[str, SteelyardError]) -> list[Finding]:
+    """Findings about every GPU of the hosts that answered, and about those hosts that did not."""
+    from steelyard.gpus.health import problems
+
+    findings = [
+        Finding(name, "doctor.host", name, "answers", str(error), error.remedy, Verdict.UNKNOWN)
+        for name, error in errors.items()
+    ]
+    for host in fleet.in_group("gpu"):
+        if host.name not in answers:
+            continue
+        answer = answers[host.name]
+        if answer is None:
+            fix = f"steelyard apply -i {fleet.path} -l {host.name} --deploy hosts"
+            findings.append(Finding(host.name, "doctor.helper", "host helper", "installed", "missing", fix, Verdict.UNKNOWN))
+            continue
+        declared = (host.variables.get("nvidia_driver") or {}).get("gpus")
+        for problem in problems(answer, declared):
+            severity = Severity.ERROR if problem.halts else Severity.WARNING
+            code = f"doctor.gpu-{problem.check}"
+            findings.append(
+                Finding(host.name, code, problem.subject, problem.declared, problem.live, problem.fix, Verdict.BROKEN, severity)
+            )
     return findings

@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from steelyard_host import gpu, haproxy, ready, registry, status, store, wheels
+from steelyard_host import gpu, haproxy, hardware, ready, registry, status, store, wheels
 
 
 def main() -> int:
@@ -31,6 +31,18 @@ def main() -> int:
     for name, text in (("wheels-state", "is the index of these wheels"), ("wheels-index", "index a folder of wheels")):
         commands.add_parser(name, help=text).add_argument("folder", type=Path)
     commands.add_parser("haproxy", help="what a running HAProxy was started with").add_argument("socket")
+    made_of = commands.add_parser("hardware", help="what this host is made of")
+    made_of.add_argument("path")
+    made_of.add_argument("names", nargs="*")
+    read = commands.add_parser("disk", help="how fast the disk reads, by fio")
+    read.add_argument("path")
+    serve = commands.add_parser("link-serve", help="serve one measurement of a link, by iperf3")
+    link = commands.add_parser("link", help="measure a link to a host that serves")
+    link.add_argument("address")
+    for each in (serve, link):
+        each.add_argument("port", type=int)
+    for each in (read, serve, link):
+        each.add_argument("seconds", type=float)
     settings = commands.add_parser("gpu-settings", help="set GPUs: persistence, power_limit, clocks, compute_mode, ecc, mig")
     settings.add_argument("--gpu", type=int)
     settings.add_argument("settings", nargs="+", metavar="NAME=VALUE")
@@ -54,6 +66,14 @@ def main() -> int:
             print(json.dumps({"gives": gives, "why": why}, sort_keys=True))
         elif given.command == "gpu-health":
             print(json.dumps(gpu.health(), sort_keys=True))
+        elif given.command == "hardware":
+            print(json.dumps(hardware.read(given.path, given.names), sort_keys=True))
+        elif given.command == "disk":
+            print(json.dumps(hardware.disk(given.path, given.seconds), sort_keys=True))
+        elif given.command == "link-serve":
+            print(json.dumps(hardware.serve(given.port, given.seconds), sort_keys=True))
+        elif given.command == "link":
+            print(json.dumps(hardware.link(given.address, given.port, given.seconds), sort_keys=True))
         elif given.command == "gpu-settings":
             refused = gpu.settle(given.gpu, dict(word.split("=", 1) for word in given.settings))
             print("\n".join(refused), file=sys.stderr)

@@ -1,4 +1,4 @@
-"""`steelyard doctor`: what the controller lacks."""
+"""`steelyard doctor`: what the controller lacks, and what is wrong with the hosts' GPUs."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import typer
 
 from steelyard.errors import ConfirmationImpossible, Exit, UsageWrong
 
-from .options import Json, NoColor, VaultPasswordFile, Yes
+from .options import EVERYTHING, Json, LimitTo, NoColor, VaultPasswordFile, Yes
 
 if TYPE_CHECKING:
+    from steelyard.finding import Finding
     from steelyard.render.screen import Screen
 
 
@@ -25,13 +26,18 @@ def doctor(
         bool,
         typer.Option("--record-keys", help="Fetch the inventory's missing host keys, show them, and record them if you agree."),
     ] = False,
+    hosts: Annotated[
+        bool, typer.Option("--hosts", help="Ask the inventory's GPU hosts too: health of every GPU, Xids, links, versions.")
+    ] = False,
+    limit: LimitTo = EVERYTHING,
     yes: Yes = False,
     json: Json = False,
     no_color: NoColor = False,
 ) -> Exit:
     """Check this machine: Python, libraries, keys, the lab's needs, and an inventory. Every finding has its fix.
 
-    Exit 0: all well. 2: findings. Nothing is sent to a host; with `--record-keys` it is asked for its key.
+    Exit 0: all well. 2: findings. 3: with `--hosts`, a host did not answer. Without it nothing is sent to a host; with
+    `--record-keys` it is asked for its key.
     """
     from steelyard.checkup import check_controller
     from steelyard.render.screen import Screen
@@ -42,8 +48,27 @@ def doctor(
             raise UsageWrong(where="steelyard doctor", why="--record-keys needs an inventory (-i)")
         _record(inventory, vault_password_file, yes, screen)
     findings = check_controller(inventory, vault_password_file)
-    screen.findings("doctor", findings, "this machine is ready")
-    return Exit.CHANGES if findings else Exit.DONE
+    failed = False
+    if hosts:
+        if inventory is None:
+            raise UsageWrong(where="steelyard doctor", why="--hosts needs an inventory (-i)")
+        found, failed = _hosts(inventory, limit, vault_password_file, screen)
+        findings = sorted([*findings, *found])
+    screen.findings("doctor", findings, "this machine and the GPUs are well" if hosts else "this machine is ready")
+    return Exit.HOST_FAILED if failed else Exit.CHANGES if findings else Exit.DONE
+
+
+def _hosts(inventory: Path, limit: str, vault_password_file: Path | None, screen: Screen) -> tuple[list[Finding], bool]:
+    """One SSH exec per host; a host that does not answer is a finding of its own."""
+    from steelyard.checkup import check_gpus
+
+    from .work import Wanted, session
+
+    with session(Wanted(inventory, limit, vault_password_file, None), screen) as (fleet, opened):
+        from steelyard.modules.facts.helper import HelperAnswer
+
+        answers = opened.facts(HelperAnswer, words=("gpu-health",))
+        return check_gpus(fleet, answers, opened.errors), bool(opened.errors)
 
 
 def _record(inventory: Path, vault_password_file: Path | None, yes: bool, screen: Screen) -> None:

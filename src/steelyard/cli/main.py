@@ -11,7 +11,7 @@ import typer
 
 from steelyard.errors import Exit, SteelyardError, UsageWrong
 
-from . import apply, dify, doctor, drift, init, inventory, lab, lock, plan, status
+from . import apply, dify, doctor, drift, init, inventory, lab, lock, mirror, plan, preflight, status
 
 app = typer.Typer(
     name="steelyard",
@@ -23,12 +23,14 @@ app = typer.Typer(
 )
 app.command("init")(init.init)
 app.command("doctor")(doctor.doctor)
+app.command("preflight")(preflight.preflight)
 app.command("plan")(plan.plan)
 app.command("apply")(apply.apply)
 app.command("drift")(drift.drift)
 app.command("status")(status.status)
 app.command("inventory")(inventory.inventory)
 app.add_typer(lock.app, name="lock")
+app.add_typer(mirror.app, name="mirror")
 app.add_typer(dify.app, name="dify")
 app.add_typer(lab.app, name="lab")
 

@@ -175,3 +175,26 @@ class ShareWrong(SteelyardError):
     sample = {"where": "--serial", "found": "half", "least": "1"}
     found: str
     least: str
+
+
+@dataclass(eq=False, kw_only=True)
+class ImageListWrong(SteelyardError):
+    """An entry of a list of images cannot be used; nothing was copied."""
+
+    sentence = "{found} is no image by digest; allowed is {allowed}"
+    fix = "`skopeo inspect --format '{{{{.Digest}}}}' docker://IMAGE` tells the digest of an image"
+    sample = {"where": "images.yml:3", "found": "'alpine:latest'", "allowed": "REGISTRY/REPOSITORY[:TAG]@sha256:..."}
+    exit = Exit.USAGE
+    found: str
+    allowed: str
+
+
+@dataclass(eq=False, kw_only=True)
+class RegistryMissing(SteelyardError):
+    """No declared registry takes pushes."""
+
+    sentence = "no registry without an upstream is declared{named}, and images are copied into one"
+    fix = "declare one under `registry_mirror.registries`, as `pushed: {{port: 5000}}`, and apply"
+    sample = {"where": "inventories/lab", "named": " under the name hub"}
+    exit = Exit.USAGE
+    named: str

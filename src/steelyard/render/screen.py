@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from steelyard.finding import Finding
     from steelyard.inventory.fleet import Fleet
     from steelyard.lab.fleet import HostReport
+    from steelyard.preflight.verdict import Measure
 
 
 def print_error(error: SteelyardError, as_json: bool) -> None:
@@ -195,6 +196,45 @@ class Screen:
         origin = held.origin
         self.out(f"{verb}: {origin.who} from {origin.host} (pid {origin.pid}) since {origin.since}: {origin.doing}")
         self.out(f"    kept on {held.keeper} until {held.until}")
+
+    def preflight(self, measured: dict[str, list[Measure]], errors: dict[str, SteelyardError]) -> None:
+        """Every measure in JSON; for people those that are not good, under each host's verdict."""
+        from steelyard.preflight.verdict import Grade, worst
+
+        if self.json:
+            from dataclasses import asdict
+
+            hosts = [
+                {
+                    "host": name,
+                    "verdict": str(worst(measures)),
+                    "measures": [{**asdict(each), "grade": str(each.grade)} for each in measures],
+                }
+                for name, measures in measured.items()
+            ]
+            self.document("preflight", {"hosts": hosts, "errors": [error.as_json() for error in errors.values()]})
+            return
+        for name, measures in measured.items():
+            self.out(f"{name}: {worst(measures)}")
+            for each in measures:
+                if each.grade is not Grade.GOOD:
+                    self.out(f"    {each.grade}: {each.name}: {each.live}; declared: {each.declared}\n        fix: {each.fix}")
+        self._failures()
+
+    def images(self, found: dict[str, dict[str, str]], errors: dict[str, SteelyardError]) -> None:
+        """What became of each image on each mirror host."""
+        if self.json:
+            rows = [
+                {"host": host, "image": image, "result": result}
+                for host, each in found.items()
+                for image, result in each.items()
+            ]
+            self.document("mirror images sync", {"images": rows, "errors": [error.as_json() for error in errors.values()]})
+            return
+        for host, each in found.items():
+            for image, result in each.items():
+                self.out(f"{host}: {image}: {result}")
+        self._failures()
 
     def _lines(self, lines: Sequence[str]) -> None:
         if lines:

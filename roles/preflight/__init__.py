@@ -1,0 +1,4 @@
+from .settings import Settings
+from .tasks import preflight
+
+__all__ = ["Settings", "preflight"]

@@ -8,6 +8,8 @@ from pyinfra.api.command import StringCommand
 from pyinfra.api.exceptions import FactProcessError
 from pyinfra.api.facts import FactBase
 
+from steelyard.distros import family
+
 
 @dataclass(frozen=True)
 class Kernel:
@@ -40,7 +42,7 @@ def parse_system(lines: list[str]) -> SystemState:
         pairs = [line.split("=", 1) for line in lines if "=" in line]
         values = {key: value.strip('"') for key, value in pairs}
         distro = values["ID"]
-        like = "rhel" if distro in ("rhel", "rocky", "almalinux", "centos", "fedora", "ol") else "debian"
+        like = "rhel" if family(distro) == "rhel" else "debian"
         kernels = tuple(Kernel(value.split()[0], value.endswith(" yes")) for key, value in pairs if key == "module")
         enrolled = {"yes": True, "no": False}.get(values.get("mok", ""))
         release = values.get("VERSION_ID", "")

@@ -153,6 +153,9 @@ def daemon_commands(
         ]
     recorded = read_object(now.owned)
     owned = {} if isinstance(recorded, NotJson) else recorded
+    # whatever became of the record, such a label is ours; two of them and the daemon does not start
+    labels = [label for label in live.get("labels", []) if label.startswith(f"{LABEL}=")]
+    owned = {**owned, "/labels": [*(owned.get("/labels") or []), *labels]} if labels else owned
     wanted = stamped(config)
     merged, now_owned = merge(live, wanted, owned)
     commands: list[StringCommand] = []
@@ -162,7 +165,7 @@ def daemon_commands(
         told_live = f"other values of {keys}" if now.file else "missing"
         commands.append(FileWrite(FILE, written(merged).encode(), mode="0644", user="root", group="root", live=told_live,
                                   before=before, check=CHECK))  # fmt: skip
-    if now_owned != owned or now.owned is None:
+    if now_owned != recorded:
         content = written(now_owned).encode()
         live_record = "another" if now.owned else "missing"
         commands.append(FileWrite(OWNED, content, mode="0644", user="root", group="root", live=live_record, before=None))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from steelyard.distros import NAMES, family, is_supported
 from steelyard.gpus.generations import Flavour
 
 SIGNED_2022 = "EB693B3035CD5710E231E123A4B469963BF863CC"
@@ -15,7 +16,6 @@ SIGNED_2022 = "EB693B3035CD5710E231E123A4B469963BF863CC"
 KEYS = {"ubuntu2204": SIGNED_2022, "ubuntu2404": SIGNED_2022, "debian12": SIGNED_2022}
 KEY_FILES = {"ubuntu2204": "3bf863cc.pub", "ubuntu2404": "3bf863cc.pub", "debian12": "3bf863cc.pub", "debian13": "8793F200.pub"}
 CUDA = "https://developer.download.nvidia.com/compute/cuda/repos/{distro}/{arch}"
-SUPPORTED = {("ubuntu", "22.04"), ("ubuntu", "24.04"), ("debian", "12"), ("debian", "13"), ("rhel", "8"), ("rhel", "9")}
 RENAMED = 590  # from here on Ubuntu's packages have no branch in their names
 PATTERNS = ("nvidia-*", "libnvidia-*", "libcuda1*", "cuda-drivers*", "firmware-nvidia-*", "xserver-xorg-video-nvidia*", "libnvcuvid*", "libxnvctrl*")  # fmt: skip
 BLACKLIST = ("nvidia-.*", "libnvidia-.*", "libcuda1", "cuda-.*", "linux-image-.*", "linux-headers-.*", "linux-modules-.*")
@@ -34,7 +34,7 @@ class PackageSet:
 
 def repository_name(distro: str, release: str) -> str:
     """As NVIDIA names its folders: ubuntu2404, debian12, rhel9. Always the exact one: keys differ."""
-    return f"{'rhel' if distro in ('rocky', 'almalinux', 'centos', 'ol') else distro}{release.replace('.', '')}"
+    return f"{family(distro)}{release.replace('.', '')}"
 
 
 def repository_arch(machine: str) -> str:
@@ -45,20 +45,18 @@ def packages(
     distro: str, release: str, source: str, version: str, flavour: Flavour, switched: bool, nvlink5: bool
 ) -> PackageSet:
     """The compute-only set: kernel module, CUDA driver library, NVML, nvidia-smi, persistence daemon."""
-    family = "rhel" if distro in ("rhel", "rocky", "almalinux", "centos", "ol") else distro
-    if (family, release) not in SUPPORTED:
-        known = ", ".join(sorted(f"{name} {number}" for name, number in SUPPORTED))
-        return PackageSet(problem=f"{distro} {release} is not supported; it is for {known}")
-    branch, opened = int(version.split(".")[0]), flavour is Flavour.OPEN
+    if not is_supported(distro, release):
+        return PackageSet(problem=f"{distro} {release} is not supported; the role is for {NAMES}")
+    kind, branch, opened = family(distro), int(version.split(".")[0]), flavour is Flavour.OPEN
     fabric = _fabric(branch, version, nvlink5) if switched else {}
     if source == "distro":
-        return _of_the_distribution(family, version, branch, opened, switched)
-    if family == "rhel":
+        return _of_the_distribution(kind, version, branch, opened, switched)
+    if kind == "rhel":
         module = "kmod-nvidia-open-dkms" if opened else "kmod-nvidia-latest-dkms"
         driver = dict.fromkeys(("nvidia-driver-cuda", module, "nvidia-persistenced"), version)
         return PackageSet({}, driver, fabric, f"nvidia-driver:{branch}-{'open' if opened else 'dkms'}")
     first = {f"nvidia-driver-pinning-{branch}": ""} if branch >= 580 else {}
-    if family == "debian":
+    if kind == "debian":
         module = "nvidia-kernel-open-dkms" if opened else "nvidia-kernel-dkms"
         names: tuple[str, ...] = ("nvidia-driver-cuda", module, "nvidia-persistenced")
     else:
@@ -80,10 +78,10 @@ def _fabric(branch: int, version: str, nvlink5: bool) -> dict[str, str]:
     return {**dict.fromkeys(names, version), **more}
 
 
-def _of_the_distribution(family: str, version: str, branch: int, opened: bool, switched: bool) -> PackageSet:
-    if family == "rhel":
+def _of_the_distribution(kind: str, version: str, branch: int, opened: bool, switched: bool) -> PackageSet:
+    if kind == "rhel":
         return PackageSet(problem="RHEL has no NVIDIA driver of its own; declare `nvidia_driver.source: cuda`")
-    if family == "debian":
+    if kind == "debian":
         if switched:
             return PackageSet(problem="Debian has no Fabric Manager, and this host has NVSwitches; declare `source: cuda`")
         module = "nvidia-open-kernel-dkms" if opened else "nvidia-kernel-dkms"
@@ -94,9 +92,9 @@ def _of_the_distribution(family: str, version: str, branch: int, opened: bool, s
     return PackageSet({}, dict.fromkeys(names, version), fabric)
 
 
-def headers(image_metas: tuple[str, ...], bare_kernels: tuple[str, ...], family: str) -> tuple[str, ...]:
+def headers(image_metas: tuple[str, ...], bare_kernels: tuple[str, ...], kind: str) -> tuple[str, ...]:
     """Header packages: the meta package beside each image meta package, and those of kernels that have none yet."""
-    if family == "rhel":
+    if kind == "rhel":
         return tuple(sorted({f"kernel-devel-{kernel}" for kernel in bare_kernels}))
     metas = {name.replace("linux-image-", "linux-headers-", 1) for name in image_metas if not name.endswith("-dbg")}
     return tuple(sorted(metas | {f"linux-headers-{kernel}" for kernel in bare_kernels}))

@@ -104,6 +104,16 @@ class Site:
         return Path(shutil.copytree(self.inventory, tmp_path / "inventory"))
 
 
+def on_host(site: Site, host: str, command: str) -> str:
+    """As root, past SSH and sudo: from this machine, into the host's namespaces."""
+    pid = (site.lab.paths.host(host) / "pid").read_text().strip()
+    inner = subprocess.run(["pgrep", "-P", pid], capture_output=True, text=True).stdout.split()[0]
+    init = subprocess.run(["pgrep", "-P", inner], capture_output=True, text=True).stdout.split()[0]
+    done = subprocess.run(["nsenter", "-t", init, "-a", "sh", "-c", command], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 @pytest.fixture(scope="session")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Three hosts as an installer leaves them (or from kept layers), and nothing applied yet."""
@@ -143,3 +153,26 @@ def assert_converges(site: Site, breaks: Mapping[tuple[str, str], list[str]]) ->
         assert repaired[host], f"repairing {harm!r}"
         assert set(repaired[host]) <= set(noticed_by), f"repairing {harm!r}"
         assert site.changed("plan") == {}, f"{harm!r} came back"
+
+
+@pytest.fixture(scope="session")
+def gpu_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """The lab of GPU hosts, everything applied; see gpu_hosts.py."""
+    import gpu_hosts
+
+    before = traces()
+    yield gpu_hosts.ready(tmp_path_factory.mktemp("gpu-hosts") / "inventory")
+    down = steelyard("lab", "down", "--name", gpu_hosts.NAME)
+    assert down.returncode == 0, down.stderr
+    assert traces() == before, "the lab left something behind"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What `make test-hosts` ends with: counted by the run itself."""
+    import os
+
+    if os.environ.get("STEELYARD_COUNT_DRIFTS"):
+        import gpu_hosts
+
+        terminalreporter.write_line("")
+        terminalreporter.write_line(json.dumps(gpu_hosts.COUNTED.figures()))

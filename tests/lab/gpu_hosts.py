@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -57,3 +59,100 @@ def boot(inventory: Path) -> Site:
     site = Site(require_lab(NAME, "test"), inventory)
     write(site, settings(site))
     return site
+
+
+@dataclass
+class Counted:
+    """What a run of the GPU host tests saw."""
+
+    roles: set[str] = field(default_factory=set)
+    injected: int = 0
+    found: int = 0
+    second_run: int | None = None
+
+    def figures(self) -> dict[str, int | None]:
+        return {
+            "roles": len(self.roles),
+            "drifts_injected": self.injected,
+            "drifts_found": self.found,
+            "second_run_changes": self.second_run,
+        }
+
+
+COUNTED = Counted()
+
+
+def apply(site: Site, *words: str) -> None:
+    done = run(site, "apply", "--yes", *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def run(site: Site, command: str, *words: str) -> subprocess.CompletedProcess[str]:
+    done = steelyard(command, "-i", str(site.inventory), "--deploy", "hosts", *words)
+    assert "Traceback" not in done.stdout + done.stderr, done.stderr
+    return done
+
+
+def plan(site: Site, *words: str) -> dict[str, list[str]]:
+    """Codes of the tasks that would change, by host."""
+    answer = site.json("plan", "--deploy", "hosts", *words)
+    assert [host["error"] for host in answer["hosts"] if host["error"]] == []
+    return {host["host"]: [task["code"] for task in host["tasks"]] for host in answer["hosts"] if host["tasks"]}
+
+
+def drift(site: Site, *words: str) -> tuple[int, list[dict[str, str]]]:
+    """Exit code and findings."""
+    answer = site.json("drift", "--deploy", "hosts", *words)
+    return answer["exit"], answer["findings"]
+
+
+def ready(inventory: Path) -> Site:
+    """Booted and applied. What comes from Debian is installed once and kept; what is simulated is installed every time."""
+    from steelyard.lab.paths import layer_folder
+
+    site = boot(inventory)
+    kept = {machine.host.name: machine.host.layer for machine in site.lab.machines}
+    if not all(layer_folder(str(layer)).is_dir() for layer in kept.values()):
+        write(site, {key: value for key, value in settings(site).items() if not key.startswith("nvidia")})
+        apply(site)
+        for host in ("gpu-1", "gpu-2"):
+            site.sh(host, "DEBIAN_FRONTEND=noninteractive apt-get -q -y install busybox-static >/dev/null")
+        apply_preflight(site)
+        for host in kept:
+            assert steelyard("lab", "snapshot", host, "--name", NAME).returncode == 0
+        site = boot(inventory)
+    apply(site)
+    push_image(site)
+    return site
+
+
+def apply_preflight(site: Site) -> None:
+    done = steelyard("apply", "-i", str(site.inventory), "--deploy", "preflight", "--yes")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def push_image(site: Site) -> None:
+    """One small image that runs, into the registry that takes pushes; the other one pulls it through."""
+    target = f"{site.address('mirror-1')}:5000/{PROBE}"
+    site.sh(
+        "gpu-1",
+        "docker image inspect simulated:1 >/dev/null 2>&1 || { mkdir -p /root/i/bin && cp /bin/busybox /root/i/bin/ && "
+        'tar -C /root/i -c . | docker import --change \'CMD ["/bin/busybox","sleep","100000"]\' - simulated:1 >/dev/null; } && '
+        f"docker tag simulated:1 {target} && docker push -q {target}",
+    )
+
+
+def assert_drifts(site: Site, role: str, harms: dict[tuple[str, str], str]) -> None:
+    """`harms` maps (host, shell command that does harm) to the code that must report it; each is found, mended and gone."""
+    COUNTED.roles.add(role)
+    for (host, harm), code in harms.items():
+        site.sh(host, harm)
+        COUNTED.injected += 1
+        ended, findings = drift(site, "-l", host)
+        codes = [finding["code"] for finding in findings]
+        assert ended == 2, f"after {harm!r}"
+        assert code in codes, f"after {harm!r}: {findings}"
+        COUNTED.found += 1
+        apply(site, "-l", host)
+    for host in sorted({host for host, _ in harms}):
+        assert drift(site, "-l", host) == (0, []), f"a harm of {role} came back"

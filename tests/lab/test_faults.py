@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import ROOT, STEELYARD, Site, steelyard
+from conftest import ROOT, STEELYARD, Site, on_host, steelyard
 
 FORTY = ROOT / "tests/bench/forty"
 SHELL = """
@@ -41,16 +41,6 @@ def connection(site: Site, tmp_path: Path, **changes: Any) -> Path:
     content = {**yaml.safe_load(path.read_text()), **changes}
     path.write_text(yaml.safe_dump({key: value for key, value in content.items() if value is not None}))
     return inventory
-
-
-def on_host(site: Site, host: str, command: str) -> str:
-    """As root, past SSH and sudo: from this machine, into the host's namespaces."""
-    pid = (site.lab.paths.host(host) / "pid").read_text().strip()
-    inner = subprocess.run(["pgrep", "-P", pid], capture_output=True, text=True).stdout.split()[0]
-    init = subprocess.run(["pgrep", "-P", inner], capture_output=True, text=True).stdout.split()[0]
-    done = subprocess.run(["nsenter", "-t", init, "-a", "sh", "-c", command], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def run(inventory: Path, command: str, deploy: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
+from steelyard.distros import NAMES, is_supported
+
 GB, GBIT = 10**9, 10**9
 
 
@@ -103,7 +105,7 @@ def of_hardware(answer: dict[str, Any], floor: Floor, skew_s: float | None) -> l
     found.append(_yes("Secure Boot", not answer["secure_boot"], "on" if answer["secure_boot"] else "off", "off, or its key enrolled",
                       "enrol DKMS's key at the console, or turn it off", Grade.LOW))  # fmt: skip
     distro = answer["distro"]
-    found.append(_yes("distribution", _supported(distro), f"{distro}, kernel {answer['kernel']}", "Debian 12 or 13, Ubuntu 22.04 or 24.04, RHEL-like 8 or 9",
+    found.append(_yes("distribution", is_supported(*distro.rpartition(" ")[::2]), f"{distro}, kernel {answer['kernel']}", NAMES,
                       "install one of them"))  # fmt: skip
     for name, resolves in answer["names"].items():
         found.append(
@@ -118,13 +120,6 @@ def of_hardware(answer: dict[str, Any], floor: Floor, skew_s: float | None) -> l
             _yes("ACS", False, live, "off for peer-to-peer", "turn it off in the firmware, where no VMs run here", Grade.LOW)
         )
     return found
-
-
-def _supported(distro: str) -> bool:
-    name, _, release = distro.partition(" ")
-    if name in ("rhel", "rocky", "almalinux", "centos", "ol"):
-        return release.split(".")[0] in ("8", "9")
-    return (name, release) in (("debian", "12"), ("debian", "13"), ("ubuntu", "22.04"), ("ubuntu", "24.04"))
 
 
 def of_gpus(answer: dict[str, Any]) -> list[Measure]:

@@ -45,13 +45,25 @@ def parse_resolution(lines: list[str]) -> Resolution:
     return Resolution(error="; ".join([*unmet[:4], *errors[:2]]), unknown=unknown and not unmet)
 
 
-class Resolved(FactBase[Resolution]):
-    """The install of `packages` (`NAME` or `NAME=VERSION`) as apt would do it with the lists that it has."""
+IGNORING = "--no-install-recommends --allow-downgrades --ignore-hold --allow-change-held-packages"
 
-    def command(self, packages: tuple[str, ...]) -> StringCommand:
+
+class Resolved(FactBase[Resolution]):
+    """The install of `packages` (`NAME` or `NAME=VERSION`) as apt would do it with the lists that it has.
+
+    `preferences` are pins that count instead of those on the host: the ones that a plan is about to write. Holds are
+    ours and passed over; `--allow-change-held-packages` alone lets only named packages go.
+    """
+
+    def command(self, packages: tuple[str, ...], preferences: str = "") -> StringCommand:
         names = [QuoteString(name) for name in packages]
-        asked = "LC_ALL=C apt-get -s -q install --no-install-recommends --allow-downgrades --allow-change-held-packages"
-        return StringCommand(asked, *names, "2>&1 | grep -E '^(Inst|Remv|E:)| : (Pre-)?(Depends|Conflicts|Breaks): '; echo end")
+        before, pins, after = StringCommand(), "", ""
+        if preferences:
+            before = StringCommand("t=$(mktemp) && printf %s", QuoteString(preferences), '>"$t";')
+            pins = '-o Dir::Etc::PreferencesParts=/nonexistent -o Dir::Etc::Preferences="$t"'
+            after = '; rm -f "$t"'
+        shown = "2>&1 | grep -E '^(Inst|Remv|E:)| : (Pre-)?(Depends|Conflicts|Breaks): '"
+        return StringCommand(before, "LC_ALL=C apt-get -s -q", pins, "install", IGNORING, *names, shown, after, "; echo end")
 
     def process(self, output: list[str]) -> Resolution:
         return parse_resolution(output)

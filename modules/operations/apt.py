@@ -9,7 +9,7 @@ from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from steelyard.change import Change
-from steelyard.modules.facts.apt import DebPackage, Debs, ListsFresh, Resolution, Resolved
+from steelyard.modules.facts.apt import IGNORING, DebPackage, Debs, ListsFresh, Resolution, Resolved
 from steelyard.refusal import Refusal
 
 from .package import APT
@@ -32,7 +32,7 @@ def matches(version: str, wanted: str) -> bool:
     return version == wanted or version.split(":", 1)[-1].startswith(wanted + "-") or version.startswith(wanted + "-")
 
 
-def exact(packages: dict[str, str], found: dict[str, DebPackage]) -> tuple[str, ...]:
+def exact(packages: dict[str, str]) -> tuple[str, ...]:
     """`NAME=VERSION` words for apt; an empty version is whatever the pins choose."""
     return tuple(f"{name}={version}*" if version and "-" not in version else f"{name}={version}" if version else name
                  for name, version in packages.items())  # fmt: skip
@@ -63,18 +63,19 @@ def pinned_commands(packages: dict[str, str], found: dict[str, DebPackage], solv
     set_of = f"; {len(steps)} packages in all" if steps else ""
     removed = f"; removes {', '.join(solved.removes)}" if solved is not None and solved.removes else ""
     declared = ", ".join(f"{name} {version}".strip() for name, version in missing.items()) + set_of + removed
-    words = [QuoteString(word) for word in exact(packages, found)]
-    install = "install --no-install-recommends --allow-downgrades --allow-change-held-packages"
+    words = [QuoteString(word) for word in exact(packages)]
+    install = f"install {IGNORING}"
     subject = "packages " + " ".join(missing)
-    commands.append(Change(APT, install, *words, subject=subject, declared=declared, live=live))
+    # dpkg tells on standard output why a package failed
+    commands.append(Change(APT, install, *words, ">&2", subject=subject, declared=declared, live=live))
     return commands
 
 
 @operation()
-def pinned(packages: dict[str, str], patterns: tuple[str, ...]) -> Generator[StringCommand, None, None]:
+def pinned(packages: dict[str, str], patterns: tuple[str, ...], preferences: str = "") -> Generator[StringCommand, None, None]:
     """Every package is installed at its version. `patterns` are names whose half-installed packages are mended first.
 
-    What apt cannot solve is refused with its own words, in the plan already where the lists are there.
+    `preferences` are the pins that the role writes. What apt cannot solve is refused with its own words, in the plan already where the lists are there.
     """
     found = host.get_fact(Debs, patterns=(*patterns, *packages))
     wrong = [
@@ -82,7 +83,7 @@ def pinned(packages: dict[str, str], patterns: tuple[str, ...]) -> Generator[Str
         for name, version in packages.items()
         if name not in found or (version and not matches(found[name].version, version))
     ]
-    solved = host.get_fact(Resolved, packages=exact(packages, found)) if wrong else None
+    solved = host.get_fact(Resolved, packages=exact(packages), preferences=preferences) if wrong else None
     yield from pinned_commands(packages, found, solved)
 
 

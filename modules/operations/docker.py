@@ -100,6 +100,7 @@ def unlike(wanted: dict[str, Any], info: dict[str, Any]) -> dict[str, tuple[str,
 def flags_in_the_way(config: dict[str, Any], arguments: tuple[str, ...]) -> list[str]:
     """Keys of ours that the daemon was also given as flags."""
     given = {word.partition("=")[0].lstrip("-") for word in arguments if word.startswith("-")}
+    given |= {"host"} if "H" in given else set()
     return sorted(key for key in config if FLAGS.get(key, key) in given)
 
 

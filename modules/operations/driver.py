@@ -113,7 +113,8 @@ def admitted(gpus: int | None) -> Generator[StringCommand, None, None]:
     """The gate before services: a host whose GPUs have a problem that halts is refused, with the first of them and its fix."""
     answer = host.get_fact(HelperAnswer, words=("gpu-health",))
     if answer is None:
-        return  # the helper comes with this very run; the role says that this is not known yet
+        host.noop("not known before the helper is there")
+        return
     halting = [problem for problem in problems(answer, gpus) if problem.halts]
     if halting:
         first = halting[0]

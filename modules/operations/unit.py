@@ -62,9 +62,11 @@ def running(
     """The unit is enabled and active. `config` is what STEELYARD_CONFIG must be in its process; `mounted` is what the
     process must see at `mount`; `files` are unit file and drop-ins that must be loaded."""
     now = host.get_fact(Unit, unit=unit, mount=mount)
-    if reload_due(files, now):
-        yield reload_command(unit, gpu_risk())
-    yield from running_commands(unit, config, mounted, now)
+    commands = [reload_command(unit, gpu_risk())] if reload_due(files, now) else []
+    commands += running_commands(unit, config, mounted, now)
+    if not commands:
+        host.noop(f"{unit} runs as declared")
+    yield from commands
 
 
 @operation()

@@ -111,8 +111,8 @@ def _debs(wanted: Settings, system: SystemState, chosen: PackageSet) -> None:
         content(name="Pin the version", path=PREFERENCES, content=pins)
         _nonfree(system)
     if chosen.first:
-        pinned(name="Install NVIDIA's pin of the branch", packages=chosen.first, patterns=PATTERNS)
-    pinned(name="Install the driver", packages={**chosen.driver, **chosen.fabric}, patterns=PATTERNS)
+        pinned(name="Install NVIDIA's pin of the branch", packages=chosen.first, patterns=PATTERNS, preferences=pins)
+    pinned(name="Install the driver", packages={**chosen.driver, **chosen.fabric}, patterns=PATTERNS, preferences=pins)
     held(name="Hold the driver", patterns=PATTERNS, version=version)
 
 

@@ -61,7 +61,7 @@ def _debs(wanted: Settings, version: str, arch: str) -> None:
     )
     content(name="Pin the version", path=PREFERENCES, content=pins)
     listed(name="Fetch the toolkit's lists", files=(SOURCE, KEY, PREFERENCES), url=url)
-    pinned(name="Install the toolkit", packages=dict.fromkeys(PACKAGES, version), patterns=PACKAGES)
+    pinned(name="Install the toolkit", packages=dict.fromkeys(PACKAGES, version), patterns=PACKAGES, preferences=pins)
     held(name="Hold the toolkit", patterns=PACKAGES, version=version)
 
 

@@ -92,10 +92,7 @@ def nvml(asleep: set[str]) -> dict[str, Any]:
     except ImportError:
         return {"error": "pynvml is not in this helper", "code": None, "devices": []}
     try:
-        try:
-            pynvml.nvmlInitWithFlags(pynvml.NVML_INIT_FLAG_NO_ATTACH)
-        except pynvml.NVMLError_FunctionNotFound:
-            pynvml.nvmlInit()
+        pynvml.nvmlInitWithFlags(pynvml.NVML_INIT_FLAG_NO_ATTACH)
     except pynvml.NVMLError as error:
         return {"error": str(error), "code": error.value, "devices": []}
     try:

@@ -22,7 +22,8 @@ VaultPasswordFile = Annotated[
     Path | None, typer.Option("--vault-password-file", metavar="FILE", help="Password of the inventory's vault values.")
 ]
 DeployName = Annotated[
-    str, typer.Option("--deploy", metavar="NAME", help="site, hosts, models, serve, dify, or the path of a deploy file.")
+    str,
+    typer.Option("--deploy", metavar="NAME", help="site, hosts, preflight, models, serve, dify, or the path of a deploy file."),
 ]
 LabName = Annotated[str, typer.Option("--name", metavar="NAME", help="Which lab; several run side by side.")]
 

@@ -182,8 +182,8 @@ class ImageListWrong(SteelyardError):
     """An entry of a list of images cannot be used; nothing was copied."""
 
     sentence = "{found} is no image by digest; allowed is {allowed}"
-    fix = "`skopeo inspect --format '{{{{.Digest}}}}' docker://IMAGE` tells the digest of an image"
-    sample = {"where": "images.yml:3", "found": "'alpine:latest'", "allowed": "REGISTRY/REPOSITORY[:TAG]@sha256:..."}
+    fix = "name each image by its digest: `skopeo inspect docker://IMAGE | grep Digest` tells it"
+    sample = {"where": "images.yml:3", "found": "'alpine:latest'", "allowed": "REGISTRY/REPOSITORY[:TAG]@sha256:DIGEST"}
     exit = Exit.USAGE
     found: str
     allowed: str
@@ -194,7 +194,7 @@ class RegistryMissing(SteelyardError):
     """No declared registry takes pushes."""
 
     sentence = "no registry without an upstream is declared{named}, and images are copied into one"
-    fix = "declare one under `registry_mirror.registries`, as `pushed: {{port: 5000}}`, and apply"
+    fix = "declare one under `registry_mirror.registries`, as `pushed` with `port: 5000`, and apply"
     sample = {"where": "inventories/lab", "named": " under the name hub"}
     exit = Exit.USAGE
     named: str

@@ -20,7 +20,6 @@ LEFT_OUT = (
     "models", "run", "tmp", "var/tmp", "var/cache/steelyard", "var/lib/steelyard", "var/cache/apt", "var/lib/systemd",
     "var/lib/private", "usr/lib/steelyard-lab", "usr/lib/steelyard", "srv", "opt/steelyard-lab",
     "etc/apt/apt.conf.d/01steelyard-mirror", "etc/docker/daemon.json", "etc/containerd/config.toml", "etc/containerd/certs.d",
-    "etc/containers",
 )  # fmt: skip
 # Folders that packages made and need, whose files are one host's.
 EMPTIED = ("var/log", "var/lib/haproxy", "etc/haproxy", "etc/nginx/conf.d", "etc/apt-cacher-ng/zz_steelyard.conf")

@@ -1,0 +1,152 @@
+"""Docker and registries with no way out: pulls through the mirror, containers that outlive an apply, mirrors that fail."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from conftest import Site, steelyard
+from gpu_hosts import PROBE, apply, drift, plan, run, settings, write
+
+pytestmark = pytest.mark.hosts
+
+
+def started(site: Site, host: str, name: str) -> str:
+    return site.sh(host, f"docker inspect -f '{{{{.Id}}}} {{{{.State.StartedAt}}}}' {name}").strip()
+
+
+@pytest.mark.parametrize("host", ["gpu-1", "gpu-2"])
+def test_a_docker_hub_name_comes_from_the_mirror(gpu_site: Site, host: str) -> None:
+    gpu_site.sh(host, f"docker rmi -f {PROBE} simulated:1 2>/dev/null; docker pull -q {PROBE}")
+    assert PROBE.split(":")[0].split("/")[1] in gpu_site.sh(host, "docker images --format '{{.Repository}}'")
+
+
+@pytest.mark.parametrize("host", ["gpu-1", "gpu-2"])
+def test_a_running_container_survives_a_restart_of_the_daemon_and_the_plan_says_so(gpu_site: Site, host: str) -> None:
+    gpu_site.sh(host, f"docker pull -q {PROBE}; docker run -d --name kept {PROBE}")
+    before = started(gpu_site, host, "kept")
+    everything = settings(gpu_site)
+    try:
+        write(gpu_site, {**everything, "docker": {"source": "distro", "daemon": {"log-opts": {"max-size": "5m"}}}})
+        told = run(gpu_site, "plan", "-l", host).stdout
+        assert "a restart, 1 running containers stay: live-restore" in told
+        pid = gpu_site.sh(host, "systemctl show docker --property=MainPID --value")
+        apply(gpu_site, "-l", host)
+        assert gpu_site.sh(host, "systemctl show docker --property=MainPID --value") != pid
+        assert started(gpu_site, host, "kept") == before
+        assert gpu_site.sh(host, "docker inspect -f '{{.State.Running}}' kept").strip() == "true"
+        write(
+            gpu_site,
+            {**everything, "docker": {"source": "distro", "daemon": {"live-restore": False, "log-opts": {"max-size": "6m"}}}},
+        )
+        assert "live-restore" in run(gpu_site, "plan", "-l", host).stdout
+    finally:
+        write(gpu_site, everything)
+        apply(gpu_site, "-l", host)
+        gpu_site.sh(host, "docker rm -f kept")
+
+
+def test_without_live_restore_the_plan_names_the_containers_that_a_restart_stops(gpu_site: Site) -> None:
+    everything = settings(gpu_site)
+    without = {"live-restore": False}
+    try:
+        write(gpu_site, {**everything, "docker": {"source": "distro", "daemon": without}})
+        apply(gpu_site, "-l", "gpu-2")
+        gpu_site.sh("gpu-2", f"docker run -d --name victim {PROBE}")
+        write(gpu_site, {**everything, "docker": {"source": "distro", "daemon": {**without, "log-driver": "local"}}})
+        assert "STOPS 1 running containers: victim" in run(gpu_site, "plan", "-l", "gpu-2").stdout
+    finally:
+        gpu_site.sh("gpu-2", "docker rm -f victim")
+        write(gpu_site, everything)
+        apply(gpu_site, "-l", "gpu-2")
+
+
+def test_foreign_keys_stay_and_keys_of_ours_go_when_they_are_not_declared_any_more(gpu_site: Site) -> None:
+    file = "/etc/docker/daemon.json"
+    add = f"python3 -c \"import json; p='{file}'; d=json.load(open(p)); d['max-concurrent-downloads']=7; json.dump(d, open(p,'w'))\""
+    gpu_site.sh("gpu-1", add)
+    everything = settings(gpu_site)
+    try:
+        write(gpu_site, {**everything, "docker": {"source": "distro", "daemon": {"max-concurrent-uploads": 3}}})
+        apply(gpu_site, "-l", "gpu-1")
+        found = json.loads(gpu_site.sh("gpu-1", f"cat {file}"))
+        assert (found["max-concurrent-downloads"], found["max-concurrent-uploads"]) == (7, 3)
+    finally:
+        write(gpu_site, everything)
+        apply(gpu_site, "-l", "gpu-1")
+    found = json.loads(gpu_site.sh("gpu-1", f"cat {file}"))
+    assert (found["max-concurrent-downloads"], "max-concurrent-uploads" in found) == (7, False)
+    assert plan(gpu_site, "-l", "gpu-1") == {}
+
+
+def test_a_comment_in_the_file_is_refused_with_its_line_and_nothing_is_touched(gpu_site: Site) -> None:
+    file = "/etc/docker/daemon.json"
+    gpu_site.sh("gpu-2", f"cp {file} /root/kept && sed -i '2i // by hand' {file}")
+    try:
+        before = gpu_site.sh("gpu-2", f"sha256sum {file}")
+        refused = run(gpu_site, "apply", "--yes", "-l", "gpu-2")
+        assert refused.returncode == 3
+        assert "line 2 has a comment, and JSON has none" in refused.stderr
+        assert gpu_site.sh("gpu-2", f"sha256sum {file}") == before
+    finally:
+        gpu_site.sh("gpu-2", f"cp /root/kept {file}")
+    assert plan(gpu_site, "-l", "gpu-2") == {}
+
+
+def test_a_pull_through_registry_that_starts_without_its_upstream_serves_its_cache(gpu_site: Site) -> None:
+    """Debian's docker-registry panics there; this one comes back to pulling through by itself."""
+    gpu_site.sh("gpu-1", f"docker pull -q {PROBE}")  # so that it is in the cache
+    gpu_site.sh("mirror-1", "systemctl stop steelyard-registry@pushed && systemctl restart steelyard-registry@hub")
+    wait = "for n in $(seq 100); do curl -sf -o /dev/null http://127.0.0.1:5001/v2/ && exit 0; sleep 0.1; done; exit 1"
+    try:
+        gpu_site.sh("mirror-1", wait)
+        gpu_site.sh("gpu-1", f"docker rmi -f {PROBE} && docker pull -q {PROBE}")
+        codes = {finding["code"]: finding for finding in drift(gpu_site, "-l", "mirror-1")[1]}
+        assert "serves its cache only" in codes["registry_mirror.pulls-through"]["live"]
+    finally:
+        gpu_site.sh("mirror-1", "systemctl start steelyard-registry@pushed")
+    back = "for n in $(seq 300); do curl -si http://127.0.0.1:5001/v2/ | grep -qi 'x-steelyard-mode: through' && exit 0; sleep 0.2; done; exit 1"
+    gpu_site.sh("mirror-1", back)
+    assert drift(gpu_site, "-l", "mirror-1") == (0, [])
+
+
+def test_images_sync_copies_by_digest_and_the_second_time_nothing(gpu_site: Site, tmp_path: Path) -> None:
+    mirror = gpu_site.address("mirror-1")
+    digest = (
+        gpu_site.sh("gpu-1", f"docker inspect -f '{{{{index .RepoDigests 0}}}}' {mirror}:5000/{PROBE}").strip().split("@")[1]
+    )
+    listed = tmp_path / "images.yml"
+    listed.write_text(f"- {{image: '{mirror}:5001/{PROBE}@{digest}', insecure: true}}\n")
+    everything = settings(gpu_site)
+    registries = everything["registry_mirror"]["registries"]
+    more = {**everything["registry_mirror"], "registries": {**registries, "carried": {"port": 5002}}}
+    write(gpu_site, {**everything, "registry_mirror": more})
+    try:
+        apply(gpu_site)
+        words = ("mirror", "images", "sync", str(listed), "-i", str(gpu_site.inventory), "--registry", "carried")
+        first, second = steelyard(*words), steelyard(*words)
+        assert (first.returncode, f"{PROBE}@{digest}: copied" in first.stdout) == (0, True), first.stderr
+        assert (second.returncode, f"{PROBE}@{digest}: there" in second.stdout) == (0, True)
+        listed.write_text(f"- alpine:latest\n- {{image: '{mirror}:5001/{PROBE}@{digest}'}}\n")
+        wrong = steelyard(*words)
+        assert (wrong.returncode, f"{listed}:1: 'alpine:latest' is no image by digest" in wrong.stderr) == (1, True)
+    finally:
+        write(gpu_site, everything)
+        gpu_site.sh("mirror-1", "systemctl disable --now steelyard-registry@carried steelyard-registry-gc@carried.timer")
+        apply(gpu_site)
+
+
+def test_preflight_measures_every_host_and_every_link(gpu_site: Site, tmp_path: Path) -> None:
+    page = tmp_path / "preflight.html"
+    done = steelyard("preflight", "-i", str(gpu_site.inventory), "--json", "--html", str(page))
+    answer = json.loads(done.stdout)
+    assert done.returncode == 2, done.stderr  # a lab is below any floor
+    names = {host["host"]: {each["name"]: each for each in host["measures"]} for host in answer["hosts"]}
+    assert set(names) == {"mirror-1", "gpu-1", "gpu-2", "bare-1"}
+    rates = [(host, name) for host, each in names.items() for name in each if name.startswith("rate to ")]
+    assert len(rates) == 6  # every pair once
+    assert all(names[host][name]["value"] > 0.1 for host, name in rates)
+    assert all(each["disk read"]["value"] > 0 for each in names.values())
+    assert names["gpu-1"]["PCIe width of 0000:18:00.0"]["live"] == "16 lanes"
+    assert page.read_text().count('class="bar"') >= 20

@@ -1,0 +1,171 @@
+"""What is known of GPUs beforehand, and what their answers mean."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from steelyard.gpus.generations import Flavour, choose, generation
+from steelyard.gpus.health import problems
+from steelyard.gpus.xids import ACTIONS, Action
+from steelyard.lab import gpu
+from steelyard.lab.spec import SimulatedGpus
+from steelyard_host.gpu import bus_of
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.mark.parametrize(
+    ("device", "name"),
+    [
+        (0x17C8, "Maxwell"), (0x15F8, "Pascal"), (0x1B38, "Pascal"), (0x1DB4, "Volta"), (0x1EB8, "Turing"), (0x20B5, "Ampere"),
+        (0x2182, "Turing"), (0x2230, "Ampere"), (0x2330, "Hopper"), (0x2342, "Grace Hopper"), (0x2684, "Ada"), (0x26B9, "Ada"),
+        (0x2901, "Blackwell or newer"), (0x2B85, "Blackwell or newer"), (0x3182, "Blackwell or newer"), (0x1180, "Kepler or older"),
+    ],
+)  # fmt: skip
+def test_generation_comes_from_the_pci_id(device: int, name: str) -> None:
+    assert generation(device).name == name
+
+
+@pytest.mark.parametrize(
+    ("devices", "branch", "wanted", "flavour", "why"),
+    [
+        ((0x2330, 0x2330), 580, None, Flavour.OPEN, "Hopper: the open module"),
+        ((0x2330,), 550, None, Flavour.PROPRIETARY, "Hopper: the proprietary module"),
+        ((0x1DB4,), 580, None, Flavour.PROPRIETARY, "Volta: the proprietary module"),
+        ((0x1DB4,), 590, None, None, "Volta has no driver after branch 580; branch 590 is declared"),
+        ((0x1DB4, 0x2330), 580, None, Flavour.PROPRIETARY, "Hopper, Volta: the proprietary module"),
+        ((0x1DB4, 0x2901), 580, None, None, "no one kernel module drives Blackwell or newer, Volta together; move one of them"),
+        ((0x2901,), 590, Flavour.PROPRIETARY, None, "Blackwell or newer cannot have the proprietary module"),
+        ((0x2330,), 590, Flavour.PROPRIETARY, Flavour.PROPRIETARY, "Hopper: the proprietary module"),
+        ((), 580, None, Flavour.OPEN, "no GPU: the open module"),
+    ],
+)
+def test_flavour_fits_every_gpu_of_the_host(
+    devices: tuple[int, ...], branch: int, wanted: Flavour | None, flavour: Flavour | None, why: str
+) -> None:
+    choice = choose(devices, branch, wanted)
+    assert (choice.flavour, choice.why.startswith(why)) == (flavour, True), choice.why
+
+
+def test_xids_have_one_action_each_and_the_ones_that_matter_halt() -> None:
+    assert {number: ACTIONS[number] for number in (13, 43, 48, 63, 64, 74, 79, 95, 119, 154)} == {
+        13: Action.RESTART_APP, 43: Action.IGNORE, 48: Action.MEMORY, 63: Action.IGNORE, 64: Action.RESET, 74: Action.LINK,
+        79: Action.REBOOT, 95: Action.RESET, 119: Action.RESET, 154: Action.FOLLOW,
+    }  # fmt: skip
+    assert not ACTIONS[13].halts
+    assert ACTIONS[79].halts
+
+
+@pytest.mark.parametrize("text", ["00000000:18:00.0", "0000:18:00.0", "0000:18:00", "0000:18:00.0"])
+def test_bus_addresses_of_nvml_sysfs_and_the_kernel_log_are_one(text: str) -> None:
+    assert bus_of(text) == "0000:18:00.0"
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("nvml")
+    command = [
+        "cc",
+        "-shared",
+        "-fPIC",
+        "-o",
+        str(folder / "libnvidia-ml.so.1"),
+        str(gpu.SOURCE),
+        "-Wl,-soname,libnvidia-ml.so.1",
+    ]
+    subprocess.run(command, check=True)
+    return folder
+
+
+def health(library: Path, tmp_path: Path, *faults: str) -> dict[str, Any]:
+    """The helper itself over the simulated library, with two GPUs and an NVSwitch said to be on the bus."""
+    scenario = tmp_path / "gpus.conf"
+    scenario.write_text(gpu.scenario_text(SimulatedGpus.model_validate({"count": 2, "faults": faults})))
+    done = subprocess.run(
+        [sys.executable, "-m", "steelyard_host", "gpu-health"], cwd=ROOT / "src", capture_output=True, text=True, check=True,
+        env={**os.environ, "LD_LIBRARY_PATH": str(library), "STEELYARD_LAB_GPUS": str(scenario)},
+    )  # fmt: skip
+    answer: dict[str, Any] = json.loads(done.stdout)
+    bus = [
+        {"bus": f"0000:1{8 + index}:00.0", "kind": "gpu", "width": 16, "max_width": 16, "asleep": False} for index in range(2)
+    ]
+    return {
+        **answer,
+        "loaded": {"version": "580.95.05", "flavour": "open"},
+        "pci": [*bus, {"bus": "0000:40:00.0", "kind": "switch"}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("fault", "check", "subject"),
+    [
+        ("lost:1", "lost", "GPU 1"),
+        ("remap:0", "remap", "GPU 0 row remapping"),
+        ("rma:0", "remap", "GPU 0 row remapping"),
+        ("ecc:1=3", "ecc", "GPU 1 uncorrected ECC errors"),
+        ("link:0=2", "links", "GPU 0 NVLinks up"),
+        ("fabric:1", "fabric", "GPU 1 NVLink fabric"),
+        ("throttle:0=64", "throttle", "GPU 0 clocks"),
+        ("recovery:0=1", "recovery", "GPU 0 recovery action"),
+        ("init:18", "versions", "loaded module and library"),
+        ("init:9", "driver", "NVIDIA driver"),
+    ],
+)
+def test_each_simulated_fault_is_one_problem_with_a_fix(
+    library: Path, tmp_path: Path, fault: str, check: str, subject: str
+) -> None:
+    found = problems(health(library, tmp_path, fault))
+    assert [(problem.check, problem.subject) for problem in found] == [(check, subject)]
+    assert found[0].fix
+
+
+def test_healthy_gpus_have_no_problems_and_an_idle_throttle_is_none(library: Path, tmp_path: Path) -> None:
+    assert problems(health(library, tmp_path, "throttle:0=1")) == []
+
+
+def test_what_the_bus_and_the_kernel_log_say(library: Path, tmp_path: Path) -> None:
+    answer = health(library, tmp_path)
+    answer["pci"] = answer["pci"][:1]
+    answer["xids"] = [
+        {"bus": "0000:18:00.0", "xid": 79, "count": 2, "last": "2026-01-01T00:00:00"},
+        {"bus": "0000:18:00.0", "xid": 13, "count": 1},
+    ]
+    found = problems(answer, gpus=2)
+    assert [(problem.check, problem.live.split(",")[0], problem.halts) for problem in found] == [
+        ("on-the-bus", "1", True),
+        ("xid", "1 times since boot", False),
+        ("xid", "2 times since boot", True),
+    ]
+
+
+def test_an_old_driver_without_most_getters_still_answers(tmp_path: Path) -> None:
+    """A library that has nine functions: everything else is unknown, and nothing fails."""
+    source = tmp_path / "old.c"
+    source.write_text(
+        '#include <string.h>\nint nvmlInitWithFlags(unsigned f){return 0;}int nvmlShutdown(void){return 0;}const char*nvmlErrorString(int c){return "?";}'
+        'int nvmlSystemGetDriverVersion(char*t,unsigned s){strcpy(t,"470.1");return 0;}int nvmlDeviceGetCount_v2(unsigned*n){*n=1;return 0;}'
+        'int nvmlDeviceGetHandleByIndex_v2(unsigned i,void**h){*h=(void*)1;return 0;}int nvmlDeviceGetName(void*h,char*t,unsigned s){strcpy(t,"simulated");return 0;}'
+        'int nvmlDeviceGetUUID(void*h,char*t,unsigned s){strcpy(t,"GPU-1");return 0;}'
+        "int nvmlDeviceGetMemoryInfo(void*h,unsigned long long*m){m[0]=8;m[1]=m[2]=4;return 0;}"
+        'int nvmlDeviceGetPciInfo_v3(void*h,char*p){memset(p,0,68);strcpy(p+36,"00000000:18:00.0");return 0;}\n'
+    )
+    subprocess.run(["cc", "-shared", "-fPIC", "-w", "-o", str(tmp_path / "libnvidia-ml.so.1"), str(source)], check=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "steelyard_host", "gpu-health"], cwd=ROOT / "src", capture_output=True, text=True, check=True,
+        env={**os.environ, "LD_LIBRARY_PATH": str(tmp_path)},
+    )  # fmt: skip
+    device = json.loads(done.stdout)["devices"][0]
+    assert (device["name"], device["remap"], device["fabric"], device["recovery"], device["persistence"]) == (
+        "simulated",
+        None,
+        None,
+        None,
+        None,
+    )

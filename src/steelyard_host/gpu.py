@@ -204,7 +204,7 @@ def _recovery(pynvml: Any, handle: Any) -> int | None:
 def _try(pynvml: Any, read: Callable[[], Any]) -> Any:
     try:
         return read()
-    except (pynvml.NVMLError, AttributeError):
+    except (pynvml.NVMLError, pynvml.NVMLLibraryMismatchError, AttributeError):
         return None
 
 

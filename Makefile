@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SOURCES := src modules roles deploy tests tools
 PROGRAMS := systemd-nspawn:systemd-container mmdebstrap:mmdebstrap ip:iproute2 iptables:iptables ssh:openssh-client cc:gcc gpg:gnupg
 
-.PHONY: demo demo-down test test-fast golden lint types docs docs-check format system clean bench-lab bench-engine bench-scale compare-inventories
+.PHONY: demo demo-down test test-fast golden lint types docs docs-check format system clean bench-lab bench-engine bench-scale compare-inventories test-hosts
 
 demo: $(VENV)/.ready | system
 	$(BIN)/python tools/demo.py
@@ -18,6 +18,11 @@ test: lint types docs-check $(VENV)/.ready | system
 
 golden: $(VENV)/.ready
 	STEELYARD_WRITE_GOLDEN=1 $(BIN)/pytest -q tests/roles
+
+test-hosts: $(VENV)/.ready | system
+	@mkdir -p build
+	STEELYARD_COUNT_DRIFTS=build/drifts.json $(BIN)/pytest -m hosts
+	@cat build/drifts.json
 
 test-fast: $(VENV)/.ready
 	$(BIN)/pytest -m "not lab"

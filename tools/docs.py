@@ -19,13 +19,14 @@ from pydantic_core import PydanticUndefined
 from steelyard import errors
 from steelyard.drift.exceptions import DriftException
 from steelyard.errors import SteelyardError, show
+from steelyard.gpus.health import CHECKS
 from steelyard.lab.dify_double.limits import NOT_IMITATED
 from steelyard.settings import role_settings
 from steelyard.site import DifyModel, Model, Models, Serve
 
 ROOT = Path(__file__).parent.parent
 HEAD = "<!-- written by `make docs`; edits are lost -->\n\n"
-COMMANDS = ("", "init", "doctor", "plan", "apply", "drift", "status", "inventory", "lock", "lock show", "lock break", "dify", "dify ls", "lab", "lab up", "lab down",
+COMMANDS = ("", "init", "doctor", "preflight", "plan", "apply", "drift", "status", "inventory", "lock", "lock show", "lock break", "mirror", "mirror images", "mirror images sync", "dify", "dify ls", "lab", "lab up", "lab down",
             "lab status", "lab ssh", "lab exec", "lab snapshot")  # fmt: skip
 
 
@@ -104,8 +105,15 @@ def findings_page() -> str:
     for path in sorted((ROOT / "roles").glob("*/checks.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "report":
-                checks.append(str(getattr(node.args[0], "value", "")))
-    roles = {"package_client": ("Point apt at the mirror", "Point pip at the mirror")}
+                code = node.args[0]
+                if isinstance(code, ast.JoinedStr):  # one per check of a GPU's health
+                    checks += [f"nvidia_driver.gpu-{check}" for check in CHECKS]
+                else:
+                    checks.append(str(getattr(code, "value", "")))
+    roles = {
+        "package_client": ("Point apt at the mirror", "Point pip at the mirror"),
+        "registry_client": ("Point containerd at the mirrors", "Point podman at the mirrors"),
+    }
     lines = [HEAD + "# Finding codes\n\nWhat `drift` reports: `role.task`. CI may suppress and count by code.\n"]
     lines += ["| code | task |", "|---|---|"]
     for folder, name in rows:

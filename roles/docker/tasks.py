@@ -9,12 +9,13 @@ from pyinfra.api.deploy import deploy
 from pyinfra.context import host
 
 from steelyard.modules.facts.docker import Docker
-from steelyard.modules.facts.system import System
+from steelyard.modules.facts.system import System, SystemState
 from steelyard.modules.operations import containerd
 from steelyard.modules.operations.apt import held, listed, pinned
 from steelyard.modules.operations.docker import DROP_IN, daemon, drop_in
 from steelyard.modules.operations.package import installed
 from steelyard.modules.operations.path import content
+from steelyard.modules.operations.rpm import locked, versions
 from steelyard.modules.operations.unit import running
 from steelyard.openpgp import dearmoured, trusted_key
 from steelyard.rendering import config_id, render
@@ -30,6 +31,8 @@ from .settings import Settings
 
 TEMPLATES = Path(__file__).parent / "templates"
 FOREIGN = ("docker-ce", "docker-ce-cli", "containerd.io", "docker-buildx-plugin", "docker-compose-plugin")
+REPO, RPM_KEY = "/etc/yum.repos.d/steelyard-docker.repo", "/etc/pki/rpm-gpg/steelyard-docker"
+RPM_KEY_URL = "https://download.docker.com/linux/rhel/gpg"
 SOURCE, KEY = "/etc/apt/sources.list.d/steelyard-docker.sources", "/usr/share/keyrings/steelyard-docker.gpg"
 
 
@@ -39,10 +42,13 @@ def docker() -> None:
     wanted = settings_from(Settings, host.data)
     if wanted.source is None:
         return
-    if wanted.source == "distro":
-        _of_the_distribution(wanted)
+    system = host.get_fact(System)
+    if system.like == "rhel":
+        _rpms(wanted, system)  # RHEL's own is podman
+    elif wanted.source == "distro":
+        _of_the_distribution(wanted, system)
     else:
-        _of_docker(wanted)
+        _of_docker(wanted, system)
     config = _config(wanted)
     content(name="Stamp the daemon", path=DROP_IN, content=drop_in(config))
     daemon(name="Configure the daemon", config=config)
@@ -64,9 +70,9 @@ def _containerd() -> None:
     running(name="Run containerd", unit="containerd.service", config=stamp, files=(containerd.DROP_IN,))
 
 
-def _of_the_distribution(wanted: Settings) -> None:
+def _of_the_distribution(wanted: Settings, system: SystemState) -> None:
     # Debian split the client off in 13
-    names = ("docker.io", "docker-cli") if host.get_fact(System).release in ("13", "14") else ("docker.io",)
+    names = ("docker.io", "docker-cli") if system.release in ("13", "14") else ("docker.io",)
     if wanted.version is None:
         installed(name="Install Docker", packages=names)
     else:
@@ -76,8 +82,7 @@ def _of_the_distribution(wanted: Settings) -> None:
         held(name="Hold Docker", patterns=names, version=wanted.version)
 
 
-def _of_docker(wanted: Settings) -> None:
-    system = host.get_fact(System)
+def _of_docker(wanted: Settings, system: SystemState) -> None:
     url = wanted.url or f"https://download.docker.com/linux/{system.distro}"
     key = trusted_key(wanted.key_file, wanted.key_fingerprint, where="docker.key_file", origin=f"{url}/gpg")
     source = render(TEMPLATES / "docker.sources.j2", url=url, codename=system.codename, key=KEY)
@@ -88,6 +93,17 @@ def _of_docker(wanted: Settings) -> None:
     pinned(name="Install Docker's version", packages=pins, patterns=FOREIGN)
     if wanted.version is not None:
         held(name="Hold Docker", patterns=FOREIGN[:2], version=wanted.version)
+
+
+def _rpms(wanted: Settings, system: SystemState) -> None:
+    url = wanted.url or f"https://download.docker.com/linux/rhel/{system.release}/{system.arch}/stable"
+    key = trusted_key(wanted.key_file, wanted.key_fingerprint, "docker.key_file", RPM_KEY_URL)
+    content(name="Place Docker's key", path=RPM_KEY, content=key)
+    content(name="Add Docker's repository", path=REPO, content=render(TEMPLATES / "docker.repo.j2", url=url, key=RPM_KEY))
+    pins = dict.fromkeys(FOREIGN[:2], wanted.version or "") | dict.fromkeys(FOREIGN[2:], "")
+    versions(name="Install Docker's version", packages=pins)
+    if wanted.version is not None:
+        locked(name="Lock Docker", packages=pins)
 
 
 def _config(wanted: Settings) -> dict[str, Any]:

@@ -28,7 +28,9 @@ from .settings import Settings
 TEMPLATES = Path(__file__).parent / "templates"
 PACKAGES = ("nvidia-container-toolkit", "nvidia-container-toolkit-base", "libnvidia-container-tools", "libnvidia-container1")
 REPOSITORY = "https://nvidia.github.io/libnvidia-container/stable/deb/{arch}"
+RPMS = "https://nvidia.github.io/libnvidia-container/stable/rpm/{arch}"
 KEY_URL = "https://nvidia.github.io/libnvidia-container/gpgkey"
+REPO, RPM_KEY = "/etc/yum.repos.d/steelyard-nvidia-container.repo", "/etc/pki/rpm-gpg/steelyard-nvidia-container"
 SOURCE, KEY = "/etc/apt/sources.list.d/steelyard-nvidia-container.sources", "/usr/share/keyrings/steelyard-nvidia-container.gpg"
 PREFERENCES, UNIT = "/etc/apt/preferences.d/50-steelyard-nvidia-container", "/etc/systemd/system/steelyard-cdi.service"
 
@@ -41,9 +43,7 @@ def nvidia_toolkit() -> None:
         return
     system = host.get_fact(System)
     if system.like == "rhel":
-        pins = dict.fromkeys(PACKAGES, wanted.version)
-        versions(name="Install the toolkit", packages=pins)
-        locked(name="Lock the toolkit", packages=pins)
+        _rpms(wanted, wanted.version, system.arch)
     else:
         _debs(wanted, wanted.version, "arm64" if system.arch == "aarch64" else "amd64")
     if wanted.cdi and host.get_fact(Driver).gpus:
@@ -63,6 +63,16 @@ def _debs(wanted: Settings, version: str, arch: str) -> None:
     listed(name="Fetch the toolkit's lists", files=(SOURCE, KEY, PREFERENCES), url=url)
     pinned(name="Install the toolkit", packages=dict.fromkeys(PACKAGES, version), patterns=PACKAGES, preferences=pins)
     held(name="Hold the toolkit", patterns=PACKAGES, version=version)
+
+
+def _rpms(wanted: Settings, version: str, arch: str) -> None:
+    url = (wanted.url or RPMS).replace("{arch}", arch).rstrip("/")
+    key = trusted_key(wanted.key_file, wanted.key_fingerprint, "nvidia_toolkit.key_file", KEY_URL)
+    content(name="Place the repository's key", path=RPM_KEY, content=key)
+    content(name="Add the toolkit's repository", path=REPO, content=render(TEMPLATES / "toolkit.repo.j2", url=url, key=RPM_KEY))
+    pins = dict.fromkeys(PACKAGES, version)
+    versions(name="Install the toolkit", packages=pins)
+    locked(name="Lock the toolkit", packages=pins)
 
 
 def _described(distro: str, release: str) -> None:

@@ -5,6 +5,7 @@ One YAML per situation: `settings` and `live` in, `tasks` and `unknown` out. `ma
 
 from __future__ import annotations
 
+import hashlib
 import os
 from importlib import import_module
 from pathlib import Path
@@ -46,7 +47,10 @@ def fleet_of(variables: dict[str, Any]) -> Fleet:
 
 def shown(command: Any) -> str:
     if isinstance(command, FileWrite) and not command.secret:
-        return Folded(f"write {command.path}\n{command.content.decode()}")
+        try:
+            return Folded(f"write {command.path}\n{command.content.decode()}")
+        except UnicodeDecodeError:
+            return f"write {command.path}, sha256 {hashlib.sha256(command.content).hexdigest()}"
     return planned(command).text
 
 

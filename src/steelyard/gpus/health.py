@@ -11,6 +11,21 @@ from typing import Any
 
 from .xids import ACTIONS
 
+CHECKS = (
+    "count",
+    "driver",
+    "ecc",
+    "fabric",
+    "links",
+    "lost",
+    "on-the-bus",
+    "recovery",
+    "remap",
+    "throttle",
+    "versions",
+    "width",
+    "xid",
+)
 NO_DRIVER, MISMATCH = 9, 18  # NVML's error numbers
 RECOVERY = (
     "none", "reset the GPU", "reboot the host", "drain peer-to-peer users", "drain the host and reset the GPU",

@@ -29,9 +29,8 @@ def reboot(host: Any, seconds: float) -> None:
     end, why = time.monotonic() + seconds, "it still answers from the boot before"
     while time.monotonic() < end:
         gevent.sleep(TRY_S)
-        _leave(host)
         try:
-            host.connector.connect()
+            host.connector.again()
             now = _said(host.run_shell_command(BOOT, **sudo))
         except (HostProblem, PyinfraError, OSError, EOFError) as problem:
             error = getattr(problem, "error", problem)
@@ -41,15 +40,6 @@ def reboot(host: Any, seconds: float) -> None:
             host.run_shell_command(STARTED, **sudo)
             return
     raise HostDidNotReturn(where=host.name, seconds=f"{seconds:g}", why=why)
-
-
-def _leave(host: Any) -> None:
-    """Drop what is left of the connection, and that it was lost: it was meant to be."""
-    try:
-        host.connector.disconnect()
-    except (HostProblem, PyinfraError, OSError, EOFError):
-        pass
-    host.connector.problem = None
 
 
 def _said(answer: tuple[bool, CommandOutput]) -> str:

@@ -112,6 +112,16 @@ class SteelyardConnector(SSHConnector):
             self.client.close()
             self.client = None
 
+    def again(self) -> None:
+        """A new connection in place of one that was lost, or was meant to be. Raises HostProblem where there is none yet."""
+        try:
+            self.disconnect()
+        except (OSError, EOFError, SSHException, HostProblem):
+            self._shells.clear()
+        self.client, self.problem = None, None
+        self.forget()
+        self.connect()
+
     def _transport(self) -> Transport:
         transport = self.client.get_transport() if self.client is not None else None
         if transport is None:

@@ -85,9 +85,10 @@ class Driver(FactBase[DriverState]):
             "l=$(ls /usr/lib/*-linux-gnu/libnvidia-ml.so.[0-9]*.* /usr/lib/*-linux-gnu/nvidia/current/libnvidia-ml.so.[0-9]*.*"
             ' /usr/lib64/libnvidia-ml.so.[0-9]*.* 2>/dev/null | head -1); test -n "$l" && echo library=${l##*libnvidia-ml.so.}'
         )
+        # one process for all descriptors: a serving host has tens of thousands
         users = (
-            "echo users=$(for f in /proc/[0-9]*/fd/*; do case $(readlink $f 2>/dev/null) in /dev/nvidia*) p=${f#/proc/};"
-            " cat /proc/${p%%/*}/comm;; esac; done 2>/dev/null | tr ' \\n' '_ ')"
+            "echo users=$(find /proc/[0-9]*/fd -maxdepth 1 -lname '/dev/nvidia*' 2>/dev/null | cut -d/ -f3 | sort -u"
+            " | while read p; do cat /proc/$p/comm 2>/dev/null; done | tr ' \\n' '_ ')"
         )
         nouveau = "test -d /sys/module/nouveau && echo nouveau=yes"
         nvlink5 = "grep -qs SW_MNG /sys/class/infiniband/*/device/vpd && echo nvlink5=yes"

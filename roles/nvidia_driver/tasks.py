@@ -161,9 +161,9 @@ def _what_is_not_known(wanted: Settings, now: DriverState) -> None:
     settled_by = "task 'Load the driver', during apply"
     if not now.gpus:
         because = "no NVIDIA GPU is on the PCI bus, so the module is installed and not loaded"
-        declare_unknown("the loaded driver", because=because, settled_by="a GPU")
+        declare_unknown("loaded driver", because=because, settled_by="a GPU")
     elif now.on_disk is None:
-        declare_unknown("the loaded driver", because="the module is built during the install", settled_by=settled_by)
+        declare_unknown("loaded driver", because="the module is built during the install", settled_by=settled_by)
     elif now.loaded != wanted.version and wanted.restart == "reboot" and now.loaded:
         declare_unknown("GPUs after the reboot", because="no one can look behind a reboot", settled_by=settled_by)
 

@@ -16,6 +16,7 @@ class Settings(RoleSettings):
     cores: int = Field(8, ge=1, description="Processor cores.")
     memory_gb: float = Field(32, gt=0, description="Memory; GB.")
     storage_gb: float = Field(500, gt=0, description="Size of the file system that models lie on; GB.")
+    free_gb: float = Field(100, gt=0, description="Of it free; GB.")
     ssd: bool = Field(True, description="Whether it must be on an SSD.")
     raid: Literal["raid0", "raid1", "raid4", "raid5", "raid6", "raid10"] | None = Field(
         None, description="Software RAID level that must be there."

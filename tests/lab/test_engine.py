@@ -230,6 +230,30 @@ with keeper(wanted, read(wanted, screen), screen) as kept:
     assert run.wait(30) == 0
 
 
+def test_the_lock_is_renewed_over_a_new_connection_where_the_first_is_gone(forty: Site) -> None:
+    """As after a reboot of its keeper: the lock lies on that host's disk."""
+    program = f"""
+import steelyard.engine.patched
+from pathlib import Path
+from steelyard.cli.work import Wanted, keeper, read
+from steelyard.origin import Origin
+from steelyard.render.screen import Screen
+wanted, screen, origin = Wanted(Path({str(forty.inventory)!r})), Screen(), Origin.here("test")
+with keeper(wanted, read(wanted, screen), screen) as kept:
+    kept.connect()
+    kept.take(origin)
+    kept.host.connector.client.close()
+    kept.renew(origin)
+    print(kept.show().origin.run == origin.run)
+    kept.release(origin)
+    print(kept.show())
+"""
+    import sys
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.split() == ["True", "None"], done.stderr
+
+
 # Audit
 
 

@@ -22,7 +22,7 @@ def test_hosts_in_sync_have_no_findings_but_the_one_without_a_gpu(gpu_site: Site
     assert ended == 2
     assert {(finding["host"], finding["code"]) for finding in findings} == {
         ("bare-1", "nvidia_driver.loaded"),
-        ("bare-1", "unknown.the"),
+        ("bare-1", "unknown.loaded"),
     }
     loaded = next(finding for finding in findings if finding["code"] == "nvidia_driver.loaded")
     assert loaded["live"] == "installed; no GPU on the PCI bus, so the module is not loaded"

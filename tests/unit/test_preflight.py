@@ -15,7 +15,7 @@ from steelyard.roles.registry_mirror.mirrors import Mirror, ordered
 
 FLOOR = Settings.model_validate({})
 GOOD: dict[str, Any] = {
-    "cores": 64, "memory_bytes": 512 << 30, "storage_bytes": 4 << 40, "disks": [{"name": "nvme0n1", "rotational": False}], "raid": [],
+    "cores": 64, "memory_bytes": 512 << 30, "storage_bytes": 4 << 40, "free_bytes": 3 << 40, "disks": [{"name": "nvme0n1", "rotational": False}], "raid": [],
     "clock": {"now": 0, "synchronized": True}, "secure_boot": False, "distro": "debian 12", "kernel": "6.1", "names": {}, "acs": [], "iommu": False,
 }  # fmt: skip
 
@@ -51,13 +51,13 @@ def test_a_good_host_is_good() -> None:
 
 
 def test_each_thing_below_its_floor_is_told_with_a_fix() -> None:
-    bad = {**GOOD, "cores": 4, "memory_bytes": 8 << 30, "storage_bytes": 100 << 30, "disks": [{"name": "sda", "rotational": True}],
+    bad = {**GOOD, "cores": 4, "memory_bytes": 8 << 30, "storage_bytes": 100 << 30, "free_bytes": 9 << 30, "disks": [{"name": "sda", "rotational": True}],
            "secure_boot": True, "distro": "debian 11", "names": {"mirror": False}, "acs": ["0000:00:01.0"], "iommu": True,
            "clock": {"now": 0, "synchronized": False}}  # fmt: skip
     floor = Settings.model_validate({"raid": "raid1"})
     measures = of_hardware(bad, floor, 60.0)
     assert {name for name, grade in grades(measures).items() if grade is Grade.BELOW} == {
-        "cores", "memory", "storage", "SSD", "RAID", "clock", "distribution", "name mirror"}  # fmt: skip
+        "cores", "memory", "storage", "free space", "SSD", "RAID", "clock", "distribution", "name mirror"}  # fmt: skip
     assert {name for name, grade in grades(measures).items() if grade is Grade.LOW} == {"Secure Boot", "ACS", "IOMMU"}
     assert all(measure.fix for measure in measures)
 

@@ -121,13 +121,22 @@ class Keeper:
         told = StringCommand(command, "; echo $?")
         try:
             well, output = self.host.run_shell_command(told, _stdin=stdin, **asked)
-        except HostProblem as problem:
-            raise problem.error from None
+        except HostProblem:
+            # the keeper may have been rebooted by this very run: its lock lies on disk
+            well, output = self._again(told, stdin, asked)
         lines = output.stdout_lines
         if not well or not lines or lines[-1] not in ("0", str(HELD), str(LOST)):
             why = output.stderr_lines[-1] if output.stderr_lines else "the lock cannot be written"
             raise ConnectionLost(where=str(self.host), why=why)
         return int(lines[-1]), lines[:-1]
+
+    def _again(self, told: StringCommand, stdin: str | None, asked: dict[str, Any]) -> Any:
+        assert self.host is not None
+        try:
+            self.host.connector.again()  # type: ignore[attr-defined]  # ours; the engine's sessions have no other
+            return self.host.run_shell_command(told, _stdin=stdin, **asked)
+        except HostProblem as problem:
+            raise problem.error from None
 
 
 @contextmanager

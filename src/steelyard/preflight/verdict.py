@@ -26,6 +26,7 @@ class Floor(Protocol):
     cores: int
     memory_gb: float
     storage_gb: float
+    free_gb: float
     ssd: bool
     raid: str | None
     disk_mb_s: float
@@ -81,6 +82,7 @@ def of_hardware(answer: dict[str, Any], floor: Floor, skew_s: float | None) -> l
         # firmware and kernel keep some of what is built in
         _at_least("memory", answer["memory_bytes"] / GB * 1.03, floor.memory_gb, "GB", "add memory"),
         _at_least("storage", answer["storage_bytes"] / GB, floor.storage_gb, "GB", "put `model_root` on a larger file system"),
+        _at_least("free space", answer["free_bytes"] / GB, floor.free_gb, "GB", "make room below `model_root`"),
     ]
     if floor.ssd:
         live = (

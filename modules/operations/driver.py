@@ -64,15 +64,18 @@ def rejoin(units: tuple[str, ...], declared: str) -> StringCommand:
     return Change("for u in $(", listed, "); do systemctl start --no-block \"$u\"; done", subject="services on GPUs", declared="back", live=f"drained, for {declared}")  # fmt: skip
 
 
-def reload_command(declared: str, live: str) -> StringCommand:
-    """Unload and load. Who held the modules is started again, loaded or not; the exit status is modprobe's."""
-    held = " ".join(HOLDERS)
-    script = (
-        f"on=$(for s in {held}; do systemctl -q is-active $s && echo $s; done); systemctl stop {held} 2>/dev/null;"
-        f" for m in {MODULES}; do n=$(echo $m | tr - _); test -d /sys/module/$n || continue; rmmod $m || {{ rc=1; break; }}; done;"
-        " modprobe nvidia && modprobe nvidia-uvm || rc=1; for s in $on; do systemctl start $s || rc=1; done; exit ${rc:-0}"
+def reload_script(units: tuple[str, ...]) -> str:
+    """Drain, unload, load; what ran before runs again, whether that went well or not. Exit 1 where it did not.
+
+    rmmod itself refuses a module that somebody uses: then the old one stays, and so do its users.
+    """
+    stopped = " ".join([*(f"{name}.service" for name in HOLDERS), *(f"'{unit}'" for unit in units)])
+    return (
+        f"on=$(systemctl list-units --state=active,activating --plain --no-legend --full {stopped} | cut -d' ' -f1);"
+        ' test -z "$on" || systemctl stop $on;'
+        f" for m in {MODULES}; do test -d /sys/module/$(echo $m | tr - _) || continue; rmmod $m || {{ rc=1; break; }}; done;"
+        ' modprobe nvidia && modprobe nvidia-uvm || rc=1; for s in $on; do systemctl start "$s" || rc=1; done; exit ${rc:-0}'
     )
-    return Change("sh -c", QuoteString(script), subject="NVIDIA kernel modules", declared=declared, live=live)
 
 
 def activation(version: str, restart: str, units: tuple[str, ...], wait_s: float, now: DriverState) -> list[Any]:
@@ -88,9 +91,10 @@ def activation(version: str, restart: str, units: tuple[str, ...], wait_s: float
     if restart == "never":
         return []  # the role says so as a finding, and a person reboots
     if restart == "reload" and not now.nouveau:
-        stranger = [name for name in now.users if not name.startswith(("nvidia-persiste", "nv-fabricmanag", "nv-hostengine"))]
-        drained = f"{live}; used by {', '.join(stranger)}" if stranger else live
-        return [drain(units, declared, drained), reload_command(declared, live), rejoin(units, declared)]
+        live += f"; stops and starts {', '.join(units)}" if units else ""
+        live += f"; used by {', '.join(now.users)}" if now.users else ""
+        script = QuoteString(reload_script(units))
+        return [Change("sh -c", script, subject="NVIDIA kernel modules", declared=declared, live=live)]
     if restart == "reload":
         return [
             Refusal(f"{live}: only a reboot brings {version}; declare `nvidia_driver.restart: reboot`, or reboot it yourself")

@@ -19,7 +19,7 @@ from steelyard.modules.operations.package import installed
 from steelyard.modules.operations.path import absent, content
 from steelyard.modules.operations.rpm import locked, stream, versions
 from steelyard.modules.operations.sysctl import value
-from steelyard.modules.operations.unit import running
+from steelyard.modules.operations.unit import running, stopped
 from steelyard.openpgp import dearmoured, trusted_key
 from steelyard.rendering import render
 from steelyard.settings import settings_from
@@ -195,3 +195,6 @@ def _settings(wanted: Settings) -> None:
         )
         settled(name="Set the GPUs", wanted=declared)
         running(name="Set the GPUs at every boot", unit=SETTINGS_UNIT, files=(path,))
+    else:
+        stopped(name="Set no GPU at boot", unit=SETTINGS_UNIT)
+        absent(name="Remove the unit of GPU settings", path=path)

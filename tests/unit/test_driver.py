@@ -13,7 +13,7 @@ from steelyard.modules.facts.cdi import CdiSpec, CdiState
 from steelyard.modules.facts.driver import DriverState, PciDevice
 from steelyard.modules.operations.apt import matches
 from steelyard.modules.operations.cdi import staleness
-from steelyard.modules.operations.driver import Reboot, activation
+from steelyard.modules.operations.driver import Reboot, activation, reload_script
 from steelyard.openpgp import dearmoured, fingerprints, trusted_key
 from steelyard.roles.nvidia_driver.packages import headers, packages, repository_name
 
@@ -67,7 +67,7 @@ def test_headers_are_the_meta_beside_the_image_meta_and_those_of_bare_kernels() 
         (DriverState("590.44.01", on_disk="590.44.01", devices=GPU), "reboot", []),
         (DriverState(on_disk="590.44.01", devices=GPU), "never", ["Change"]),  # a first load disturbs nobody
         (DriverState("580.95.05", on_disk="590.44.01", devices=GPU), "never", []),
-        (DriverState("580.95.05", on_disk="590.44.01", devices=GPU), "reload", ["Change", "Change", "Change"]),
+        (DriverState("580.95.05", on_disk="590.44.01", devices=GPU), "reload", ["Change"]),
         (DriverState("580.95.05", on_disk="590.44.01", devices=GPU), "reboot", ["Change", "Reboot", "Change"]),
         (DriverState(on_disk="590.44.01", devices=GPU, nouveau=True), "reload", ["Refusal"]),
         (DriverState(on_disk="590.44.01", devices=GPU, nouveau=True), "reboot", ["Change", "Reboot", "Change"]),
@@ -80,6 +80,26 @@ def test_activation_goes_no_further_than_it_may(now: DriverState, restart: str, 
         reboot = found[1]
         assert isinstance(reboot, Reboot)
         assert (reboot.seconds, reboot.declared) == (900, "590.44.01 loaded")
+
+
+@pytest.mark.parametrize(("loads", "exit_code"), [(0, 0), (1, 1)])
+def test_what_a_reload_stops_is_started_again_whether_it_went_well_or_not(tmp_path: Path, loads: int, exit_code: int) -> None:
+    log = tmp_path / "log"
+    listed = "steelyard-vllm@a.service loaded active running x\nnvidia-persistenced.service loaded active running x"
+    stubs = {
+        "systemctl": f'case $1 in list-units) printf "{listed}\\n";; *) echo "$@" >>{log};; esac',
+        "modprobe": f'echo modprobe "$@" >>{log}; exit {loads}',
+        "rmmod": f'echo rmmod "$@" >>{log}',
+    }
+    for name, text in stubs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    script = reload_script(("steelyard-vllm@*.service",))
+    done = subprocess.run(["sh", "-c", script], env={"PATH": f"{tmp_path}:/usr/bin:/bin"})
+    lines = [line for line in log.read_text().splitlines() if not line.startswith("rmmod")]
+    assert done.returncode == exit_code
+    assert lines[0] == "stop steelyard-vllm@a.service nvidia-persistenced.service"
+    assert lines[-2:] == ["start steelyard-vllm@a.service", "start nvidia-persistenced.service"]
 
 
 def test_versions_match_by_packaging_and_not_by_prefix() -> None:

@@ -1,4 +1,4 @@
-"""Asks a host how its mirrors serve it."""
+"""Asks a host how its mirrors serve it, and puts them into an order."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any
 from pyinfra.context import host
 
 from steelyard.modules.facts.helper import HelperAnswer
+from steelyard.modules.facts.path import Content
 
-from .mirrors import Mirror
+from .mirrors import Mirror, order_in, ordered
 
 
 def measured(urls: tuple[str, ...], image: str) -> tuple[Mirror, ...]:
@@ -21,3 +22,11 @@ def measured(urls: tuple[str, ...], image: str) -> tuple[Mirror, ...]:
         else:
             found.append(Mirror(url, answer["bytes"] / max(answer["seconds"], 0.001) if answer["bytes"] else 1.0))
     return tuple(found)
+
+
+def in_order(urls: tuple[str, ...], image: str, path: str) -> tuple[str, ...]:
+    """The mirrors as a client's file at `path` should name them: by rate, where there are several to choose from."""
+    if len(urls) < 2:
+        return urls
+    live = host.get_fact(Content, path=path) or b""
+    return ordered(measured(urls, image), order_in(live.decode(errors="replace"), urls))

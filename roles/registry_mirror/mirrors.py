@@ -28,3 +28,9 @@ def ordered(mirrors: tuple[Mirror, ...], today: tuple[str, ...]) -> tuple[str, .
         done.insert(at, mirror)
     silent = sorted((mirror for mirror in mirrors if not mirror.rate), key=lambda mirror: places.get(mirror.url, len(places)))
     return tuple(mirror.url for mirror in [*done, *silent])
+
+
+def order_in(text: str, urls: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of the mirrors that a client's configuration names, in its order; with or without their scheme."""
+    places = {url: text.find(url.split("://")[1].rstrip("/")) for url in urls}
+    return tuple(sorted((url for url in urls if places[url] >= 0), key=lambda url: places[url]))

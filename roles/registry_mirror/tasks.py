@@ -18,10 +18,12 @@ from steelyard.settings import settings_from
 from steelyard.site import Site
 
 from .checks import check_mirrors, check_registries
+from .measure import in_order
 from .settings import Registry, Settings
 
 HERE = Path(__file__).parent
 AT = "/etc/steelyard/registries"
+PODMAN = "/etc/containers/registries.conf.d/50-steelyard.conf"
 UNIT = "/etc/systemd/system/steelyard-registry@.service"
 
 
@@ -70,12 +72,14 @@ def registry_client() -> None:
     address = wanted.address or site.address_of_group("mirror")
     if "mirror" in host.data.host_groups or not wanted.mirrored():
         return
-    mirrored = [(registry, wanted.urls_of(registry, address)) for registry in wanted.mirrored()]
+    named = [(registry, wanted.urls_of(registry, address), wanted.probe_of(registry)) for registry in wanted.mirrored()]
     if "containerd" in wanted.clients:
-        for registry, urls in host.loop(mirrored):
-            text = render(HERE / "templates/hosts.toml.j2", registry=registry, urls=urls)
-            content(name="Point containerd at the mirrors", path=f"/etc/containerd/certs.d/{registry}/hosts.toml", content=text)
+        for registry, urls, probe in host.loop(named):
+            path = f"/etc/containerd/certs.d/{registry}/hosts.toml"
+            text = render(HERE / "templates/hosts.toml.j2", registry=registry, urls=in_order(urls, probe, path))
+            content(name="Point containerd at the mirrors", path=path, content=text)
     if "podman" in wanted.clients:
+        mirrored = [(registry, in_order(urls, probe, PODMAN)) for registry, urls, probe in named]
         text = render(HERE / "templates/registries.conf.j2", mirrored=mirrored)
-        content(name="Point podman at the mirrors", path="/etc/containers/registries.conf.d/50-steelyard.conf", content=text)
+        content(name="Point podman at the mirrors", path=PODMAN, content=text)
     check_mirrors(wanted, address)

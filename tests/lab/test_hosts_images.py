@@ -111,6 +111,26 @@ def test_a_pull_through_registry_that_starts_without_its_upstream_serves_its_cac
     assert drift(gpu_site, "-l", "mirror-1") == (0, [])
 
 
+def test_of_several_mirrors_the_dead_one_is_last_for_every_client_and_told(gpu_site: Site) -> None:
+    mirror, everything = gpu_site.address("mirror-1"), settings(gpu_site)
+    dead, second = f"http://{mirror}:59", f"http://{mirror}:5000"
+    more = {**everything["registry_mirror"], "mirrors": {"docker.io": [dead, second]}}
+    write(gpu_site, {**everything, "registry_mirror": more})
+    try:
+        apply(gpu_site, "-l", "gpu-1")
+        listed = json.loads(gpu_site.sh("gpu-1", "cat /etc/docker/daemon.json"))["registry-mirrors"]
+        assert (len(listed), listed[-1]) == (3, dead)
+        for file in ("/etc/containerd/certs.d/docker.io/hosts.toml", "/etc/containers/registries.conf.d/50-steelyard.conf"):
+            hosts = [line for line in gpu_site.sh("gpu-1", f"cat {file}").splitlines() if mirror in line]
+            assert (len(hosts), ":59" in hosts[-1]) == (3, True)
+        assert plan(gpu_site, "-l", "gpu-1") == {}
+        told = [finding["subject"] for finding in drift(gpu_site, "-l", "gpu-1")[1]]
+        assert told == [dead]
+    finally:
+        write(gpu_site, everything)
+        apply(gpu_site, "-l", "gpu-1")
+
+
 def test_images_sync_copies_by_digest_and_the_second_time_nothing(gpu_site: Site, tmp_path: Path) -> None:
     mirror = gpu_site.address("mirror-1")
     digest = (

@@ -16,7 +16,7 @@ from steelyard.gpus.health import problems
 from steelyard.gpus.xids import ACTIONS, Action
 from steelyard.lab import gpu
 from steelyard.lab.spec import SimulatedGpus
-from steelyard_host.gpu import bus_of
+from steelyard_host.gpu import bus_of, xids
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -142,6 +142,20 @@ def test_what_the_bus_and_the_kernel_log_say(library: Path, tmp_path: Path) -> N
         ("on-the-bus", "1", True),
         ("xid", "1 times since boot", False),
         ("xid", "2 times since boot", True),
+    ]
+
+
+def test_xids_are_counted_per_gpu_from_the_kernel_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = """2026-11-22T10:00:00+0000 gpu-1 kernel: NVRM: Xid (PCI:0000:18:00): 79, pid='<unknown>', GPU has fallen off the bus.
+2026-11-22T10:00:05+0000 gpu-1 kernel: NVRM: Xid (PCI:0000:18:00): 79, pid=1234, name=python
+2026-11-22T10:00:06+0000 gpu-1 kernel: NVRM: Xid (PCI:0000:19:00): 13, pid=77, Graphics SM Warp Exception
+2026-11-22T10:00:07+0000 gpu-1 kernel: NVRM: something else"""
+    (tmp_path / "journalctl").write_text(f"#!/bin/sh\ncat <<'EOF'\n{log}\nEOF\n")
+    (tmp_path / "journalctl").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert xids() == [
+        {"bus": "0000:18:00.0", "xid": 79, "count": 2, "last": "2026-11-22T10:00:05+0000"},
+        {"bus": "0000:19:00.0", "xid": 13, "count": 1, "last": "2026-11-22T10:00:06+0000"},
     ]
 
 

@@ -11,7 +11,7 @@ from steelyard.preflight.schedule import rounds
 from steelyard.preflight.verdict import Grade, Link, Measure, of_disk, of_hardware, of_link, worst
 from steelyard.render.preflight_page import page
 from steelyard.roles.preflight.settings import Settings
-from steelyard.roles.registry_mirror.mirrors import Mirror, ordered
+from steelyard.roles.registry_mirror.mirrors import Mirror, order_in, ordered
 
 FLOOR = Settings.model_validate({})
 GOOD: dict[str, Any] = {
@@ -86,6 +86,12 @@ def test_mirrors_keep_their_order_until_one_is_much_faster() -> None:
     assert ordered((a, b, c), ("a", "b", "c")) == ("a", "b", "c")
     assert ordered((a, b, c), ("b", "a", "c")) == ("b", "a", "c")
     assert ordered((c, a, Mirror("b", 500.0)), ("c", "a", "b")) == ("b", "a", "c")
+
+
+def test_todays_order_is_read_from_the_file_with_or_without_schemes() -> None:
+    urls = ("http://a:5001", "https://b", "http://c:1")
+    assert order_in('[host."https://b"]\n[host."http://a:5001"]', urls) == ("https://b", "http://a:5001")
+    assert order_in('location = "a:5001"\nlocation = "b"', urls) == ("http://a:5001", "https://b")
 
 
 @given(st.lists(st.floats(1, 1e9), min_size=1, max_size=6))

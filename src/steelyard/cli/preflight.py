@@ -62,7 +62,7 @@ def _measure(fleet: Fleet, opened: Session, links: bool, screen: Screen) -> dict
     """Host by host what can be measured alone, then links in rounds."""
     from gevent.pool import Pool
 
-    from steelyard.modules.facts.measure import ask
+    from steelyard.modules.connectors.ask import ask
     from steelyard.preflight.schedule import rounds
     from steelyard.preflight.verdict import Grade, Measure, of_disk, of_gpus, of_hardware, of_link
     from steelyard.settings import role_settings, settings_from
@@ -120,7 +120,7 @@ def _unmeasured(peer: str, why: str) -> Link:
 
 def _link(client: Any, server: Any, address: str, port: int, seconds: float, peer: str) -> Link:
     """One pair. A host that falls silent meanwhile makes its link unmeasured, and no other."""
-    from steelyard.modules.facts.measure import ask
+    from steelyard.modules.connectors.ask import ask
     from steelyard.preflight.verdict import Link
     from steelyard.problem import HostProblem
 

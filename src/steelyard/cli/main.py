@@ -52,7 +52,7 @@ def main() -> None:
     """Entry point. Every failure a user can cause is one sentence with its fix; anything else is a bug and a traceback."""
     from steelyard.render.screen import print_error
 
-    gc.set_threshold(100_000, 50, 50)  # imports make many objects and no garbage: a fifth of a short command's time
+    gc.freeze()  # gevent's patch looks at every object for locks that are held; none of those so far is
     try:
         result: Any = app(standalone_mode=False)
         sys.stdout.flush()

@@ -86,15 +86,13 @@ def publish(folder: Path, paragraphs: list[str], home: Path, signer: str, origin
         f"Origin: {origin}\nLabel: {origin}\nSuite: /\nDate: {formatdate(usegmt=True)}\nArchitectures: amd64\nSHA256:\n{sums}"
     )
     (folder / "Release").write_text(release)
-    gpg(
-        home,
-        "--local-user",
-        f"{signer}@lab.example",
-        "--clearsign",
-        "--output",
-        str(folder / "InRelease"),
-        str(folder / "Release"),
-    )
+    sign(folder, home, signer)
+
+
+def sign(folder: Path, home: Path, signer: str) -> None:
+    """Sign the index that is there, with another key than before if need be."""
+    to, index = str(folder / "InRelease"), str(folder / "Release")
+    gpg(home, "--local-user", f"{signer}@lab.example", "--clearsign", "--output", to, index)
 
 
 def copy_repository(source: Path, target: Path) -> None:

@@ -78,16 +78,7 @@ def ensure(say: Callable[[str], None]) -> Path:
 def sign_with(signer: str) -> None:
     """Sign every folder's index anew with one of the two keys, as a rotation does."""
     for distro in DISTROS:
-        folder = root() / distro / "x86_64"
-        debs.gpg(
-            keys(),
-            "--local-user",
-            f"{signer}@lab.example",
-            "--clearsign",
-            "--output",
-            str(folder / "InRelease"),
-            str(folder / "Release"),
-        )
+        debs.sign(root() / distro / "x86_64", keys(), signer)
 
 
 def public_key(signer: str = "nvidia") -> Path:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 
 from steelyard import errors
@@ -19,7 +17,7 @@ KINDS = [found for found in CLASSES if found is not SteelyardError]
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_error_renders_from_its_sample(kind: type[SteelyardError]) -> None:
     error = kind(**kind.sample)
-    assert set(kind.sample) == {field.name for field in dataclasses.fields(kind)}
+    assert set(kind.sample) == set(kind.fields())
     assert show(error).startswith(f"error: {kind.sample['where']}: ")
     assert "\n  fix: " in show(error)
     assert "{" not in show(error)

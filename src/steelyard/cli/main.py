@@ -5,13 +5,15 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from importlib import import_module
 from typing import Any
 
 import typer
 
 from steelyard.errors import Exit, SteelyardError, UsageWrong
 
-from . import apply, dify, doctor, drift, init, inventory, lab, lock, mirror, plan, preflight, status
+COMMANDS = ("init", "doctor", "preflight", "plan", "apply", "drift", "status", "inventory")
+GROUPS = ("lock", "mirror", "dify", "lab")
 
 app = typer.Typer(
     name="steelyard",
@@ -21,18 +23,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("init")(init.init)
-app.command("doctor")(doctor.doctor)
-app.command("preflight")(preflight.preflight)
-app.command("plan")(plan.plan)
-app.command("apply")(apply.apply)
-app.command("drift")(drift.drift)
-app.command("status")(status.status)
-app.command("inventory")(inventory.inventory)
-app.add_typer(lock.app, name="lock")
-app.add_typer(mirror.app, name="mirror")
-app.add_typer(dify.app, name="dify")
-app.add_typer(lab.app, name="lab")
+
+
+def register(words: list[str]) -> None:
+    """Each command lives in the file of its name. Only the one asked for is loaded; where none is, all are."""
+    asked = {word for word in words[:1] if word in COMMANDS + GROUPS} or {*COMMANDS, *GROUPS}
+    for name in COMMANDS + GROUPS:
+        if name in asked:
+            room = import_module(f".{name}", __package__)
+            if name in GROUPS:
+                app.add_typer(room.app, name=name)
+            else:
+                app.command(name)(getattr(room, name))
 
 
 @app.callback(invoke_without_command=True)
@@ -53,6 +55,7 @@ def main() -> None:
     from steelyard.render.screen import print_error
 
     gc.freeze()  # gevent's patch looks at every object for locks that are held; none of those so far is
+    register(sys.argv[1:])
     try:
         result: Any = app(standalone_mode=False)
         sys.stdout.flush()
@@ -63,7 +66,10 @@ def main() -> None:
         if getattr(error, "exit_code", None) == 0:
             sys.exit(Exit.DONE)
         message = error.format_message() or "a command is missing"
-        usage = UsageWrong(where=" ".join(["steelyard", *_command_words()]), why=message[:1].lower() + message[1:].rstrip("."))
+        usage = UsageWrong(
+            where=" ".join(["steelyard", *[word for word in sys.argv[1:2] if word in COMMANDS + GROUPS]]),
+            why=message[:1].lower() + message[1:].rstrip("."),
+        )
         print_error(usage, as_json="--json" in sys.argv[1:])
         sys.exit(usage.exit)
     except typer.Abort:
@@ -75,11 +81,6 @@ def main() -> None:
         print("interrupted", file=sys.stderr)
         sys.exit(Exit.HOST_FAILED)
     sys.exit(int(result or 0))
-
-
-def _command_words() -> list[str]:
-    known = {command.name for command in app.registered_commands} | {group.name for group in app.registered_groups}
-    return [word for word in sys.argv[1:2] if word in known]
 
 
 if __name__ == "__main__":

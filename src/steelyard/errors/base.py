@@ -6,9 +6,8 @@ Sentences: lower case, no final stop, values in backticks, the cause before the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
 from enum import IntEnum
-from typing import ClassVar
+from typing import Any, ClassVar, dataclass_transform
 
 
 class Exit(IntEnum):
@@ -22,8 +21,34 @@ class Exit(IntEnum):
     ROLLED_BACK = 5
 
 
-@dataclass(eq=False, kw_only=True)
-class SteelyardError(Exception):
+@dataclass_transform(eq_default=False, kw_only_default=True)
+class WithFields(Exception):
+    """Annotated names are fields, given by keyword; a type checker reads them as it reads a dataclass.
+
+    dataclasses would write and compile code for each of some seventy classes, at every start of every command.
+    """
+
+    def __init__(self, **values: Any) -> None:
+        known = self.fields()
+        absent = [name for name in known if name not in values and not hasattr(type(self), name)]
+        strange = [name for name in values if name not in known]
+        if absent or strange:
+            raise TypeError(f"{type(self).__name__}: missing {absent}, unknown {strange}")
+        super().__init__()
+        vars(self).update({name: getattr(type(self), name) for name in known if name not in values}, **values)
+
+    @classmethod
+    def fields(cls) -> tuple[str, ...]:
+        """Names of the fields, those of the base first."""
+        return tuple(
+            name
+            for kind in reversed(cls.__mro__)
+            for name, hint in vars(kind).get("__annotations__", {}).items()
+            if not str(hint).startswith("ClassVar")
+        )
+
+
+class SteelyardError(WithFields):
     """Base. `sentence` and `fix` are filled from the fields; `where` is the place the reader must go to."""
 
     sentence: ClassVar[str]
@@ -42,7 +67,7 @@ class SteelyardError(Exception):
 
     def as_json(self) -> dict[str, str]:
         """Class name, sentence, fix and every field."""
-        values = {field.name: str(getattr(self, field.name)) for field in fields(self)}
+        values = {name: str(getattr(self, name)) for name in self.fields()}
         return {"error": type(self).__name__, "sentence": str(self), "fix": self.remedy, **values}
 
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from .base import Exit, SteelyardError
 
 
-@dataclass(eq=False, kw_only=True)
 class HostUnreachable(SteelyardError):
     """No connection, or no login."""
 
@@ -19,7 +16,6 @@ class HostUnreachable(SteelyardError):
     address: str
 
 
-@dataclass(eq=False, kw_only=True)
 class HostKeyChanged(SteelyardError):
     """The host shows another key than the one in known_hosts."""
 
@@ -31,7 +27,6 @@ class HostKeyChanged(SteelyardError):
     known_hosts: str
 
 
-@dataclass(eq=False, kw_only=True)
 class HostKeyUnknown(SteelyardError):
     """Strict checking is on and known_hosts has no key for the host."""
 
@@ -43,7 +38,6 @@ class HostKeyUnknown(SteelyardError):
     known_hosts: str
 
 
-@dataclass(eq=False, kw_only=True)
 class SudoRefused(SteelyardError):
     """The login works and becoming root does not."""
 
@@ -55,7 +49,6 @@ class SudoRefused(SteelyardError):
     why: str
 
 
-@dataclass(eq=False, kw_only=True)
 class HostSilent(SteelyardError):
     """It answered before and stopped."""
 
@@ -67,7 +60,6 @@ class HostSilent(SteelyardError):
     asked: str
 
 
-@dataclass(eq=False, kw_only=True)
 class ConnectionLost(SteelyardError):
     """It was connected, and the connection ended: the host went down, or the link was cut."""
 
@@ -78,7 +70,6 @@ class ConnectionLost(SteelyardError):
     why: str
 
 
-@dataclass(eq=False, kw_only=True)
 class FactFailed(SteelyardError):
     """A question to the host ended with an error."""
 
@@ -90,7 +81,6 @@ class FactFailed(SteelyardError):
     why: str
 
 
-@dataclass(eq=False, kw_only=True)
 class TaskFailed(SteelyardError):
     """A task ended with an error; later tasks of this host were not run."""
 
@@ -103,7 +93,6 @@ class TaskFailed(SteelyardError):
     command: str
 
 
-@dataclass(eq=False, kw_only=True)
 class LocalProgramMissing(SteelyardError):
     """The controller lacks a program."""
 
@@ -114,7 +103,6 @@ class LocalProgramMissing(SteelyardError):
     package: str
 
 
-@dataclass(eq=False, kw_only=True)
 class HostDidNotReturn(SteelyardError):
     """A host that was rebooted did not come back in time."""
 
@@ -126,7 +114,6 @@ class HostDidNotReturn(SteelyardError):
     why: str
 
 
-@dataclass(eq=False, kw_only=True)
 class KeyNotTrusted(SteelyardError):
     """A repository's signing key is not the one that was declared; no host got it."""
 

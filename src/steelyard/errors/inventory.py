@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from .base import Exit, SteelyardError
 
 
-@dataclass(eq=False, kw_only=True)
 class InventoryMissing(SteelyardError):
     """The path given with -i is not there."""
 
@@ -16,7 +13,6 @@ class InventoryMissing(SteelyardError):
     sample = {"where": "inventories/prod"}
 
 
-@dataclass(eq=False, kw_only=True)
 class InventoryUnreadable(SteelyardError):
     """ansible-core could not read it."""
 
@@ -26,7 +22,6 @@ class InventoryUnreadable(SteelyardError):
     why: str
 
 
-@dataclass(eq=False, kw_only=True)
 class InventoryEmpty(SteelyardError):
     """It is there and holds no host."""
 
@@ -36,7 +31,6 @@ class InventoryEmpty(SteelyardError):
     exit = Exit.NO_HOST
 
 
-@dataclass(eq=False, kw_only=True)
 class LimitMatchedNoHost(SteelyardError):
     """A pattern that names nothing in this inventory, or names an empty group."""
 
@@ -49,7 +43,6 @@ class LimitMatchedNoHost(SteelyardError):
     nearest: str
 
 
-@dataclass(eq=False, kw_only=True)
 class SettingUnknown(SteelyardError):
     """A key that no role declares."""
 
@@ -62,7 +55,6 @@ class SettingUnknown(SteelyardError):
     nearest: str
 
 
-@dataclass(eq=False, kw_only=True)
 class SettingWrong(SteelyardError):
     """A value of the wrong type or outside what is allowed."""
 
@@ -74,7 +66,6 @@ class SettingWrong(SteelyardError):
     allowed: str
 
 
-@dataclass(eq=False, kw_only=True)
 class SettingMissing(SteelyardError):
     """A key without a default that is not given."""
 
@@ -85,7 +76,6 @@ class SettingMissing(SteelyardError):
     allowed: str
 
 
-@dataclass(eq=False, kw_only=True)
 class PortTwice(SteelyardError):
     """Two services of one host declare one port."""
 
@@ -98,7 +88,6 @@ class PortTwice(SteelyardError):
     host: str
 
 
-@dataclass(eq=False, kw_only=True)
 class VaultPasswordMissing(SteelyardError):
     """There are encrypted values and no password was given."""
 
@@ -107,7 +96,6 @@ class VaultPasswordMissing(SteelyardError):
     sample = {"where": "inventories/prod"}
 
 
-@dataclass(eq=False, kw_only=True)
 class VaultPasswordWrong(SteelyardError):
     """The password does not open the vault values."""
 
@@ -117,7 +105,6 @@ class VaultPasswordWrong(SteelyardError):
     given: str
 
 
-@dataclass(eq=False, kw_only=True)
 class UsageWrong(SteelyardError):
     """An option or argument the command line does not know."""
 
@@ -127,7 +114,6 @@ class UsageWrong(SteelyardError):
     why: str
 
 
-@dataclass(eq=False, kw_only=True)
 class DeployMissing(SteelyardError):
     """The deploy file named is not there."""
 
@@ -137,7 +123,6 @@ class DeployMissing(SteelyardError):
     allowed: str
 
 
-@dataclass(eq=False, kw_only=True)
 class DeployBroken(SteelyardError):
     """A deploy file of the user's own does not run."""
 
@@ -147,7 +132,6 @@ class DeployBroken(SteelyardError):
     why: str
 
 
-@dataclass(eq=False, kw_only=True)
 class ConfirmationImpossible(SteelyardError):
     """Changes are pending, nobody can be asked, and --yes was not given."""
 
@@ -157,7 +141,6 @@ class ConfirmationImpossible(SteelyardError):
     changes: str
 
 
-@dataclass(eq=False, kw_only=True)
 class DirectoryNotEmpty(SteelyardError):
     """`init` was pointed at a folder that holds files."""
 
@@ -166,7 +149,6 @@ class DirectoryNotEmpty(SteelyardError):
     sample = {"where": "inventories/prod"}
 
 
-@dataclass(eq=False, kw_only=True)
 class ShareWrong(SteelyardError):
     """`--serial` or `--max-fail` is neither a number of hosts nor a percentage."""
 
@@ -177,7 +159,6 @@ class ShareWrong(SteelyardError):
     least: str
 
 
-@dataclass(eq=False, kw_only=True)
 class ImageListWrong(SteelyardError):
     """An entry of a list of images cannot be used; nothing was copied."""
 
@@ -189,7 +170,6 @@ class ImageListWrong(SteelyardError):
     allowed: str
 
 
-@dataclass(eq=False, kw_only=True)
 class RegistryMissing(SteelyardError):
     """No declared registry takes pushes."""
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from .base import Exit, SteelyardError
 
 
-@dataclass(eq=False, kw_only=True)
 class LabNeedsRoot(SteelyardError):
     """Namespaces, mounts and systemd-nspawn are root's."""
 
@@ -17,7 +14,6 @@ class LabNeedsRoot(SteelyardError):
     uid: str
 
 
-@dataclass(eq=False, kw_only=True)
 class LabNeedsLinux(SteelyardError):
     """systemd-nspawn exists on Linux only."""
 
@@ -27,7 +23,6 @@ class LabNeedsLinux(SteelyardError):
     system: str
 
 
-@dataclass(eq=False, kw_only=True)
 class KernelFeatureMissing(SteelyardError):
     """The kernel or the container this runs in lacks something."""
 
@@ -38,7 +33,6 @@ class KernelFeatureMissing(SteelyardError):
     why: str
 
 
-@dataclass(eq=False, kw_only=True)
 class LabNotThere(SteelyardError):
     """No lab of that name."""
 
@@ -50,7 +44,6 @@ class LabNotThere(SteelyardError):
     labs: str
 
 
-@dataclass(eq=False, kw_only=True)
 class LabHostNotThere(SteelyardError):
     """The lab runs and has no such host."""
 
@@ -62,7 +55,6 @@ class LabHostNotThere(SteelyardError):
     hosts: str
 
 
-@dataclass(eq=False, kw_only=True)
 class LabHostDown(SteelyardError):
     """A lab host did not answer in time after boot."""
 
@@ -75,7 +67,6 @@ class LabHostDown(SteelyardError):
     log: str
 
 
-@dataclass(eq=False, kw_only=True)
 class LabStepFailed(SteelyardError):
     """A program the lab needs ended with an error."""
 
@@ -87,7 +78,6 @@ class LabStepFailed(SteelyardError):
     why: str
 
 
-@dataclass(eq=False, kw_only=True)
 class WheelsNotCollected(SteelyardError):
     """pip could not download the engine's wheels."""
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from .base import Exit, SteelyardError
 
 
-@dataclass(eq=False, kw_only=True)
 class SourceMissing(SteelyardError):
     """The folder a model is declared to come from is not there."""
 
@@ -18,7 +15,6 @@ class SourceMissing(SteelyardError):
     source: str
 
 
-@dataclass(eq=False, kw_only=True)
 class SourceRefused(SteelyardError):
     """A source that may not be served: pickle weights, broken safetensors, a link out of the folder."""
 
@@ -30,7 +26,6 @@ class SourceRefused(SteelyardError):
     why: str
 
 
-@dataclass(eq=False, kw_only=True)
 class DifyUnreachable(SteelyardError):
     """Dify's console API gives no answer."""
 
@@ -41,7 +36,6 @@ class DifyUnreachable(SteelyardError):
     why: str
 
 
-@dataclass(eq=False, kw_only=True)
 class DifyLoginRefused(SteelyardError):
     """The e-mail or password is wrong. Tried once only: Dify locks the account after a few tries."""
 
@@ -53,7 +47,6 @@ class DifyLoginRefused(SteelyardError):
     why: str
 
 
-@dataclass(eq=False, kw_only=True)
 class DifyRefused(SteelyardError):
     """Dify answered a request with an error of its own."""
 
@@ -71,7 +64,6 @@ class DifyRefused(SteelyardError):
     why: str
 
 
-@dataclass(eq=False, kw_only=True)
 class EndpointNotReady(SteelyardError):
     """The alias gives no token, so it is not registered."""
 
@@ -84,7 +76,6 @@ class EndpointNotReady(SteelyardError):
     why: str
 
 
-@dataclass(eq=False, kw_only=True)
 class DifyPluginMissing(SteelyardError):
     """The model provider plugin is not installed in Dify."""
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from .base import Exit, SteelyardError
 
 
-@dataclass(eq=False, kw_only=True)
 class FleetLocked(SteelyardError):
     """Somebody else changes this fleet now."""
 
@@ -31,7 +28,6 @@ class FleetLocked(SteelyardError):
     inventory: str
 
 
-@dataclass(eq=False, kw_only=True)
 class LockLost(SteelyardError):
     """The lock of a running apply was broken or taken over."""
 
@@ -41,7 +37,6 @@ class LockLost(SteelyardError):
     exit = Exit.HOST_FAILED
 
 
-@dataclass(eq=False, kw_only=True)
 class TooManyFailed(SteelyardError):
     """`--max-fail` was exceeded: what had not begun was not begun."""
 
@@ -55,7 +50,6 @@ class TooManyFailed(SteelyardError):
     skipped: str
 
 
-@dataclass(eq=False, kw_only=True)
 class PlanFileWrong(SteelyardError):
     """The file given to `apply` is not a plan of ours, or a torn one."""
 
@@ -65,7 +59,6 @@ class PlanFileWrong(SteelyardError):
     why: str
 
 
-@dataclass(eq=False, kw_only=True)
 class PlanMoved(SteelyardError):
     """What apply would do now is not what the saved plan says. Nothing was changed."""
 
@@ -75,7 +68,6 @@ class PlanMoved(SteelyardError):
     differences: str
 
 
-@dataclass(eq=False, kw_only=True)
 class NothingToResume(SteelyardError):
     """`--resume` without an earlier apply of this deploy to this fleet."""
 
@@ -85,7 +77,6 @@ class NothingToResume(SteelyardError):
     deploy: str
 
 
-@dataclass(eq=False, kw_only=True)
 class ExceptionWrong(SteelyardError):
     """An entry of drift-exceptions.yml cannot be used."""
 
@@ -95,7 +86,6 @@ class ExceptionWrong(SteelyardError):
     why: str
 
 
-@dataclass(eq=False, kw_only=True)
 class ReportUnknown(SteelyardError):
     """`--report` names a format that is not there."""
 
@@ -107,7 +97,6 @@ class ReportUnknown(SteelyardError):
     nearest: str
 
 
-@dataclass(eq=False, kw_only=True)
 class FileNotWritten(SteelyardError):
     """A file that the user asked for cannot be written."""
 

@@ -14,7 +14,7 @@ RUNTIME, FIXED = "/var/run/cdi/nvidia.yaml", "/etc/cdi/nvidia.yaml"
 
 @dataclass(frozen=True)
 class CdiSpec:
-    """One description: driver versions in the library paths that it mounts, paths that are gone, and its GPUs."""
+    """One description: driver versions in the library paths that it mounts, paths that are gone, and its GPUs and MIG instances."""
 
     path: str
     versions: tuple[str, ...]
@@ -65,7 +65,7 @@ class Cdi(FactBase[CdiState]):
         each = (
             f"for f in {FIXED} {RUNTIME}; do test -f $f || continue; echo spec=$f;"
             " for l in $(grep -oE '/[^ \"]*/lib[^ \"]*[.]so[.][0-9.]+' $f | sort -u); do echo lib=$l; test -e $l || echo gone=$l; done;"
-            ' echo devices=$(grep -cE \'^ *- name: "?[0-9]+"?$|^- name: "?[0-9]+"?$\' $f); done'
+            " echo devices=$(grep -cE '^ *- name: \"?[0-9]+(:[0-9]+)?\"?$' $f); done"
         )
         refreshed = "systemctl -q is-enabled nvidia-cdi-refresh.path 2>/dev/null && echo refreshed=yes"
         matches = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from typing import Any
 
 from pyinfra.api.command import QuoteString, StringCommand
 from pyinfra.api.operation import operation
@@ -11,11 +12,19 @@ from pyinfra.context import host
 from steelyard.change import Change
 from steelyard.modules.facts.cdi import FIXED, RUNTIME, Cdi, CdiState
 from steelyard.modules.facts.driver import Driver, DriverState
+from steelyard.modules.facts.helper import HelperAnswer
 
 REFRESH = "nvidia-cdi-refresh.service"
 
 
-def staleness(now: CdiState, driver: DriverState) -> str | None:
+def to_describe(driver: DriverState, health: dict[str, Any] | None) -> int:
+    """How many devices a description has: each GPU, and each instance instead of a GPU in MIG mode."""
+    cut = [device for device in (health or {"devices": []})["devices"] if (device.get("mig") or {}).get("current")]
+    instances = sum(bool(instance["uuid"]) for device in cut for instance in device.get("mig_layout") or ())
+    return len(driver.gpus) - len(cut) + instances
+
+
+def staleness(now: CdiState, driver: DriverState, devices: int) -> str | None:
     """Why the description is not of this host as it is; None where it is."""
     spec = now.spec(RUNTIME)
     if spec is None:
@@ -24,8 +33,8 @@ def staleness(now: CdiState, driver: DriverState) -> str | None:
         return f"names {len(spec.missing)} files that are gone, such as {spec.missing[0]}"
     if driver.loaded and spec.versions and spec.versions != (driver.loaded,):
         return f"of driver {', '.join(spec.versions)}, and {driver.loaded} is loaded"
-    if spec.devices != len(driver.gpus):
-        return f"has {spec.devices} GPUs, and the bus has {len(driver.gpus)}"
+    if spec.devices != devices:
+        return f"has {spec.devices} GPUs and instances, and the host has {devices}"
     return None
 
 
@@ -39,12 +48,13 @@ def described(unit: str) -> Generator[StringCommand, None, None]:
         )
     if not driver.loaded or not driver.gpus:
         return  # nothing to describe before the module is loaded
-    why = staleness(now, driver)
+    devices = to_describe(driver, host.get_fact(HelperAnswer, words=("gpu-health",)))
+    why = staleness(now, driver, devices)
     if why is not None:
         name = QuoteString(unit)
         log = StringCommand("journalctl --no-pager -o cat -n 15 -u", name, ">&2")
         yield Change("mkdir -p /var/run/cdi && systemctl restart", name, "|| {", log, "; exit 1; }", subject=RUNTIME,
-                     declared=f"of driver {driver.loaded} and {len(driver.gpus)} GPUs", live=why)  # fmt: skip
+                     declared=f"of driver {driver.loaded} and {devices} GPUs and instances", live=why)  # fmt: skip
 
 
 @operation()

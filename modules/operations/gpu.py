@@ -27,24 +27,47 @@ def live_settings(device: dict[str, Any]) -> dict[str, str]:
         "ecc": device["ecc"]["pending"] if device["ecc"] else None,
         "mig": device["mig"]["pending"] if device["mig"] else None,
     }
-    return {key: str(int(value)) for key, value in found.items() if value is not None}
+    settings = {key: str(int(value)) for key, value in found.items() if value is not None}
+    if device["mig"]:
+        settings["mig_layout"] = ",".join(instance["profile"] for instance in device.get("mig_layout") or ())
+    return settings
+
+
+def wanted_of(wanted: dict[str, str], device: dict[str, Any]) -> dict[str, str]:
+    """What of it is for this GPU: `NAME.INDEX` is for one. A layout waits for the mode, which may need a reboot."""
+    found = {}
+    for word, value in wanted.items():
+        name, _, number = word.partition(".")
+        if not number or int(number) == device["index"]:
+            found[name] = value
+    mig = device["mig"]
+    if "mig_layout" in found and mig and mig["pending"] and not mig["current"]:
+        del found["mig_layout"]  # the unit of the settings makes it at that boot
+    return found
+
+
+def _same(name: str, live: str, value: str) -> bool:
+    return sorted(live.split(",")) == sorted(value.split(",")) if name == "mig_layout" else live == value
 
 
 def setting_command(wanted: dict[str, str], device: dict[str, Any]) -> StringCommand | None:
     """One command per GPU that differs. Raises ValueError where the GPU cannot have it."""
-    live = live_settings(device)
+    live, wanted = live_settings(device), wanted_of(wanted, device)
     limits = device.get("power_range_w")
     if "power_limit" in wanted and limits and not limits[0] <= float(wanted["power_limit"]) <= limits[1]:
         raise ValueError(f"GPU {device['index']} takes a power limit of {limits[0]:g} to {limits[1]:g} W")
-    wrong = {key: value for key, value in wanted.items() if key in live and live[key] != value}
+    wrong = {key: value for key, value in wanted.items() if key in live and not _same(key, live[key], value)}
     lacking = [key for key in wanted if key not in live and key != "clocks"]  # locked clocks cannot be read
     if lacking:
         raise ValueError(f"GPU {device['index']} has no {', '.join(lacking)} to set")
     if not wrong:
         return None
+    if {"mig", "mig_layout"} & {*wrong} and device.get("processes"):
+        pids = ", ".join(str(pid) for pid in device["processes"])
+        raise ValueError(f"GPU {device['index']} is in use by process {pids}, and MIG changes on an idle GPU: stop it first")
     words = [QuoteString(f"{key}={value}") for key, value in wrong.items()]
     declared = ", ".join(f"{key} {value}" for key, value in wrong.items())
-    shown = ", ".join(f"{key} {live[key]}" for key in wrong)
+    shown = ", ".join(f"{key} {live[key] or 'none'}" for key in wrong)
     return Change(
         RUN_HELPER,
         "gpu-settings --gpu",

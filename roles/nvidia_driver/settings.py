@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from steelyard.settings import RoleSettings
 
 MODES = ("default", "exclusive-thread", "prohibited", "exclusive-process")  # by NVML's numbers
+
+
+Instance = Annotated[str, Field(pattern=r"^[1-8]g\.\d+gb(\+[a-z.]+)*$")]
+MigLayout = Annotated[tuple[Instance, ...], Field(min_length=1)]
 
 
 class GpuSettings(BaseModel):
@@ -21,9 +25,19 @@ class GpuSettings(BaseModel):
     compute_mode: Literal["default", "exclusive-process", "prohibited"] | None = Field(None, description="Lost at a reboot.")
     ecc: bool | None = Field(None, description="Kept by the GPU; in force after the next reboot.")
     mig: bool | None = Field(None, description="MIG mode; on Ampere kept, later lost at a reboot. Needs an idle GPU.")
+    mig_layout: MigLayout | dict[int, MigLayout] | None = Field(
+        None,
+        description="Instances of every GPU, as [3g.40gb, 2g.20gb], or of each by its index; made again at every boot.",
+    )
     numa_balancing: bool | None = Field(
         None, description="Automatic NUMA balancing of the kernel; NVIDIA's Grace guide and CUDA's practices say off."
     )
+
+    @model_validator(mode="after")
+    def _layout_needs_the_mode(self) -> GpuSettings:
+        if self.mig_layout is not None and not self.mig:
+            raise ValueError("a `mig_layout` needs `mig: true`")
+        return self
 
     def wanted(self) -> dict[str, str]:
         """Arguments of the helper's `gpu-settings`, declared ones only."""
@@ -40,6 +54,10 @@ class GpuSettings(BaseModel):
             found["ecc"] = "1" if self.ecc else "0"
         if self.mig is not None:
             found["mig"] = "1" if self.mig else "0"
+        if isinstance(self.mig_layout, dict):
+            found |= {f"mig_layout.{index}": ",".join(names) for index, names in sorted(self.mig_layout.items())}
+        elif self.mig_layout is not None:
+            found["mig_layout"] = ",".join(self.mig_layout)
         return found
 
 

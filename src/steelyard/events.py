@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from steelyard.errors import SteelyardError
 
 
-@dataclass(frozen=True)
-class Looking:
+class Looking(NamedTuple):
     """Hosts are connected to and looked at; `done` of `total` are through, well or not."""
 
     done: int
     total: int
 
 
-@dataclass(frozen=True)
-class WaveStarted:
+class WaveStarted(NamedTuple):
     """Wave `number` of `total` begins with these hosts."""
 
     number: int
@@ -25,8 +23,7 @@ class WaveStarted:
     hosts: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class TaskStarted:
+class TaskStarted(NamedTuple):
     """The first host of the run begins a task; number `index` of `total` tasks."""
 
     title: str
@@ -34,8 +31,7 @@ class TaskStarted:
     total: int
 
 
-@dataclass(frozen=True)
-class TaskChanged:
+class TaskChanged(NamedTuple):
     """A task changed a host. `subjects` are the things changed."""
 
     host: str
@@ -43,8 +39,7 @@ class TaskChanged:
     subjects: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class BytesMoved:
+class BytesMoved(NamedTuple):
     """`done` of `total` bytes of `what` were sent to one host; `done` never falls. Rates are the renderer's."""
 
     host: str
@@ -53,8 +48,7 @@ class BytesMoved:
     total: int
 
 
-@dataclass(frozen=True)
-class HostFailed:
+class HostFailed(NamedTuple):
     """A host is out of the run. `last_words` are the last lines it said (20 at most)."""
 
     host: str
@@ -62,8 +56,7 @@ class HostFailed:
     last_words: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(NamedTuple):
     """A step of work that is not a task on a host, in one sentence."""
 
     text: str

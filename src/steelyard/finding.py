@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Verdict(StrEnum):
@@ -23,8 +23,7 @@ class Severity(StrEnum):
     WARNING = "warning"
 
 
-@dataclass(frozen=True, order=True)
-class Finding:
+class Finding(NamedTuple):
     """Sorts by host, then code. `declared` and `live` are safe to print: a secret is "set" or "not set"."""
 
     host: str
@@ -50,7 +49,7 @@ class Finding:
     def as_json(self) -> dict[str, str | None]:
         return {
             "id": self.id,
-            **asdict(self),
+            **self._asdict(),
             "verdict": str(self.verdict),
             "severity": str(self.severity),
             "fingerprint": self.fingerprint,

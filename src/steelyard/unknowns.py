@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, order=True)
-class Unknown:
+class Unknown(NamedTuple):
     """One thing on one host, why it cannot be known yet, and what will settle it."""
 
     host: str

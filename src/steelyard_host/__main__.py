@@ -82,7 +82,7 @@ def _gpus(add: Any) -> None:
         return 1 if refused else 0
 
     add("gpu-health", "GPUs by NVML, the PCI bus and the kernel log", lambda _: gpu.health())
-    settings = add("gpu-settings", "set GPUs: persistence, power_limit, clocks, compute_mode, ecc, mig", settle)
+    settings = add("gpu-settings", "set GPUs: persistence, power_limit, clocks, compute_mode, ecc, mig, mig_layout", settle)
     settings.add_argument("--gpu", type=int)
     settings.add_argument("settings", nargs="+", metavar="NAME=VALUE")
 

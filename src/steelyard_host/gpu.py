@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from steelyard_host import mig
+
 PCI = Path("/sys/bus/pci/devices")
 LOADED = Path("/proc/driver/nvidia/version")
 XID = re.compile(r"NVRM: Xid \((?:PCI:)?([0-9A-Fa-f:.]+)\): (\d+)")
@@ -143,6 +145,7 @@ def _getters(pynvml: Any, handle: Any) -> dict[str, Callable[[], Any]]:
         "retired_pending": lambda: bool(pynvml.nvmlDeviceGetRetiredPagesPendingStatus(handle)),
         "remap": lambda: _remap(pynvml.nvmlDeviceGetRemappedRows(handle)),
         "mig": lambda: _pair(pynvml.nvmlDeviceGetMigMode(handle)),
+        "mig_layout": lambda: mig.layout(pynvml, handle),
         "width": lambda: pynvml.nvmlDeviceGetCurrPcieLinkWidth(handle),
         "max_width": lambda: pynvml.nvmlDeviceGetMaxPcieLinkWidth(handle),
         "power_limit_w": lambda: pynvml.nvmlDeviceGetPowerManagementLimit(handle) / 1000,
@@ -232,7 +235,7 @@ def _reader(folder: Path) -> Callable[[str], str]:
 
 
 def settle(only: int | None, wanted: dict[str, str]) -> list[str]:
-    """Set these on one GPU or all; sentences about what was not taken."""
+    """Set these on one GPU or all, `NAME.INDEX` on that GPU only; sentences about what was not taken."""
     import pynvml
 
     problems = []
@@ -240,10 +243,13 @@ def settle(only: int | None, wanted: dict[str, str]) -> list[str]:
     try:
         for index in range(pynvml.nvmlDeviceGetCount()) if only is None else [only]:
             handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-            for name, value in wanted.items():
+            for word, value in wanted.items():
+                name, _, number = word.partition(".")
+                if number and int(number) != index:
+                    continue
                 try:
                     _set(pynvml, handle, name, value)
-                except pynvml.NVMLError as error:
+                except (pynvml.NVMLError, mig.LayoutWrong) as error:
                     problems.append("GPU %d: %s=%s: %s" % (index, name, value, error))
     finally:
         pynvml.nvmlShutdown()
@@ -262,5 +268,7 @@ def _set(pynvml: Any, handle: Any, name: str, value: str) -> None:
         pynvml.nvmlDeviceSetComputeMode(handle, int(value))
     elif name == "ecc":
         pynvml.nvmlDeviceSetEccMode(handle, int(value))
-    else:
+    elif name == "mig":
         pynvml.nvmlDeviceSetMigMode(handle, int(value))
+    else:
+        mig.lay_out(pynvml, handle, value.split(","))

@@ -203,6 +203,36 @@ def test_settings_of_gpus_are_set_now_and_again_at_every_boot(gpu_site: Site) ->
     apply(gpu_site, "-l", "gpu-1")
 
 
+def test_a_gpu_in_mig_mode_is_cut_described_and_cut_again_at_boot(gpu_site: Site) -> None:
+    """Instances are lost at a reboot: the unit makes them before the description of the GPUs is written."""
+    asked = "/usr/lib/steelyard/steelyard-host.pyz gpu-health"
+
+    def instances() -> list[str]:
+        device = json.loads(gpu_site.sh("gpu-1", f"python3 -I {asked}"))["devices"][0]
+        return [instance["profile"] for instance in device["mig_layout"] or ()]
+
+    gpu_site.sh("gpu-1", f"cp {GPUS} /root/gpus-before-mig")
+    try:
+        with declared(gpu_site, settings={"mig": True, "mig_layout": ["3g.40gb", "2g.20gb"]}):
+            apply(gpu_site, "-l", "gpu-1")
+            assert instances() == ["3g.40gb", "2g.20gb"]
+            assert "0:1" in gpu_site.sh("gpu-1", "cat /var/run/cdi/nvidia.yaml")
+            assert plan(gpu_site, "-l", "gpu-1") == {}
+            gpu_site.sh("gpu-1", f"echo 'set=0 ci- 1' >> {GPUS}; echo 'set=0 gi- 1' >> {GPUS}")
+            assert "nvidia_driver.set-the-gpus" in {finding["code"] for finding in drift(gpu_site, "-l", "gpu-1")[1]}
+            apply(gpu_site, "-l", "gpu-1")
+            assert instances() == ["3g.40gb", "2g.20gb"]
+            gpu_site.sh("gpu-1", f"sed -i /^set=/d {GPUS}; systemctl restart steelyard-gpu-settings")  # what a boot does
+            assert instances() == ["3g.40gb", "2g.20gb"]
+        with declared(gpu_site, settings={"mig_layout": ["3g.40gb"]}):
+            refused = run(gpu_site, "plan", "-l", "gpu-1")
+            assert refused.returncode == 1
+            assert "a `mig_layout` needs `mig: true`" in refused.stderr
+    finally:
+        gpu_site.sh("gpu-1", f"cp /root/gpus-before-mig {GPUS}")
+    apply(gpu_site, "-l", "gpu-1")
+
+
 def test_a_host_that_does_not_come_back_stops_its_wave(gpu_site: Site) -> None:
     gpu_site.sh("gpu-1", "systemctl disable ssh.service ssh.socket 2>/dev/null; true")
     try:

@@ -119,12 +119,12 @@ def test_versions_match_by_packaging_and_not_by_prefix() -> None:
             CdiSpec("/var/run/cdi/nvidia.yaml", ("580.95.05",), ("/usr/lib/x.so",), 1),
             "names 1 files that are gone, such as /usr/lib/x.so",
         ),
-        (CdiSpec("/var/run/cdi/nvidia.yaml", (), (), 8), "has 8 GPUs, and the bus has 1"),
+        (CdiSpec("/var/run/cdi/nvidia.yaml", (), (), 8), "has 8 GPUs and instances, and the host has 1"),
     ],
 )
 def test_a_description_is_fresh_only_if_it_is_of_the_loaded_driver(spec: CdiSpec | None, why: str | None) -> None:
     now = CdiState((spec,) if spec else ())
-    assert staleness(now, DriverState("580.95.05", devices=GPU)) == why
+    assert staleness(now, DriverState("580.95.05", devices=GPU), 1) == why
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from steelyard.gpus.health import problems
 from steelyard.gpus.xids import ACTIONS, Action
 from steelyard.lab import gpu
 from steelyard.lab.spec import SimulatedGpus
+from steelyard.modules.operations.gpu import setting_command
 from steelyard_host.gpu import bus_of, xids
 
 ROOT = Path(__file__).parent.parent.parent
@@ -84,15 +85,24 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def health(library: Path, tmp_path: Path, *faults: str) -> dict[str, Any]:
-    """The helper itself over the simulated library, with two GPUs and an NVSwitch said to be on the bus."""
-    scenario = tmp_path / "gpus.conf"
-    scenario.write_text(gpu.scenario_text(SimulatedGpus.model_validate({"count": 2, "faults": faults})))
-    done = subprocess.run(
-        [sys.executable, "-m", "steelyard_host", "gpu-health"], cwd=ROOT / "src", capture_output=True, text=True, check=True,
+def helper(library: Path, scenario: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """The helper itself over the simulated library."""
+    return subprocess.run(
+        [sys.executable, "-m", "steelyard_host", *words], cwd=ROOT / "src", capture_output=True, text=True, check=False,
         env={**os.environ, "LD_LIBRARY_PATH": str(library), "STEELYARD_LAB_GPUS": str(scenario)},
     )  # fmt: skip
-    answer: dict[str, Any] = json.loads(done.stdout)
+
+
+def health_of(library: Path, scenario: Path) -> dict[str, Any]:
+    answer: dict[str, Any] = json.loads(helper(library, scenario, "gpu-health").stdout)
+    return answer
+
+
+def health(library: Path, tmp_path: Path, *faults: str) -> dict[str, Any]:
+    """Its answer, with two GPUs and an NVSwitch said to be on the bus."""
+    scenario = tmp_path / "gpus.conf"
+    scenario.write_text(gpu.scenario_text(SimulatedGpus.model_validate({"count": 2, "faults": faults})))
+    answer = health_of(library, scenario)
     bus = [
         {"bus": f"0000:1{8 + index}:00.0", "kind": "gpu", "width": 16, "max_width": 16, "asleep": False} for index in range(2)
     ]
@@ -183,3 +193,56 @@ def test_an_old_driver_without_most_getters_still_answers(tmp_path: Path) -> Non
         None,
         None,
     )
+
+
+def cut(library: Path, scenario: Path, *words: str) -> str:
+    """What `gpu-settings` could not do."""
+    return helper(library, scenario, "gpu-settings", *words).stderr.strip()
+
+
+def layouts(library: Path, scenario: Path) -> list[list[str] | None]:
+    found = [device["mig_layout"] for device in health_of(library, scenario)["devices"]]
+    assert all(
+        part["uuid"].startswith("MIG-") for layout in found if layout for part in layout if "empty" not in part["profile"]
+    )
+    return [layout if layout is None else [part["profile"] for part in layout] for layout in found]
+
+
+def test_a_gpu_is_cut_into_instances_and_the_layout_of_before_survives_one_that_does_not_fit(
+    library: Path, tmp_path: Path
+) -> None:
+    scenario = tmp_path / "gpus.conf"
+    scenario.write_text(gpu.scenario_text(SimulatedGpus.model_validate({"count": 2})))
+    assert layouts(library, scenario) == [None, None]
+    assert "MIG mode comes with" in cut(library, scenario, "mig_layout=3g.40gb")
+    assert cut(library, scenario, "mig=1", "mig_layout.0=1g.10gb,3g.40gb,2g.20gb") == ""
+    assert layouts(library, scenario) == [["3g.40gb", "2g.20gb", "1g.10gb"], []]
+    kept = scenario.read_text()
+    assert cut(library, scenario, "mig_layout.0=2g.20gb,3g.40gb,1g.10gb") == ""
+    assert scenario.read_text() == kept, "another order of the same instances is no change"
+    said = cut(library, scenario, "--gpu", "0", "mig_layout=4g.40gb,4g.40gb")
+    assert "GPU 0: mig_layout=4g.40gb,4g.40gb: 4g.40gb, 4g.40gb do not fit together" in said
+    assert layouts(library, scenario)[0] == ["3g.40gb", "2g.20gb", "1g.10gb"]
+    assert "it has 7g.80gb, 4g.40gb, 3g.40gb" in cut(library, scenario, "--gpu", "0", "mig_layout=9g.1gb")
+    scenario.write_text(scenario.read_text() + "set=0 ci- 1\n")
+    assert layouts(library, scenario)[0] == ["3g.40gb", "2g.20gb (empty)", "1g.10gb"]
+    assert cut(library, scenario, "--gpu", "0", "mig_layout=7g.80gb") == ""
+    scenario.write_text(scenario.read_text() + "fault=busy:0\n")
+    assert "in use by process 4242" in cut(library, scenario, "--gpu", "0", "mig_layout=3g.40gb")
+    assert layouts(library, scenario)[0] == ["7g.80gb"]
+
+
+def test_the_plan_of_a_layout(library: Path, tmp_path: Path) -> None:
+    scenario = tmp_path / "gpus.conf"
+    scenario.write_text(gpu.scenario_text(SimulatedGpus.model_validate({"count": 1})))
+    device = health_of(library, scenario)["devices"][0]
+    wanted = {"mig": "1", "mig_layout": "3g.40gb,3g.40gb"}
+    change = setting_command(wanted, device)
+    assert change is not None and "mig=1 mig_layout=3g.40gb,3g.40gb" in str(change.get_raw_value())
+    assert (
+        setting_command({"mig": "1", "mig_layout.1": "7g.80gb"}, {**device, "mig": {"current": True, "pending": True}}) is None
+    )
+    waits = {**device, "mig": {"current": False, "pending": True}}
+    assert setting_command(wanted, waits) is None, "Ampere: the mode comes with the reboot, and the layout with it"
+    with pytest.raises(ValueError, match="in use by process 7"):
+        setting_command(wanted, {**device, "processes": [7]})

@@ -9,7 +9,7 @@ from typing import Any
 import pyinfra
 import pytest
 from pyinfra.api import Config, Inventory, State
-from pyinfra.api.exceptions import ArgumentTypeError
+from pyinfra.api.exceptions import ArgumentTypeError, NoConnectorError
 from pyinfra.api.util import get_operation_order_from_stack
 from pyinfra.context import ctx_host, ctx_state
 
@@ -134,3 +134,20 @@ def test_known_hosts_are_found_as_paramiko_finds_them(tmp_path: Path) -> None:
             }
     listed.add("10.0.1.1", key.get_name(), key)
     assert quick.quick_lookup(listed, "10.0.1.1") is not None, "a name that was added later"
+
+
+def test_an_inventory_is_the_same_without_a_look_at_installed_connectors() -> None:
+    """Names that ask for another connector still find it."""
+    from pyinfra.connectors.ssh import SSHConnector
+
+    def made(names: list[str]) -> list[tuple[str, list[str], type]]:
+        inventory = Inventory(([(name, {}) for name in names], {}), gpus=(names[:1], {}))
+        return [(host.name, [*host.groups], host.connector_cls) for host in inventory]
+
+    for names in (["a", "b"], ["@local", "b"]):
+        quick.quick_connectors(["@"], SSHConnector)  # pyinfra's own way
+        theirs = made(names)
+        quick.quick_connectors(names, SSHConnector)
+        assert made(names) == theirs
+    with pytest.raises(NoConnectorError):
+        made(["@nobody"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 from steelyard.cache import fleet_key, state_folder, write_private
@@ -28,4 +27,4 @@ class Seen:
             write_private(self.path, json.dumps({**kept, **current}).encode())
         except OSError:
             pass
-        return [replace(finding, since=known.get(finding.id)) for finding in findings]
+        return [finding._replace(since=known.get(finding.id)) for finding in findings]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 import sys
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from copy import copy
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -19,12 +19,15 @@ from typing import Any, Generic, TypeVar, cast
 import paramiko.util
 import pyinfra
 import pyinfra.api.arguments
+import pyinfra.api.inventory
 import pyinfra.api.operation
 from paramiko.hostkeys import HostKeys
 from pyinfra.api.arguments import AllArguments, all_argument_meta, pop_global_arguments
+from pyinfra.api.connectors import get_all_connectors, get_execution_connectors
 from pyinfra.api.exceptions import ArgumentTypeError
 from pyinfra.api.host import Host, HostData
 from pyinfra.api.util import raise_if_bad_type
+from pyinfra.connectors.base import BaseConnector
 from pyinfra.context import ctx_config
 
 INSTALLED = str(Path(pyinfra.__file__).parent)
@@ -157,6 +160,15 @@ def quick_init(host: Host, state: Any) -> None:
     if "longest_name" not in state.__dict__:
         state.longest_name = max(len(name) for name in host.inventory.hosts)
     host.print_prefix_padding = " " * (state.longest_name - len(host.name))
+
+
+def quick_connectors(names: Iterable[str], connector: type[BaseConnector]) -> None:
+    """Hosts of ours have one connector: pyinfra reads every installed distribution for others, twice. `@NAME` asks for them."""
+    inventory = sys.modules["pyinfra.api.inventory"]
+    named = any(name.startswith("@") for name in names)
+    inventory.get_all_connectors = get_all_connectors if named else dict  # type: ignore[attr-defined]
+    only = {"ssh": connector}
+    inventory.get_execution_connectors = get_execution_connectors if named else lambda: only  # type: ignore[attr-defined]
 
 
 def quicken() -> None:

@@ -37,7 +37,7 @@ from steelyard.problem import HostProblem
 from steelyard.unknowns import Unknown
 
 from .plan import HostPlan, HostTraffic, Plan, task_of
-from .quick import Later, quicken, quicken_host
+from .quick import Later, quick_connectors, quicken, quicken_host
 
 if TYPE_CHECKING:
     from steelyard.site import Site
@@ -85,6 +85,7 @@ class Session:
             for group, members in fleet.groups.items()
             if group != "all"
         }
+        quick_connectors(self.names, connector)
         inventory = Inventory(([(name, self._data(fleet, name)) for name in self.names], {}), **groups)
         for host in inventory:
             host.connector_cls = connector

@@ -24,9 +24,14 @@ case "$1 $2" in
   "cdi generate")
     for word; do case $word in --output=*) out=${word#--output=};; esac; done
     v=$(grep -oE '[0-9]{3}[.][0-9.]+' /proc/driver/nvidia/version | head -1); test -n "$v" || { echo 'simulated: no driver is loaded' >&2; exit 1; }
-    n=$(grep -c ^gpu= /usr/lib/steelyard-lab/gpus.conf); mkdir -p "$(dirname "$out")"
+    conf=/usr/lib/steelyard-lab/gpus.conf; n=$(grep -c ^gpu= $conf); mkdir -p "$(dirname "$out")"
     { echo "cdiVersion: 0.5.0"; echo "kind: nvidia.com/gpu"; echo "devices:"
-      i=0; while [ $i -lt $n ]; do echo "  - name: \\"$i\\""; echo "    containerEdits: {env: [SIMULATED_GPU=$i]}"; i=$((i+1)); done
+      i=0; while [ $i -lt $n ]; do
+        # a GPU in MIG mode is described by its instances: made minus destroyed, as the simulated NVML keeps them
+        if [ "$(sed -n "s/^set=$i mig //p" $conf | tail -1)" = 1 ]; then m=$(( $(grep -c "^set=$i ci+" $conf) - $(grep -c "^set=$i ci-" $conf) ))
+          j=0; while [ $j -lt $m ]; do echo "  - name: \\"$i:$j\\""; echo "    containerEdits: {env: [SIMULATED_GPU=$i:$j]}"; j=$((j+1)); done
+        else echo "  - name: \\"$i\\""; echo "    containerEdits: {env: [SIMULATED_GPU=$i]}"; fi
+        i=$((i+1)); done
       echo "containerEdits:"; echo "  mounts:"; f=/usr/lib/x86_64-linux-gnu/libnvidia-ml.so.$v
       echo "    - {hostPath: $f, containerPath: $f}"; } > "$out" ;;
   "system create-dev-char-symlinks") exit 0 ;;

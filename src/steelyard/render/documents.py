@@ -41,7 +41,7 @@ def host_document(host: HostPlan) -> dict[str, Any]:
         "outcome": str(host.outcome),
         "in_sync": host.in_sync,
         "tasks": [{"code": task.code, **asdict(task)} for task in host.tasks],
-        "unknown": [asdict(unknown) for unknown in host.unknown],
+        "unknown": [unknown._asdict() for unknown in host.unknown],
         "error": host.error.as_json() if host.error else None,
         "last_words": list(host.last_words),
         "ssh": asdict(host.traffic) if host.traffic else None,

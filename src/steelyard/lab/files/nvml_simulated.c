@@ -1,7 +1,8 @@
 /* simulated GPU: the part of NVML that facts read, answered from /usr/lib/steelyard-lab/gpus.conf.
  *
  * The file has `key=value` lines: driver, memory_mib, model, one `gpu=BUS_ID` per device, `set=INDEX NAME VALUE` for
- * what a command changed (persistence, power_limit, compute_mode, ecc, mig), and `fault=` lines: lost:INDEX,
+ * what a command changed (persistence, power_limit, compute_mode, ecc, mig; gi+ PROFILE, gi- SLOT, ci+ SLOT, ci- SLOT for
+ * MIG's instances), and `fault=` lines: busy:INDEX (a process runs on it), lost:INDEX,
  * ecc:INDEX=COUNT, remap:INDEX (pending), rma:INDEX (a remap failed), link:INDEX=COUNT (that many NVLinks are down),
  * fabric:INDEX (not completed), throttle:INDEX=BITS, recovery:INDEX=ACTION, init:CODE. It is read at nvmlInit, so a
  * test changes it between two runs.
@@ -12,10 +13,20 @@
 #include <string.h>
 
 #define MAX_GPUS 16
-enum { OK = 0, UNINITIALIZED = 1, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, GPU_IS_LOST = 15 };
+enum { OK = 0, UNINITIALIZED = 1, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, GPU_IS_LOST = 15, IN_USE = 19,
+       INSUFFICIENT_RESOURCES = 23 };
+
+/* A GPU instance of MIG; the compute instance in it fills it. Figures of an H100 80GB. */
+enum { PROFILES = 5, SLOTS = 7 };
+static const struct { unsigned int id, slices, memory; const char *name; } profiles[PROFILES] = {
+    {19, 1, 1, "MIG 1g.10gb"}, {14, 2, 2, "MIG 2g.20gb"}, {9, 3, 4, "MIG 3g.40gb"}, {5, 4, 4, "MIG 4g.40gb"}, {0, 7, 8, "MIG 7g.80gb"},
+};
+typedef struct { int used, profile, filled; } slot_t;
 
 typedef struct {
     char bus[32];
+    slot_t slots[SLOTS];
+    int busy;
     int lost, remap_pending, remap_failed, links_down, no_fabric, recovery;
     int persistence, compute_mode, ecc_pending, mig_pending;
     unsigned int power_limit;
@@ -39,7 +50,8 @@ static int ready, init_code;
 static void fault(const char *text) {
     unsigned int index;
     unsigned long long number;
-    if (sscanf(text, "lost:%u", &index) == 1 && index < MAX_GPUS) gpus[index].lost = 1;
+    if (sscanf(text, "busy:%u", &index) == 1 && index < MAX_GPUS) gpus[index].busy = 1;
+    else if (sscanf(text, "lost:%u", &index) == 1 && index < MAX_GPUS) gpus[index].lost = 1;
     else if (sscanf(text, "ecc:%u=%llu", &index, &number) == 2 && index < MAX_GPUS) gpus[index].ecc = number;
     else if (sscanf(text, "remap:%u", &index) == 1 && index < MAX_GPUS) gpus[index].remap_pending = 1;
     else if (sscanf(text, "rma:%u", &index) == 1 && index < MAX_GPUS) gpus[index].remap_failed = 1;
@@ -48,6 +60,22 @@ static void fault(const char *text) {
     else if (sscanf(text, "throttle:%u=%llu", &index, &number) == 2 && index < MAX_GPUS) gpus[index].throttle = number;
     else if (sscanf(text, "recovery:%u=%llu", &index, &number) == 2 && index < MAX_GPUS) gpus[index].recovery = (int)number;
     else sscanf(text, "init:%d", &init_code);
+}
+
+static int profile_of(unsigned int id) {
+    for (int at = 0; at < PROFILES; at++)
+        if (profiles[at].id == id) return at;
+    return -1;
+}
+/* The slot that a new instance of this profile takes; -1 where the GPU has no room for it. */
+static int room(const gpu_t *gpu, int profile) {
+    unsigned int slices = profiles[profile].slices, memory = profiles[profile].memory;
+    int free_slot = -1;
+    for (int at = SLOTS - 1; at >= 0; at--) {
+        if (!gpu->slots[at].used) free_slot = at;
+        else slices += profiles[gpu->slots[at].profile].slices, memory += profiles[gpu->slots[at].profile].memory;
+    }
+    return slices <= 7 && memory <= 8 ? free_slot : -1;
 }
 
 static void setting(const char *text) {
@@ -60,6 +88,15 @@ static void setting(const char *text) {
     else if (!strcmp(name, "compute_mode")) gpus[index].compute_mode = value;
     else if (!strcmp(name, "ecc")) gpus[index].ecc_pending = value;
     else if (!strcmp(name, "mig")) gpus[index].mig_pending = value;
+    else if (!strcmp(name, "gi+")) {
+        int profile = profile_of((unsigned int)value), slot = profile < 0 ? -1 : room(&gpus[index], profile);
+        if (slot >= 0) gpus[index].slots[slot] = (slot_t){1, profile, 0};
+    } else if (value >= 0 && value < SLOTS) {
+        slot_t *slot = &gpus[index].slots[value];
+        if (!strcmp(name, "gi-")) slot->used = 0;
+        else if (!strcmp(name, "ci+")) slot->filled = 1;
+        else if (!strcmp(name, "ci-")) slot->filled = 0;
+    }
 }
 
 int nvmlInit_v2(void) {
@@ -104,6 +141,8 @@ const char *nvmlErrorString(int code) {
     case NOT_FOUND: return "Not Found";
     case 9: return "Driver Not Loaded";
     case GPU_IS_LOST: return "GPU is lost";
+    case INSUFFICIENT_RESOURCES: return "Insufficient Resources";
+    case IN_USE: return "In use by another client";
     case 18: return "Driver/library version mismatch";
     default: return "Unknown Error";
     }
@@ -111,6 +150,12 @@ const char *nvmlErrorString(int code) {
 
 static gpu_t *device(void *handle) { return handle; }
 static unsigned int index_of(void *handle) { return (unsigned int)(device(handle) - gpus); }
+/* An instance's handle points into its GPU: at a slot. */
+static gpu_t *owner(void *handle) { return &gpus[((char *)handle - (char *)gpus) / (long)sizeof(gpu_t)]; }
+static int slot_of(void *handle) { return (int)((slot_t *)handle - owner(handle)->slots); }
+static int is_instance(void *handle) {
+    return (char *)handle > (char *)gpus && (char *)handle < (char *)(gpus + count) && handle != (void *)owner(handle);
+}
 #define CHECK(handle) do { if (!ready) return UNINITIALIZED; \
     if (!(handle) || index_of(handle) >= count) return INVALID_ARGUMENT; \
     if (device(handle)->lost) return GPU_IS_LOST; } while (0)
@@ -142,6 +187,10 @@ int nvmlDeviceGetName(void *handle, char *to, unsigned int size) {
 }
 int nvmlDeviceGetUUID(void *handle, char *to, unsigned int size) {
     char uuid[64];
+    if (is_instance(handle)) {
+        snprintf(uuid, sizeof uuid, "MIG-51300000-0000-4000-8%03d-%012u", slot_of(handle), index_of(owner(handle)));
+        return text(to, size, uuid);
+    }
     CHECK(handle);
     snprintf(uuid, sizeof uuid, "GPU-51300000-0000-4000-8000-%012u", index_of(handle));
     return text(to, size, uuid);
@@ -189,8 +238,7 @@ int nvmlDeviceGetTotalEccErrors(void *handle, int type, int counter, unsigned lo
 }
 int nvmlDeviceGetMigMode(void *handle, unsigned int *current, unsigned int *pending) {
     CHECK(handle);
-    *current = 0;
-    *pending = (unsigned int)device(handle)->mig_pending;
+    *current = *pending = (unsigned int)device(handle)->mig_pending; /* since Hopper without a reset */
     return OK;
 }
 int nvmlDeviceGetCudaComputeCapability(void *handle, int *major, int *minor) { CHECK(handle); *major = 9; *minor = 0; return OK; }
@@ -246,9 +294,10 @@ int nvmlDeviceGetFieldValues(void *handle, int many, field_t *to) {
     return OK;
 }
 int nvmlDeviceGetComputeRunningProcesses_v3(void *handle, unsigned int *count_of, void *to) {
-    (void)to;
     CHECK(handle);
-    *count_of = 0;
+    if (device(handle)->busy && !*count_of) return 7; /* insufficient size: asked for how many there are */
+    *count_of = (unsigned int)device(handle)->busy;
+    if (*count_of) *(unsigned int *)to = 4242; /* the process's number is the first field */
     return OK;
 }
 
@@ -271,4 +320,85 @@ int nvmlDeviceSetMigMode(void *handle, unsigned int mode, int *status) { *status
 int nvmlDeviceSetGpuLockedClocks(void *handle, unsigned int least, unsigned int most) {
     (void)least;
     return keep(handle, "clocks", (int)most);
+}
+
+typedef struct {
+    unsigned int version, id, peer, slices, instances, processors, copy, decoders, encoders, jpeg, flow;
+    unsigned long long memory;
+    char name[96];
+} gpu_profile_t;
+typedef struct { unsigned int version, id, slices, instances, processors, copy, decoders, encoders, jpeg, flow; char name[96]; } compute_profile_t;
+typedef struct { void *device; unsigned int id, profile, start, size; } gpu_instance_t;
+
+int nvmlDeviceGetGpuInstanceProfileInfoV(void *handle, unsigned int profile, gpu_profile_t *to) {
+    CHECK(handle);
+    if (profile >= PROFILES) return NOT_SUPPORTED;
+    to->id = profiles[profile].id;
+    to->slices = profiles[profile].slices;
+    to->memory = memory_mib * profiles[profile].memory / 8;
+    return text(to->name, sizeof to->name, profiles[profile].name);
+}
+int nvmlDeviceGetGpuInstances(void *handle, unsigned int profile, void **to, unsigned int *many) {
+    CHECK(handle);
+    *many = 0;
+    for (int at = 0; at < SLOTS; at++) {
+        slot_t *slot = &device(handle)->slots[at];
+        if (slot->used && profiles[slot->profile].id == profile) to[(*many)++] = slot;
+    }
+    return OK;
+}
+int nvmlGpuInstanceGetInfo(void *handle, gpu_instance_t *to) {
+    to->device = owner(handle);
+    to->id = (unsigned int)slot_of(handle) + 1;
+    to->profile = profiles[((slot_t *)handle)->profile].id;
+    return OK;
+}
+int nvmlGpuInstanceGetComputeInstanceProfileInfoV(void *handle, unsigned int profile, unsigned int engine, compute_profile_t *to) {
+    (void)engine;
+    if (profile >= PROFILES || profiles[profile].slices > profiles[((slot_t *)handle)->profile].slices) return NOT_SUPPORTED;
+    to->id = profile;
+    to->slices = profiles[profile].slices;
+    return OK;
+}
+int nvmlGpuInstanceGetComputeInstances(void *handle, unsigned int profile, void **to, unsigned int *many) {
+    slot_t *slot = handle;
+    *many = slot->filled && (unsigned int)slot->profile == profile;
+    if (*many) to[0] = slot;
+    return OK;
+}
+int nvmlDeviceGetMaxMigDeviceCount(void *handle, unsigned int *to) { CHECK(handle); *to = SLOTS; return OK; }
+int nvmlDeviceGetMigDeviceHandleByIndex(void *handle, unsigned int index, void **to) {
+    CHECK(handle);
+    if (index >= SLOTS || !device(handle)->slots[index].used || !device(handle)->slots[index].filled) return NOT_FOUND;
+    *to = &device(handle)->slots[index];
+    return OK;
+}
+int nvmlDeviceGetGpuInstanceId(void *handle, unsigned int *to) { *to = (unsigned int)slot_of(handle) + 1; return OK; }
+int nvmlDeviceCreateGpuInstance(void *handle, unsigned int id, void **to) {
+    int profile = profile_of(id), slot, kept;
+    CHECK(handle);
+    if (!device(handle)->mig_pending || profile < 0) return NOT_SUPPORTED;
+    slot = room(device(handle), profile);
+    if (slot < 0) return INSUFFICIENT_RESOURCES;
+    kept = keep(handle, "gi+", (int)id);
+    if (kept != OK) return kept;
+    device(handle)->slots[slot] = (slot_t){1, profile, 0};
+    *to = &device(handle)->slots[slot];
+    return OK;
+}
+int nvmlGpuInstanceDestroy(void *handle) {
+    if (((slot_t *)handle)->filled || owner(handle)->busy) return IN_USE;
+    ((slot_t *)handle)->used = 0;
+    return keep(owner(handle), "gi-", slot_of(handle));
+}
+int nvmlGpuInstanceCreateComputeInstance(void *handle, unsigned int profile, void **to) {
+    if ((unsigned int)((slot_t *)handle)->profile != profile) return NOT_SUPPORTED;
+    ((slot_t *)handle)->filled = 1;
+    *to = handle;
+    return keep(owner(handle), "ci+", slot_of(handle));
+}
+int nvmlComputeInstanceDestroy(void *handle) {
+    if (owner(handle)->busy) return IN_USE;
+    ((slot_t *)handle)->filled = 0;
+    return keep(owner(handle), "ci-", slot_of(handle));
 }

@@ -24,10 +24,10 @@ class WaveStarted(NamedTuple):
 
 
 class TaskStarted(NamedTuple):
-    """The first host of the run begins a task; number `index` of `total` tasks."""
+    """The first host of the run begins a task; number `number` of `total` tasks."""
 
     title: str
-    index: int
+    number: int
     total: int
 
 

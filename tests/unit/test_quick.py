@@ -11,6 +11,7 @@ import pytest
 from pyinfra.api import Config, Inventory, State
 from pyinfra.api.exceptions import ArgumentTypeError, NoConnectorError
 from pyinfra.api.util import get_operation_order_from_stack
+from pyinfra.connectors.ssh import SSHConnector
 from pyinfra.context import ctx_host, ctx_state
 
 from steelyard.engine import quick
@@ -138,16 +139,15 @@ def test_known_hosts_are_found_as_paramiko_finds_them(tmp_path: Path) -> None:
 
 def test_an_inventory_is_the_same_without_a_look_at_installed_connectors() -> None:
     """Names that ask for another connector still find it."""
-    from pyinfra.connectors.ssh import SSHConnector
 
-    def made(names: list[str]) -> list[tuple[str, list[str], type]]:
-        inventory = Inventory(([(name, {}) for name in names], {}), gpus=(names[:1], {}))
-        return [(host.name, [*host.groups], host.connector_cls) for host in inventory]
+    def inventory(names: list[str]) -> list[tuple[str, list[str], type]]:
+        found = Inventory(([(name, {}) for name in names], {}), gpus=(names[:1], {}))
+        return [(host.name, [*host.groups], host.connector_cls) for host in found]
 
     for names in (["a", "b"], ["@local", "b"]):
-        quick.quick_connectors(["@"], SSHConnector)  # pyinfra's own way
-        theirs = made(names)
-        quick.quick_connectors(names, SSHConnector)
-        assert made(names) == theirs
-    with pytest.raises(NoConnectorError):
-        made(["@nobody"])
+        theirs = inventory(names)
+        with quick.quick_connectors(names, SSHConnector):
+            assert inventory(names) == theirs
+    with quick.quick_connectors(["a"], SSHConnector), pytest.raises(NoConnectorError):
+        inventory(["@local"])
+    assert inventory(["@local"])

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hmac
 import sys
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from copy import copy
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -23,7 +24,6 @@ import pyinfra.api.inventory
 import pyinfra.api.operation
 from paramiko.hostkeys import HostKeys
 from pyinfra.api.arguments import AllArguments, all_argument_meta, pop_global_arguments
-from pyinfra.api.connectors import get_all_connectors, get_execution_connectors
 from pyinfra.api.exceptions import ArgumentTypeError
 from pyinfra.api.host import Host, HostData
 from pyinfra.api.util import raise_if_bad_type
@@ -162,13 +162,17 @@ def quick_init(host: Host, state: Any) -> None:
     host.print_prefix_padding = " " * (state.longest_name - len(host.name))
 
 
-def quick_connectors(names: Iterable[str], connector: type[BaseConnector]) -> None:
+@contextmanager
+def quick_connectors(names: Iterable[str], connector: type[BaseConnector]) -> Iterator[None]:
     """Hosts of ours have one connector: pyinfra reads every installed distribution for others, twice. `@NAME` asks for them."""
-    inventory = sys.modules["pyinfra.api.inventory"]
-    named = any(name.startswith("@") for name in names)
-    inventory.get_all_connectors = get_all_connectors if named else dict  # type: ignore[attr-defined]
-    only = {"ssh": connector}
-    inventory.get_execution_connectors = get_execution_connectors if named else lambda: only  # type: ignore[attr-defined]
+    inventory: Any = sys.modules["pyinfra.api.inventory"]
+    kept = inventory.get_all_connectors, inventory.get_execution_connectors
+    if not any(name.startswith("@") for name in names):
+        inventory.get_all_connectors, inventory.get_execution_connectors = dict, lambda: {"ssh": connector}
+    try:
+        yield
+    finally:
+        inventory.get_all_connectors, inventory.get_execution_connectors = kept
 
 
 def quicken() -> None:

@@ -85,8 +85,8 @@ class Session:
             for group, members in fleet.groups.items()
             if group != "all"
         }
-        quick_connectors(self.names, connector)
-        inventory = Inventory(([(name, self._data(fleet, name)) for name in self.names], {}), **groups)
+        with quick_connectors(self.names, connector):
+            inventory = Inventory(([(name, self._data(fleet, name)) for name in self.names], {}), **groups)
         for host in inventory:
             host.connector_cls = connector
             quicken_host(host)

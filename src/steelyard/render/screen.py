@@ -117,9 +117,9 @@ class Screen:
                 self._busy(f"looking at {plural(total, 'host')}, {done} done")
             case WaveStarted(number, total, hosts):
                 self.note(f"wave {number} of {total}: {hosts_named(hosts)}")
-            case TaskStarted(title, index, total):
+            case TaskStarted(title, number, total):
                 self._live = True
-                self._busy(f"[{index}/{total}] {title}")
+                self._busy(f"[{number}/{total}] {title}")
             case BytesMoved(host, what, done, total):
                 self._moved(host, what, done, total)
             case TaskChanged(host, title, subjects):

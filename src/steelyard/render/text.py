@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from steelyard.errors import SteelyardError, show
 from steelyard.finding import Finding
 from steelyard.outcome import Outcome
+from steelyard.unknowns import Unknown
 
 if TYPE_CHECKING:
     from steelyard.engine.plan import HostPlan, Plan, PlannedCommand
@@ -60,8 +61,8 @@ def plan_lines(plan: Plan, verbose: bool = False) -> list[str]:
     return lines
 
 
-def _unknown_key(unknown: object) -> Hashable:
-    return tuple(value for name, value in vars(unknown).items() if name != "host")
+def _unknown_key(unknown: Unknown) -> Hashable:
+    return unknown._replace(host="")
 
 
 def command_lines(command: PlannedCommand, verbose: bool) -> list[str]:

@@ -305,11 +305,14 @@ int nvmlDeviceGetComputeRunningProcesses_v3(void *handle, unsigned int *count_of
 static int keep(void *handle, const char *name, int value) {
     const char *path = getenv("STEELYARD_LAB_GPUS");
     FILE *file;
+    char line[64];
     CHECK(handle);
     file = fopen(path ? path : "/usr/lib/steelyard-lab/gpus.conf", "a");
     if (!file) return 4; /* no permission */
-    fprintf(file, "set=%u %s %d\n", index_of(handle), name, value);
+    snprintf(line, sizeof line, "%u %s %d", index_of(handle), name, value);
+    fprintf(file, "set=%s\n", line);
     fclose(file);
+    setting(line);
     return OK;
 }
 int nvmlDeviceSetPersistenceMode(void *handle, int mode) { return keep(handle, "persistence", mode); }
@@ -375,30 +378,24 @@ int nvmlDeviceGetMigDeviceHandleByIndex(void *handle, unsigned int index, void *
 }
 int nvmlDeviceGetGpuInstanceId(void *handle, unsigned int *to) { *to = (unsigned int)slot_of(handle) + 1; return OK; }
 int nvmlDeviceCreateGpuInstance(void *handle, unsigned int id, void **to) {
-    int profile = profile_of(id), slot, kept;
+    int profile = profile_of(id), slot;
     CHECK(handle);
     if (!device(handle)->mig_pending || profile < 0) return NOT_SUPPORTED;
     slot = room(device(handle), profile);
     if (slot < 0) return INSUFFICIENT_RESOURCES;
-    kept = keep(handle, "gi+", (int)id);
-    if (kept != OK) return kept;
-    device(handle)->slots[slot] = (slot_t){1, profile, 0};
     *to = &device(handle)->slots[slot];
-    return OK;
+    return keep(handle, "gi+", (int)id);
 }
 int nvmlGpuInstanceDestroy(void *handle) {
     if (((slot_t *)handle)->filled || owner(handle)->busy) return IN_USE;
-    ((slot_t *)handle)->used = 0;
     return keep(owner(handle), "gi-", slot_of(handle));
 }
 int nvmlGpuInstanceCreateComputeInstance(void *handle, unsigned int profile, void **to) {
     if ((unsigned int)((slot_t *)handle)->profile != profile) return NOT_SUPPORTED;
-    ((slot_t *)handle)->filled = 1;
     *to = handle;
     return keep(owner(handle), "ci+", slot_of(handle));
 }
 int nvmlComputeInstanceDestroy(void *handle) {
     if (owner(handle)->busy) return IN_USE;
-    ((slot_t *)handle)->filled = 0;
     return keep(owner(handle), "ci-", slot_of(handle));
 }

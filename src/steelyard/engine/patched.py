@@ -2,11 +2,13 @@
 
 Some imports are kept from costing more than they give: gevent looks through every installed distribution for plug-ins
 25 times while it patches; paramiko loads `invoke` for one keyword of ssh_config, for which pyinfra has its own;
-typeguard, which pyinfra checks arguments with, loads `unittest.mock`, and with it asyncio; pyinfra loads jinja2 for
-templates of its own operations, and packaging for a deploy's REQUIRE_ lines, which few have: they come when called.
+typeguard, which pyinfra checks arguments with, looks for plug-ins too, and loads `unittest.mock`, and with it asyncio;
+pyinfra loads jinja2 for templates of its own operations, and packaging for a deploy's REQUIRE_ lines, which few have:
+they come when called.
 """
 
 import importlib
+import os
 import sys
 from types import ModuleType
 from typing import Any
@@ -56,6 +58,7 @@ def _import_without(missing: dict[str, ModuleType | None], name: str) -> None:
 _import_without({"invoke": None}, "paramiko.config")
 _no_mock = ModuleType("unittest.mock")
 _no_mock.Mock, _no_mock.patch = type("Mock", (), {}), None  # type: ignore[attr-defined]
+os.environ.setdefault("TYPEGUARD_DISABLE_PLUGIN_AUTOLOAD", "1")
 _import_without({"unittest.mock": _no_mock}, "typeguard")
 _import_without(
     {

@@ -32,19 +32,23 @@ def commands() -> argparse.ArgumentParser:
 
 
 def _store(add: Any) -> None:
-    def stored(given: Given) -> Any:
-        return store.state(given.root, given.project, given.version)
+    def version(name: str, text: str, call: Callable[[Given], Any]) -> Any:
+        made = add(name, text, call)
+        made.add_argument("root", type=Path)
+        made.add_argument("project")
+        made.add_argument("version")
+        return made
 
-    def received(given: Given) -> Any:
-        return store.receive(given.root, given.project, given.version, sys.stdin.buffer)
-
-    for each in (
-        add("store-state", "what the model store holds of one version", stored),
-        add("store-receive", "take a version from standard input, verify, publish", received),
-    ):
-        each.add_argument("root", type=Path)
-        each.add_argument("project")
-        each.add_argument("version")
+    version("store-state", "what the model store holds of one version", lambda g: store.state(g.root, g.project, g.version))
+    version("store-relay", "take part in a push of a version", lambda g: relay.run(g.root, g.project, g.version))
+    verify = version(
+        "store-verify", "read every byte of a version", lambda g: store.verify(g.root, g.project, g.version, g.quarantine)
+    )
+    verify.add_argument("--quarantine", action="store_true")
+    add("store-list", "every published version", lambda g: store.listing(g.root)).add_argument("root", type=Path)
+    forget = add("store-forget", "remove versions that nobody uses", lambda g: {"stays": store.forget(g.root, g.versions)})
+    forget.add_argument("root", type=Path)
+    forget.add_argument("versions", nargs="+", metavar="PROJECT@VERSION")
     for name, text, work in (
         ("wheels-state", "is the index of these wheels", wheels.state),
         ("wheels-index", "index a folder of wheels", wheels.index),

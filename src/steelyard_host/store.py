@@ -4,25 +4,27 @@ Layout below the model root:
     PROJECT/VERSION/               the files, read-only, root's; visible only when whole and verified
     PROJECT/current                symlink, replaced by rename
     .steelyard/staging/NAME/       what is being received; NAME is project and version, quoted
-    .steelyard/published/NAME.json the manifest and, per file, size and mtime as they were at publication
-
-The stream that `receive` reads: 8 bytes big-endian length, a JSON header {"manifest", "send"}, then the bytes of each
-file in `send`, in that order; sizes are in the manifest. Files equal to one that is published are hard-linked.
+    .steelyard/staging/NAME.lock   flock'd by whoever receives it
+    .steelyard/published/NAME.json id of the manifest and, per file, hashes and size, mtime, mode at publication
+    .steelyard/manifests/ID.json   the manifest, with every chunk's hash
 """
 
 from __future__ import annotations
 
-import errno
-import hashlib
+import fcntl
 import json
 import os
+import re
 import shutil
-import struct
 import urllib.parse
-from pathlib import Path
-from typing import Any, BinaryIO
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any
 
-CHUNK = 1 << 20
+from steelyard_host.chunks import Held, chunks_of
+from steelyard_host.hashing import wrong_chunks
+
 STATE = ".steelyard"
 
 
@@ -46,125 +48,95 @@ def read_record(path: Path) -> dict[str, Any]:
         return {}
 
 
+def records(root: Path) -> list[dict[str, Any]]:
+    """Of every published version, in the order of their names."""
+    found = [read_record(path) for path in sorted((root / STATE / "published").glob("*.json"))]
+    return [record for record in found if {"project", "version", "id", "files"} <= record.keys()]
+
+
+def manifest_of(root: Path, record: dict[str, Any]) -> dict[str, Any]:
+    """Empty where it is gone: then nothing can be compared with it."""
+    return read_record(root / STATE / "manifests" / (record["id"] + ".json"))
+
+
 def file_stat(path: Path) -> list[int]:
     """Size, mtime in ns and permission bits: what a change by hand does not leave alone."""
     found = path.lstat()
     return [found.st_size, found.st_mtime_ns, found.st_mode & 0o7777]
 
 
-def sha256_of(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        for chunk in iter(lambda: stream.read(CHUNK), b""):
-            digest.update(chunk)
-    return digest.hexdigest()
+def altered(root: Path, record: dict[str, Any]) -> list[str]:
+    """Files that are gone, other than they were published, or not of the version."""
+    folder, files = root / record["project"] / record["version"], record["files"]
+    changed = [name for name in files if not (folder / name).exists() or file_stat(folder / name) != files[name]["stat"]]
+    present = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() or path.is_symlink()}
+    return sorted({*changed, *(present - set(files))})
 
 
-def held_hashes(root: Path) -> dict[str, str]:
-    """sha256 of every unaltered published file to its path."""
-    held = {}
-    for record in sorted((root / STATE / "published").glob("*.json")):
-        known = read_record(record)
-        folder = root / known.get("project", "") / known.get("version", "")
-        for name, entry in known.get("manifest", {}).get("files", {}).items():
-            path = folder / name
-            if path.exists() and file_stat(path) == known["stat"].get(name):
-                held[entry["sha256"]] = str(path)
-    return held
+def held(root: Path) -> tuple[dict[str, str], dict[str, Held]]:
+    """What unaltered published files hold: whole files by blake3 -> path, chunks by blake3 -> place."""
+    whole: dict[str, str] = {}
+    parts: dict[str, Held] = {}
+    for record in records(root):
+        folder, broken = root / record["project"] / record["version"], set(altered(root, record))
+        for name, entry in record["files"].items():
+            if name not in broken:
+                whole[entry["blake3"]] = str(folder / name)
+        manifest = manifest_of(root, record)
+        for chunk in chunks_of(manifest) if manifest else ():
+            if chunk.file not in broken:
+                parts[chunk.hash] = Held(str(folder / chunk.file), chunk.offset)
+    return whole, parts
 
 
 def state(root: Path, project: str, version: str) -> dict[str, Any]:
-    """What is there: manifest id (None: not published), files altered since, current, free bytes, hashes held."""
+    """What is there: manifest id (None: not published), files altered since, current, free bytes, whole files held."""
     folder = root / project / version
-    known = read_record(record_path(root, project, version))
-    published = known.get("manifest", {}).get("id") if folder.is_dir() else None
-    altered = []
-    if published is not None:
-        wanted = known["manifest"]["files"]
-        altered = [n for n in wanted if not (folder / n).exists() or file_stat(folder / n) != known["stat"].get(n)]
-        present = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-        altered += sorted(present - set(wanted))
+    record = read_record(record_path(root, project, version))
+    published = record.get("id") if folder.is_dir() else None
     current = root / project / "current"
     space = shutil.disk_usage(root if root.is_dir() else "/")
     staged = root / STATE / "staging" / quoted(project, version)
     return {
         "published": published,
         "unrecorded": folder.is_dir() and published is None,
-        "altered": sorted(altered),
+        "altered": altered(root, record) if published is not None else [],
         "current": os.readlink(current) if current.is_symlink() else None,
         "free_bytes": space.free,
-        "held": sorted(held_hashes(root)),
-        "staged": sorted(p.name for p in staged.rglob("*") if p.is_file()) if staged.is_dir() else [],
+        "held": sorted({entry["blake3"] for found in records(root) for entry in found["files"].values()}),
+        "staged_bytes": sum(path.stat().st_blocks * 512 for path in staged.rglob("*") if path.is_file()),
     }
 
 
-def receive(root: Path, project: str, version: str, stream: BinaryIO) -> dict[str, Any]:
-    """Read a version, verify it, make it visible. Raises StoreError; a full disk gives all its space back."""
-    header = json.loads(_exactly(stream, struct.unpack(">Q", _exactly(stream, 8))[0]))
-    manifest, send = header["manifest"], header["send"]
+@contextmanager
+def receiving(root: Path, project: str, version: str) -> Iterator[Path]:
+    """The staging folder of a version, for one process at a time. Raises StoreError."""
     staged = root / STATE / "staging" / quoted(project, version)
-    held = held_hashes(root)
     try:
-        for name in send:
-            (staged / name).parent.mkdir(parents=True, exist_ok=True)
-            _write(stream, staged / name, manifest["files"][name]["size"])
-        for name, entry in manifest["files"].items():
-            target = staged / name
-            if name not in send and entry["sha256"] in held:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                if target.exists():
-                    target.unlink()
-                os.link(held[entry["sha256"]], target)
-            if not target.exists():
-                raise StoreError(f"{project} {version}: file {name} was neither sent nor held; nothing was published")
-            found = sha256_of(target)
-            if found != entry["sha256"]:
-                target.unlink()
-                wanted = entry["sha256"][:12]
-                raise StoreError(
-                    f"{project} {version}: file {name} is corrupted (sha256 {found[:12]}, wanted {wanted}); "
-                    "nothing was published, the version that was served stays"
-                )
+        staged.parent.mkdir(parents=True, exist_ok=True)
+        lock = os.open(str(staged) + ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        shutil.rmtree(staged, ignore_errors=True)
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise StoreError(f"{project} {version}: {error}; nothing was published") from error
-        needed = sum(entry["size"] for entry in manifest["files"].values())
-        raise StoreError(
-            f"{project} {version}: the disk is full ({needed} bytes needed below {root}); "
-            "nothing was published and the space was given back"
-        ) from error
-    _publish(root, project, version, manifest, staged)
-    return {"published": manifest["id"], "received_bytes": sum(manifest["files"][name]["size"] for name in send)}
+        raise StoreError("%s: %s; nothing was published" % (staged, error.strerror)) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise StoreError("%s %s is being received here already; wait for that push" % (project, version)) from None
+    try:
+        yield staged
+    finally:
+        os.close(lock)
 
 
-def _exactly(stream: BinaryIO, count: int) -> bytes:
-    data = stream.read(count)
-    if len(data) != count:
-        raise StoreError("the link ended early; what was received whole is kept for the next try")
-    return data
+def checked(manifest: dict[str, Any]) -> None:
+    """Raises StoreError for a name that would leave the version's folder."""
+    for name in manifest["files"]:
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts or not path.parts or str(path) != name:
+            raise StoreError("the name %r leaves the version's folder; nothing was written" % name)
 
 
-def _write(stream: BinaryIO, target: Path, size: int) -> None:
-    """The next `size` bytes into a file of its own; a short stream leaves no file."""
-    part = target.with_name(target.name + ".part")
-    with part.open("wb") as out:
-        left = size
-        while left:
-            chunk = stream.read(min(CHUNK, left))
-            if not chunk:
-                break
-            out.write(chunk)
-            left -= len(chunk)
-        out.flush()
-        os.fsync(out.fileno())
-    if left:
-        part.unlink()
-        raise StoreError(f"the link ended early in {target.name}; what was received whole is kept for the next try")
-    os.replace(part, target)
-
-
-def _publish(root: Path, project: str, version: str, manifest: dict[str, Any], staged: Path) -> None:
+def publish(root: Path, project: str, version: str, manifest: dict[str, Any], staged: Path) -> Path:
     """Read-only modes, then one rename; the record is written last, so a crash before it publishes again."""
     for extra in sorted(staged.rglob("*"), reverse=True):
         if extra.is_file() and str(extra.relative_to(staged)) not in manifest["files"]:
@@ -186,12 +158,30 @@ def _publish(root: Path, project: str, version: str, manifest: dict[str, Any], s
     else:
         os.rename(staged, target)
     shutil.rmtree(staged, ignore_errors=True)
-    stat = {name: file_stat(target / name) for name in manifest["files"]}
-    record = record_path(root, project, version)
-    record.parent.mkdir(parents=True, exist_ok=True)
-    written = record.with_suffix(".new")
-    written.write_text(json.dumps({"project": project, "version": version, "manifest": manifest, "stat": stat}))
-    os.replace(written, record)
+    _synced(target.parent)
+    files = {
+        name: {"size": entry["size"], "sha256": entry["sha256"], "blake3": entry["blake3"], "stat": file_stat(target / name)}
+        for name, entry in manifest["files"].items()
+    }
+    _write(root / STATE / "manifests" / (manifest["id"] + ".json"), manifest)
+    _write(record_path(root, project, version), {"project": project, "version": version, "id": manifest["id"], "files": files})
+    return target
+
+
+def _write(path: Path, document: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    written = path.with_suffix(".new")
+    with written.open("w") as out:
+        json.dump(document, out)
+        out.flush()
+        os.fsync(out.fileno())
+    os.replace(written, path)
+
+
+def _synced(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    os.fsync(handle)
+    os.close(handle)
 
 
 def _replace_files(staged: Path, target: Path, manifest: dict[str, Any]) -> None:
@@ -202,3 +192,126 @@ def _replace_files(staged: Path, target: Path, manifest: dict[str, Any]) -> None
     for path in sorted(target.rglob("*")):
         if path.is_file() and str(path.relative_to(target)) not in manifest["files"]:
             path.unlink()
+
+
+def listing(root: Path) -> dict[str, Any]:
+    """Every published version with its size, what it alone takes, whether it is current, and who has it mapped."""
+    mapped = inodes_in_use()
+    found = []
+    for record in records(root):
+        folder = root / record["project"] / record["version"]
+        stats = [path.stat() for path in folder.rglob("*") if path.is_file()]
+        found.append(
+            {
+                "project": record["project"],
+                "version": record["version"],
+                "id": record["id"],
+                "bytes": sum(entry["size"] for entry in record["files"].values()),
+                "own_bytes": sum(stat.st_blocks * 512 for stat in stats if stat.st_nlink == 1),
+                "published": record_path(root, record["project"], record["version"]).stat().st_mtime,
+                "altered": altered(root, record) if folder.is_dir() else ["the folder"],
+                "current": _current(root, record["project"]) == record["version"],
+                "in_use": any((stat.st_dev, stat.st_ino) in mapped for stat in stats) or mounted(folder),
+            }
+        )
+    staged = root / STATE / "staging"
+    left = [path.name for path in sorted(staged.glob("*")) if path.is_dir()]
+    return {"versions": found, "staging": left, "free_bytes": shutil.disk_usage(root if root.is_dir() else "/").free}
+
+
+def _current(root: Path, project: str) -> str | None:
+    link = root / project / "current"
+    return os.readlink(link) if link.is_symlink() else None
+
+
+def inodes_in_use() -> set[tuple[int, int]]:
+    """Device and inode of every file that a process has mapped or open."""
+    found: set[tuple[int, int]] = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            for line in (process / "maps").read_text(errors="replace").splitlines():
+                fields = line.split(None, 5)
+                if len(fields) == 6 and fields[4] != "0":
+                    major, minor = fields[3].split(":")
+                    found.add((os.makedev(int(major, 16), int(minor, 16)), int(fields[4])))
+            for handle in (process / "fd").iterdir():
+                stat = handle.stat()
+                found.add((stat.st_dev, stat.st_ino))
+        except OSError:
+            continue  # it ended meanwhile
+    return found
+
+
+def mounted(folder: Path) -> bool:
+    """Whether a unit has the folder bound somewhere in its own mounts (BindReadOnlyPaths)."""
+    ending = re.compile(r"(^|/)" + re.escape("/".join(folder.parts[-2:])) + "$")
+    seen: set[str] = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            namespace = os.readlink(process / "ns" / "mnt")
+            if namespace in seen:
+                continue
+            seen.add(namespace)
+            lines = (process / "mountinfo").read_text(errors="replace").splitlines()
+        except OSError:
+            continue
+        if any(ending.search(line.split()[3]) for line in lines):
+            return True
+    return False
+
+
+def verify(root: Path, project: str, version: str, quarantine: bool) -> dict[str, Any]:
+    """Read every byte; per file the chunks that are not what was published. With `quarantine` such files go out of sight."""
+    record = read_record(record_path(root, project, version))
+    manifest = manifest_of(root, record) if record else {}
+    if not manifest:
+        raise StoreError("%s %s is not published here" % (project, version))
+    folder = root / project / version
+    spans: dict[str, list[tuple[int, int, str]]] = {name: [] for name in manifest["files"]}
+    for chunk in chunks_of(manifest):
+        spans[chunk.file].append((chunk.offset, chunk.size, chunk.hash))
+    wrong = {name: wrong_chunks(folder / name, spans[name]) for name in spans}
+    extra = [name for name in altered(root, record) if name not in manifest["files"]]
+    if quarantine:
+        _quarantine(root, project, version, [name for name in wrong if wrong[name]])
+    size = sum(entry["size"] for entry in manifest["files"].values())
+    return {"id": manifest["id"], "bytes": size, "wrong": {name: bad for name, bad in wrong.items() if bad}, "extra": extra}
+
+
+def _quarantine(root: Path, project: str, version: str, names: list[str]) -> None:
+    """A copy in staging, where the next push finds the good chunks of it; no engine that starts can read the bad ones."""
+    for name in names:
+        path = root / project / version / name
+        if path.exists():
+            staged = root / STATE / "staging" / quoted(project, version) / name
+            staged.parent.mkdir(parents=True, exist_ok=True)
+            staged.unlink(missing_ok=True)
+            shutil.copyfile(path, staged)
+            path.unlink()
+
+
+def forget(root: Path, wanted: list[str]) -> list[str]:
+    """Remove versions (PROJECT@VERSION); those that are current or in use stay. Sentences about what stayed.
+
+    The folder goes out of sight by one rename first: nobody sees half a version. Mapped files live on until unmapped.
+    """
+    stays = []
+    known = {"%s@%s" % (entry["project"], entry["version"]): entry for entry in listing(root)["versions"]}
+    for word in wanted:
+        entry = known.get(word)
+        if entry is None:
+            stays.append("%s is not published here" % word)
+        elif entry["current"] or entry["in_use"]:
+            stays.append("%s is %s" % (word, "current" if entry["current"] else "in use by a process"))
+        else:
+            grave = root / STATE / "removed" / quoted(entry["project"], entry["version"])
+            grave.parent.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(grave, ignore_errors=True)
+            os.rename(root / entry["project"] / entry["version"], grave)
+            record_path(root, entry["project"], entry["version"]).unlink()
+            shutil.rmtree(grave)
+    used = {record["id"] for record in records(root)}
+    for path in (root / STATE / "manifests").glob("*.json"):
+        if path.stem not in used:
+            path.unlink()
+    return stays

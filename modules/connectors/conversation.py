@@ -1,0 +1,41 @@
+"""A helper on a host that is talked with while it works: orders and chunks go in as frames, lines of JSON come out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from paramiko.channel import Channel
+
+from steelyard_host.relay import FRAME, ORDER
+
+
+class Conversation:
+    """One channel; closing it ends the helper. Raises OSError and EOFError where the link ends."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self.sent = 0  # bytes of chunks
+
+    def order(self, what: dict[str, Any]) -> None:
+        body = json.dumps(what).encode()
+        self._channel.sendall(FRAME.pack(ORDER, len(body)) + body)
+
+    def chunk(self, number: int, data: bytes) -> None:
+        self._channel.sendall(FRAME.pack(number, len(data)) + data)
+        self.sent += len(data)
+
+    def told(self) -> Iterator[dict[str, Any]]:
+        """What the helper tells, until it ends. Words that are no JSON are its last ones: {"error": ...}."""
+        kept = b""
+        while data := self._channel.recv(65536):
+            *lines, kept = (kept + data).split(b"\n")
+            for line in lines:
+                yield json.loads(line)
+        errors = b"".join(iter(lambda: self._channel.recv_stderr(65536), b"")).decode(errors="replace").strip()
+        if self._channel.recv_exit_status() != 0 and errors:
+            yield {"error": errors.splitlines()[-1]}
+
+    def close(self) -> None:
+        self._channel.close()

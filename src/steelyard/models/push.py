@@ -1,0 +1,300 @@
+"""A version to many hosts at once: the origin is read once, hosts hand chunks on, each chunk is compared before it goes on.
+
+The controller feeds the head of the chain through its SSH channel and decides who takes from whom; the weights themselves
+go from host to host. It keeps nothing: a push that is cut off is taken up from what the hosts hold.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import gevent
+from gevent.event import Event as Signal
+from gevent.queue import Empty, Queue
+
+from steelyard.errors import HostProblemInPush, SteelyardError
+from steelyard.events import BytesMoved, Emit, Step
+
+from .chain import ORIGIN, Chain, Pace
+from .keys import PushKey
+from .manifest import Manifest
+
+PROBE_CHUNKS = 2  # that each candidate for the head gets, to see who is slow
+CANDIDATES = 4
+LOOK_S = 0.5
+TRIES = 3  # of the origin for a chunk that arrives as another
+
+
+class Talk(Protocol):
+    """A helper that is talked with; see steelyard_host.relay for what is said."""
+
+    sent: int
+
+    def order(self, what: dict[str, Any]) -> None: ...
+    def chunk(self, number: int, data: bytes) -> None: ...
+    def told(self) -> Iterator[dict[str, Any]]: ...
+    def close(self) -> None: ...
+
+
+@dataclass
+class Pushed:
+    """How it ended. Bytes: `origin_bytes` left the controller, `received` came to each host over any link."""
+
+    manifest: str
+    size: int
+    origin_bytes: int = 0
+    seconds: float = 0.0
+    published: list[str] = field(default_factory=list)
+    received: dict[str, int] = field(default_factory=dict)
+    errors: dict[str, SteelyardError] = field(default_factory=dict)
+    relinked: list[str] = field(default_factory=list)  # sentences
+
+
+class Push:
+    def __init__(
+        self, manifest: Manifest, source: Path, where: Mapping[str, str], racks: Mapping[str, str], rate: int | None, emit: Emit
+    ) -> None:
+        """`where`: host -> address at which the others reach it. `rate`: bytes per second that each hands on, or None."""
+        self.manifest, self.source, self.where, self.racks, self.rate, self.emit = manifest, source, where, racks, rate, emit
+        self.chunks = [(name, chunk) for name, file in manifest.files.items() for chunk in file.chunks]
+        self.talks: dict[str, Talk] = {}
+        self.missing: dict[str, list[int]] = {}
+        self.ports: dict[str, int] = {}
+        self.result = Pushed(manifest.id, manifest.size)
+        self._events: Queue[tuple[str, dict[str, Any]]] = Queue()
+        self._fed: dict[str, gevent.Greenlet] = {}
+        self._echoed: dict[str, Signal] = {}
+        self._again: dict[int, int] = {}
+        self._ready: dict[str, Signal] = {}
+
+    def run(self, talks: Mapping[str, Talk]) -> Pushed:
+        """Push to hosts that are talked with. A host's failure is its own; the others go on."""
+        self.talks = dict(talks)
+        key, began = PushKey.new(), time.monotonic()
+        readers = []
+        for name, talk in self.talks.items():
+            self._echoed[name], self._ready[name] = Signal(), Signal()
+            readers.append(gevent.spawn(self._listen, name, talk))
+            gevent.spawn(self._begin, name, talk, key)
+        gevent.joinall([gevent.spawn(signal.wait) for signal in self._ready.values()])
+        self._settle_early()
+        names = [name for name in self.talks if name in self.ports and name not in self.result.errors]
+        self.chain = Chain(self._ordered(names), self.racks)
+        self.pace = Pace(self.manifest.size)
+        for name in list(self.chain.feeds):
+            self._link(name)
+        try:
+            self._watch()
+        finally:
+            for name, talk in self.talks.items():
+                self.result.origin_bytes += talk.sent
+                try:
+                    talk.order({"stop": True})
+                except (OSError, EOFError):
+                    pass
+            gevent.joinall(readers, timeout=5)
+            gevent.killall([*readers, *self._fed.values()], block=False)
+            for talk in self.talks.values():
+                talk.close()
+        self.result.seconds = time.monotonic() - began
+        return self.result
+
+    # Talking
+
+    def _begin(self, name: str, talk: Talk, key: PushKey) -> None:
+        order = {
+            "manifest": self.manifest.as_json(), "certificate": key.certificate, "key": key.key,
+            "address": self.where[name], "rate": self.rate,
+        }  # fmt: skip
+        try:
+            talk.order(order)
+        except (OSError, EOFError) as error:
+            self._events.put((name, {"error": str(error) or "the link ended"}))
+            self._ready[name].set()
+
+    def _listen(self, name: str, talk: Talk) -> None:
+        try:
+            for said in talk.told():
+                if "ready" in said:
+                    self.ports[name] = said["ready"]
+                    self.missing[name] = [n for first, last in said["missing"] for n in range(first, last + 1)]
+                    self._events.put((name, {"bytes": said["bytes"]}))
+                elif "echo" in said:
+                    self._echoed[name].set()
+                    continue
+                else:
+                    self._events.put((name, said))
+                self._ready[name].set()
+        except (OSError, EOFError, ValueError):
+            pass
+        self._events.put((name, {"gone": True}))
+        self._ready[name].set()
+        self._echoed[name].set()
+
+    def _settle_early(self) -> None:
+        """Hosts that refused before anything was sent."""
+        kept = []
+        while not self._events.empty():
+            name, said = self._events.get()
+            if "error" in said or "gone" in said:
+                self._failed(name, str(said.get("error", "its helper ended")))
+            else:
+                kept.append((name, said))
+        for each in kept:
+            self._events.put(each)
+
+    # Who takes from whom
+
+    def _ordered(self, names: list[str]) -> list[str]:
+        """The hosts as declared, a slow one not first: a slow head would hold everybody up, and nobody could tell."""
+        candidates = [name for name in names if self.missing[name]][:CANDIDATES]
+        if len(candidates) < 2:
+            return names
+        took: dict[str, float] = {}
+
+        def probe(name: str) -> None:
+            began = time.monotonic()
+            try:
+                for number in self.missing[name][:PROBE_CHUNKS]:
+                    self._send(name, number)
+                self.talks[name].order({"echo": True})
+            except (OSError, EOFError):
+                pass
+            self._echoed[name].wait(timeout=10)
+            took[name] = time.monotonic() - began
+
+        for name in candidates:  # one after the other: they share our own link
+            probe(name)
+        best = min(took.values())
+        late = [name for name in candidates if took[name] > 4 * best + 0.05]
+        return [*(name for name in names if name not in late), *late]
+
+    def _link(self, name: str) -> None:
+        """Tell a host its predecessor, or feed it."""
+        predecessor = self.chain.feeds[name]
+        if name in self.result.published:
+            return
+        try:
+            if predecessor == ORIGIN:
+                self.talks[name].order({"pull": None})
+                self._fed[name] = gevent.spawn(self._feed, name)
+            else:
+                peer = {"name": predecessor, "address": self.where[predecessor], "port": self.ports[predecessor]}
+                self.talks[name].order({"pull": peer})
+        except (OSError, EOFError):
+            self._events.put((name, {"gone": True}))
+
+    def _feed(self, name: str) -> None:
+        """Everything that the head lacked when it told us; what it got from others meanwhile is asked anew."""
+        try:
+            for number in self.missing[name]:
+                if self.chain.feeds.get(name) != ORIGIN:
+                    return
+                self._send(name, number)
+        except (OSError, EOFError):
+            self._events.put((name, {"gone": True}))
+
+    def _send(self, name: str, number: int) -> None:
+        file, chunk = self.chunks[number]
+        with (self.source / file).open("rb", buffering=0) as stream:
+            stream.seek(chunk.offset)
+            self.talks[name].chunk(number, stream.read(chunk.size))
+
+    def _relink(self, moved: list[str], why: str) -> None:
+        self.result.relinked.append(why)
+        self.emit(Step(why))
+        for name in moved:
+            if self.chain.feeds[name] == ORIGIN:
+                # what it has by now, it says when it is asked
+                self._ask_missing(name)
+            self._link(name)
+
+    def _ask_missing(self, name: str) -> None:
+        try:
+            self.talks[name].order({"missing": True})
+        except (OSError, EOFError):
+            return
+        until = time.monotonic() + 10
+        before = self.missing.pop(name, [])
+        while name not in self.missing and time.monotonic() < until:
+            self._take_one(timeout=0.1)
+        self.missing.setdefault(name, before)
+
+    # What happens
+
+    def _watch(self) -> None:
+        looked = time.monotonic()
+        while set(self.chain.feeds) - set(self.result.published):
+            self._take_one(timeout=LOOK_S)
+            now = time.monotonic()
+            if now - looked >= LOOK_S:
+                looked = now
+                for name in self.pace.slow(self.chain, now):
+                    moved = self.chain.aside(name)
+                    self._relink(moved, f"{name} is slow: {', '.join(moved)} no longer waits for it")
+
+    def _take_one(self, timeout: float) -> None:
+        try:
+            name, said = self._events.get(timeout=timeout)
+        except Empty:
+            return
+        if name not in self.talks or name in self.result.errors:
+            return
+        if "bytes" in said:
+            self.pace.told(name, time.monotonic(), said["bytes"])
+            self.emit(BytesMoved(name, "weights", said["bytes"], self.manifest.size))
+        elif "missing" in said:
+            self.missing[name] = [n for first, last in said["missing"] for n in range(first, last + 1)]
+        elif "published" in said:
+            self.result.published.append(name)
+            self.result.received[name] = said["received"]
+            self.emit(BytesMoved(name, "weights", self.manifest.size, self.manifest.size))
+        elif "corrupt" in said:
+            self._corrupt(name, said["corrupt"])
+        elif "lost" in said:
+            self._lost(name, said["lost"], said["why"])
+        elif "error" in said:
+            self._failed(name, str(said["error"]))
+        elif "gone" in said and name not in self.result.published:
+            self._failed(name, "its helper ended, or the link to it did")
+
+    def _corrupt(self, name: str, what: dict[str, Any]) -> None:
+        text = f"{name}: chunk {what['chunk']} of {what['file']} came corrupted from {what['peer']}; it is asked for again"
+        self.emit(Step(text))
+        self.result.relinked.append(text)
+        if self.chain.feeds.get(name) != ORIGIN:
+            return  # the host asks its predecessor again by itself
+        self._again[what["chunk"]] = self._again.get(what["chunk"], 0) + 1
+        if self._again[what["chunk"]] >= TRIES:
+            self._failed(name, f"chunk {what['chunk']} of {what['file']} is not what it was when the source was read")
+            return
+        gevent.spawn(self._send, name, what["chunk"])
+
+    def _lost(self, name: str, peer: str, why: str) -> None:
+        """A host cannot take from its predecessor. Its channel to us says whether the predecessor lives."""
+        if self.chain.feeds.get(name) != peer:
+            return  # it was told another one meanwhile
+        before = self.chain.feeds[peer] if peer in self.chain.feeds else ORIGIN
+        self.chain.feeds[name] = before
+        if before == ORIGIN and peer in self.chain.feeds and peer not in self.result.published:
+            # the origin is read once: it feeds whoever is not accused
+            self.chain.feeds[peer] = name
+            self._relink([name, peer], f"{name} could not take from {peer} ({why})")
+        else:
+            self._relink([name], f"{name} could not take from {peer} ({why})")
+
+    def _failed(self, name: str, why: str) -> None:
+        self.result.errors[name] = HostProblemInPush(where=name, why=why)
+        self.emit(Step(f"{name}: {why}"))
+        chain: Chain | None = getattr(self, "chain", None)
+        if chain is not None and name in chain.feeds:
+            moved = chain.leave(name)
+            if moved:
+                self._relink(moved, f"{name} is out: {', '.join(moved)} takes from its predecessor")
+
+
+Open = Callable[[str], Talk]

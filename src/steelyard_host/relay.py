@@ -1,0 +1,292 @@
+"""One host's part in a push: it takes chunks from its predecessor, compares each, keeps it, and hands it on.
+
+It lives as long as its SSH channel. Orders and the chunks of the chain's head come over standard input; what happens is
+told on standard output, a JSON object a line. Between hosts it is TLS 1.3: both sides show, and trust, one certificate
+that the controller made for this push; the key comes over standard input and is never in a file.
+
+A frame is 8 bytes (number, length; big endian) and as many bytes; number 0xFFFFFFFF is an order, in JSON:
+    {"manifest", "certificate", "key", "address", "rate"}   first; rate is bytes per second handed on, or null
+    {"pull": {"name", "address", "port"} | null}             who the predecessor is; null: chunks come from here
+    {"missing": true}, {"echo": true}                        say what is missing; say that all before was read
+    {"stop": true}                                           end
+Told: ready, missing, echo, at, lost, corrupt, published, error.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import socket
+import ssl
+import struct
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from steelyard_host import store
+from steelyard_host.chunks import Staging
+from steelyard_host.hashing import NoHashLibrary
+
+FRAME = struct.Struct(">II")
+ORDER = 0xFFFFFFFF
+LONGEST = 64 << 20  # bytes of a frame; nobody sends more
+TELL_S = 0.25
+SILENT_S = 20.0  # a predecessor that has what we want and says nothing is lost
+LIES = 3  # chunks with another hash that a peer may send
+
+
+class Bucket:
+    """Bytes per second, shared by all who send."""
+
+    def __init__(self, rate: int | None) -> None:
+        self.rate, self._next, self._lock = rate, time.monotonic(), threading.Lock()
+
+    def spend(self, count: int) -> None:
+        if not self.rate:
+            return
+        with self._lock:
+            now = time.monotonic()
+            self._next = max(self._next, now - 0.05) + count / self.rate
+            wait = self._next - now
+        if wait > 0:
+            time.sleep(wait)
+
+
+def read_exactly(read: Any, count: int) -> bytes:
+    parts = bytearray()
+    while len(parts) < count:
+        data = read(count - len(parts))
+        if not data:
+            raise EOFError("the link ended")
+        parts += data
+    return bytes(parts)
+
+
+def read_frame(read: Any) -> tuple[int, bytes]:
+    number, length = FRAME.unpack(read_exactly(read, FRAME.size))
+    if length > LONGEST:
+        raise EOFError("a frame that nobody sends")
+    return number, read_exactly(read, length)
+
+
+def tls(certificate: str, key: str, server: bool) -> ssl.SSLContext:
+    """Only who holds this push's key is let in. The files that `ssl` wants are in memory and have no name."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server else ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(cadata=certificate)
+    handle = os.memfd_create("steelyard-push")
+    try:
+        os.write(handle, (certificate + key).encode())
+        context.load_cert_chain("/proc/self/fd/%d" % handle)
+    finally:
+        os.close(handle)
+    return context
+
+
+class Relay:
+    def __init__(self, root: Path, project: str, version: str, orders: BinaryIO) -> None:
+        self.root, self.project, self.version, self.orders = root, project, version, orders
+        self.lock = threading.Lock()
+        self.received = self.sent = 0
+        self.failed: str | None = None
+        self.pulling = 0  # number of the latest predecessor; an older puller ends when it sees another
+        self.done = threading.Event()
+
+    def tell(self, **what: Any) -> None:
+        with self.lock:
+            try:
+                sys.stdout.write(json.dumps(what) + "\n")
+                sys.stdout.flush()
+            except OSError:
+                os._exit(1)  # nobody listens any more
+
+    def run(self) -> int:
+        """0 when told to stop, 1 after an error was told."""
+        number, body = read_frame(self.orders.read)
+        if number != ORDER:
+            raise EOFError("an order was due")
+        order = json.loads(body)
+        self.manifest = order["manifest"]
+        self.bucket = Bucket(order.get("rate"))
+        self.order = order
+        try:
+            with store.receiving(self.root, self.project, self.version) as folder:
+                self.staging = Staging(folder, self.manifest)
+                return self._run()
+        except NoHashLibrary as error:
+            self.tell(error=str(error))
+        except store.StoreError as error:
+            self.tell(error=str(error))
+        return 1
+
+    def _run(self) -> int:
+        try:
+            had = self.staging.prepare(*store.held(self.root))
+        except OSError as error:
+            return self._gave_up(error)
+        listener = socket.create_server((self.order["address"], 0), family=_family(self.order["address"]), backlog=64)
+        self.tell(ready=listener.getsockname()[1], missing=self.staging.missing(), bytes=had)
+        for work in (lambda: self._listen(listener), self._progress, self._finish):
+            threading.Thread(target=work, daemon=True).start()
+        try:
+            self._follow()
+        except (EOFError, ValueError):
+            pass  # the controller has gone: what was received stays for the next try
+        self.done.set()
+        return 1 if self.failed else 0
+
+    # From the controller
+
+    def _follow(self) -> None:
+        while True:
+            number, body = read_frame(self.orders.read)
+            if number != ORDER:
+                self._keep(number, body, "the controller")
+                continue
+            order = json.loads(body)
+            if "stop" in order:
+                return
+            if "echo" in order:
+                self.tell(echo=True)
+                continue
+            if "missing" in order:
+                self.tell(missing=self.staging.missing())
+                continue
+            self.pulling += 1
+            if order["pull"] is not None:
+                threading.Thread(target=self._pull, args=(order["pull"], self.pulling), daemon=True).start()
+
+    def _keep(self, number: int, body: bytes, peer: str) -> bool:
+        try:
+            taken = self.staging.take(number, body)
+        except OSError as error:
+            self._gave_up(error)
+            return True
+        if taken:
+            self.received += len(body)
+        else:
+            chunk = self.staging.chunks[number]
+            self.tell(corrupt={"file": chunk.file, "chunk": number, "peer": peer})
+        return taken
+
+    def _gave_up(self, error: OSError) -> int:
+        """Tell why, and end: a full disk gives back what this push took."""
+        self.failed = str(error)
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if full:
+            shutil.rmtree(self.staging.folder, ignore_errors=True)
+        why = "the disk is full (%d bytes needed below %s); the space was given back" % (self.staging.total, self.root)
+        self.tell(error="%s %s: %s; nothing was published" % (self.project, self.version, why if full else error))
+        if threading.current_thread() is not threading.main_thread():
+            os._exit(1)
+        return 1
+
+    # From the predecessor
+
+    def _pull(self, peer: dict[str, Any], turn: int) -> None:
+        lies = 0
+        try:
+            context = tls(self.order["certificate"], self.order["key"], server=False)
+            with socket.create_connection((peer["address"], peer["port"]), timeout=SILENT_S) as plain:
+                plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                with context.wrap_socket(plain) as link:
+                    while not self.staging.whole and self.pulling == turn:
+                        want = self.staging.missing()
+                        body = json.dumps({"version": self.manifest["id"], "want": want}).encode()
+                        link.sendall(FRAME.pack(ORDER, len(body)) + body)
+                        for _ in range(sum(last - first + 1 for first, last in want)):
+                            number, body = read_frame(link.recv)
+                            while number == ORDER:  # a sign of life: it waits for the chunk itself
+                                number, body = read_frame(link.recv)
+                            if self.pulling != turn:
+                                return
+                            lies += not self._keep(number, body, peer["name"])
+                            if lies >= LIES:
+                                raise OSError("it sent %d chunks that are not what they should be" % lies)
+        except (OSError, EOFError, ssl.SSLError) as error:
+            if self.pulling == turn and not self.staging.whole:
+                self.tell(lost=peer["name"], why=str(error))
+
+    # To successors
+
+    def _listen(self, listener: socket.socket) -> None:
+        context = tls(self.order["certificate"], self.order["key"], server=True)
+        while True:
+            plain, _ = listener.accept()
+            threading.Thread(target=self._serve, args=(context, plain), daemon=True).start()
+
+    def _serve(self, context: ssl.SSLContext, plain: socket.socket) -> None:
+        try:
+            plain.settimeout(SILENT_S)
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            with context.wrap_socket(plain, server_side=True) as link:
+                while True:
+                    _, body = read_frame(link.recv)
+                    asked = json.loads(body)
+                    if asked["version"] != self.manifest["id"]:
+                        return
+                    self._hand_on(link, [number for first, last in asked["want"] for number in range(first, last + 1)])
+                    link.settimeout(None)  # it may take what it lacks from elsewhere, and ask again
+        except (OSError, EOFError, ValueError):
+            return  # the successor went; the controller knows from it or from its silence
+
+    def _hand_on(self, link: ssl.SSLSocket, wanted: list[int]) -> None:
+        """In the order of the list; what we lack ourselves is passed over while something else is here."""
+        link.settimeout(SILENT_S * 3)
+        while wanted:
+            later = []
+            for number in wanted:
+                if self.staging.here[number] or (not later and self._soon(link, number)):
+                    data = self.staging.read(number)
+                    self.bucket.spend(len(data))
+                    link.sendall(FRAME.pack(number, len(data)))
+                    link.sendall(data)
+                    self.sent += len(data)
+                else:
+                    later.append(number)
+            wanted = later
+
+    def _soon(self, link: ssl.SSLSocket, number: int) -> bool:
+        """Wait a little for the next chunk in order; then say that we live, and look what else there is."""
+        here = self.staging.here
+        with self.staging.changed:
+            came = self.staging.changed.wait_for(lambda: here[number], SILENT_S / 4)
+        if not came:
+            link.sendall(FRAME.pack(ORDER, 0))
+        return bool(came)
+
+    # What happens
+
+    def _progress(self) -> None:
+        told = -1
+        while not self.done.wait(TELL_S):
+            if self.staging.count != told:
+                told = self.staging.count
+                self.tell(at=told, bytes=self.staging.bytes)
+
+    def _finish(self) -> None:
+        with self.staging.changed:
+            self.staging.changed.wait_for(lambda: self.staging.whole)
+        try:
+            self.staging.sync()
+            folder = store.publish(self.root, self.project, self.version, self.manifest, self.staging.folder)
+        except OSError as error:
+            self._gave_up(error)
+            return
+        self.staging.folder = folder
+        self.tell(published=self.manifest["id"], received=self.received)
+
+
+def _family(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def run(root: Path, project: str, version: str) -> int:
+    """The helper's command. `flock` keeps two pushes of one version apart; what dies leaves no lock."""
+    return Relay(root, project, version, sys.stdin.buffer).run()

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from gevent.lock import RLock
 from paramiko.channel import Channel
 
 from steelyard_host.relay import FRAME, ORDER
@@ -15,15 +16,19 @@ class Conversation:
     """One channel; closing it ends the helper. Raises OSError and EOFError where the link ends."""
 
     def __init__(self, channel: Channel) -> None:
-        self._channel = channel
+        self._channel, self._whole = channel, RLock()
         self.sent = 0  # bytes of chunks
 
     def order(self, what: dict[str, Any]) -> None:
         body = json.dumps(what).encode()
-        self._channel.sendall(FRAME.pack(ORDER, len(body)) + body)
+        self._write(FRAME.pack(ORDER, len(body)) + body)
+
+    def _write(self, frame: bytes) -> None:
+        with self._whole:  # who feeds and who orders are two greenlets
+            self._channel.sendall(frame)
 
     def chunk(self, number: int, data: bytes) -> None:
-        self._channel.sendall(FRAME.pack(number, len(data)) + data)
+        self._write(FRAME.pack(number, len(data)) + data)
         self.sent += len(data)
 
     def told(self) -> Iterator[dict[str, Any]]:

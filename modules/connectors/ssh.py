@@ -35,6 +35,7 @@ from steelyard.errors import (
 )
 from steelyard.problem import HostProblem
 
+from .conversation import Conversation
 from .frames import Answer, progress, split_login
 from .login import DATA_META, SteelyardConnectorData, Traffic, login_problem, tune
 from .shell import LET_IN_S, PasswordWrong, Refused, Shell, enter, lines_of
@@ -209,13 +210,14 @@ class SteelyardConnector(SSHConnector):
             self.get_file_transfer_connection.cache.clear()
         return done
 
-    def stream(self, command: StringCommand, chunks: Iterator[bytes], **arguments: Any) -> bool:
-        """Run a command with standard input from `chunks`, sent as they come. False when it failed; its words are kept."""
+    def converse(self, command: StringCommand) -> Conversation:
+        """Start a program as root that is talked with while it works, on a channel of its own. Raises HostProblem."""
         self.forget()
         self.traffic.commands += 1
         self.traffic.round_trips += 1
         self._note(command)
-        text = make_unix_command_for_host(self.state, self.host, command, **arguments).get_raw_value()
+        sudo = {"_sudo": bool(self.host.data.get("_sudo"))}
+        text = make_unix_command_for_host(self.state, self.host, command, **sudo).get_raw_value()
         channel = self._session()
         login, inner = split_login(text)
         password = self.host.data.get("_sudo_password")
@@ -223,20 +225,7 @@ class SteelyardConnector(SSHConnector):
             self._guarded(login, lambda: enter(channel, login, str(password), f"exec sh -c {inner}", self._count_trip))
         else:
             channel.exec_command(text)
-        try:
-            for chunk in chunks:
-                channel.sendall(chunk)
-            channel.shutdown_write()
-        except OSError:
-            pass  # the command ended before it read everything: what it says is the reason
-        errors = b"".join(iter(lambda: channel.recv_stderr(65536), b""))
-        output = b"".join(iter(lambda: channel.recv(65536), b""))
-        status = channel.recv_exit_status()
-        channel.close()
-        if status != 0:
-            words = (errors or output).decode(errors="replace").splitlines()
-            self.last_failure = (command.get_masked_value(), f"exit {status}", words[-20:])
-        return status == 0
+        return Conversation(channel)
 
     def _note(self, command: StringCommand) -> None:
         """The host's audit line of a change that does not go down the shell, written before it: a round trip of its own."""

@@ -1,10 +1,8 @@
-"""Versions of models on a host, as declared: received in one stream, verified there, visible only when whole."""
+"""Versions of models on a host, as declared: received chunk by chunk, verified there, visible only when whole."""
 
 from __future__ import annotations
 
-import json
-import struct
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -13,63 +11,36 @@ from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from steelyard.change import Change
-from steelyard.events import BytesMoved, Emit, ignore
+from steelyard.events import ignore
 from steelyard.host_helper import RUN_HELPER
+from steelyard.models.manifest import Manifest
+from steelyard.models.push import Push
+from steelyard.models.state import in_place, refusal
 from steelyard.modules.facts.helper import HelperAnswer
 from steelyard.refusal import Refusal
-from steelyard.source import Manifest
-
-CHUNK = 1 << 20
-ROOM_LEFT = 64 << 20  # bytes a host keeps free besides the version
 
 
 class Stage(FunctionCommand):
-    """Streams files to the host's helper over one channel; a host without our connector cannot take them."""
+    """A push to this one host, over its own SSH channel; a host without our connector cannot take it."""
 
-    def __init__(self, stream: StageStream, live: str) -> None:
-        super().__init__(stream.run, [], {})
-        self.subject, self.declared, self.live = stream.target, "verified", live
-
-
-class StageStream:
-    """What goes to `store-receive`: header, then the bytes of each file, read as they are sent."""
-
-    def __init__(self, root: str, project: str, version: str, source: Path, manifest: Manifest, send: list[str]) -> None:
-        self.target = f"{root}/{project}/{version}"
-        self.words = ("store-receive", root, project, version)
-        self.source, self.manifest, self.send = source, manifest, send
-
-    def chunks(self) -> Iterator[bytes]:
-        manifest = {"id": self.manifest.id, "files": self.manifest.files}
-        header = json.dumps({"manifest": manifest, "send": self.send}).encode()
-        yield struct.pack(">Q", len(header)) + header
-        for name in self.send:
-            left = int(self.manifest.files[name]["size"])
-            with (self.source / name).open("rb") as stream:
-                while left and (chunk := stream.read(min(CHUNK, left))):
-                    left -= len(chunk)
-                    yield chunk
-            if left:
-                return  # the source shrank since it was hashed: the host reports the short stream
+    def __init__(self, root: str, project: str, version: str, source: Path, manifest: Manifest, live: str) -> None:
+        super().__init__(self.run, [], {})
+        self.subject, self.declared, self.live = f"{root}/{project}/{version}", "verified", live
+        self.words = ("store-relay", root, project, version)
+        self.source, self.manifest = source, manifest
 
     def run(self, state: Any, host: Any) -> bool:
-        command = StringCommand(RUN_HELPER, *(QuoteString(word) for word in self.words))
-        emit: Emit = host.data.get("emit", ignore)
-        return bool(host.connector.stream(command, self._told(host.name, emit), _sudo=bool(host.data.get("_sudo"))))
-
-    def _told(self, host: str, emit: Emit) -> Iterator[bytes]:
-        """The chunks, with an event for each."""
-        done, total = 0, sum(int(self.manifest.files[name]["size"]) for name in self.send)
-        for number, chunk in enumerate(self.chunks()):
-            yield chunk
-            done += len(chunk) if number else 0  # the first is the header
-            emit(BytesMoved(host, self.target, done, total))
+        talk = host.connector.converse(relay(*self.words[1:]))
+        push = Push(self.manifest, self.source, {host.name: "127.0.0.1"}, {}, None, host.data.get("emit", ignore))
+        result = push.run({host.name: talk})
+        for error in result.errors.values():
+            host.connector.last_failure = (" ".join(self.words), "failed", [error.sentence.format(**vars(error))])
+        return not result.errors
 
 
-def files_to_send(manifest: Manifest, now: dict[str, Any]) -> list[str]:
-    """Files whose content the host holds in no published version and not whole in staging."""
-    held = set(now["held"])
-    return [name for name, entry in manifest.files.items() if entry["sha256"] not in held]
+def relay(root: str, project: str, version: str) -> StringCommand:
+    """The helper that takes part in a push."""
+    return StringCommand(RUN_HELPER, *(QuoteString(word) for word in ("store-relay", root, project, version)))
 
 
 @operation()
@@ -80,24 +51,16 @@ def published(
     now = host.get_fact(HelperAnswer, words=("store-state", root, project, version))
     target = f"{root}/{project}/{version}"
     if now is None:
-        yield Stage(StageStream(root, project, version, source, manifest, list(manifest.files)), "not looked at yet")
+        yield Stage(root, project, version, source, manifest, "not looked at yet")
         return
-    if now["unrecorded"]:
-        yield Refusal(f"{target} is there and was not published by steelyard; move it away or declare another version name")
+    why = refusal(manifest, now, target)
+    if why is not None:
+        yield Refusal(why)
         return
-    if now["published"] not in (None, manifest.id):
-        yield Refusal(f"{target} holds other files than its source: versions do not change, declare a new version name")
-        return
-    if now["published"] == manifest.id and not now["altered"]:
-        return
-    send = files_to_send(manifest, now)
-    size = sum(int(manifest.files[name]["size"]) for name in send)
-    if size + ROOM_LEFT > now["free_bytes"]:
-        need, free = (size + ROOM_LEFT) / 2**30, now["free_bytes"] / 2**30
-        yield Refusal(f"{target}: {need:.1f} GiB needed below {root}, {free:.1f} GiB free; make room, nothing was copied")
+    if in_place(manifest, now):
         return
     live = "altered: " + ", ".join(now["altered"]) if now["published"] else "missing"
-    yield Stage(StageStream(root, project, version, source, manifest, send), live)
+    yield Stage(root, project, version, source, manifest, live)
 
 
 @operation()

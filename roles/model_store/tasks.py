@@ -7,11 +7,15 @@ from pathlib import Path
 from pyinfra.api.deploy import deploy
 from pyinfra.context import host
 
-from steelyard.modules.operations.path import folder
+from steelyard.models.source import read_manifest
+from steelyard.modules.facts.python import Python
+from steelyard.modules.operations.path import content, folder
 from steelyard.modules.operations.store import current, published
+from steelyard.native import hash_library
 from steelyard.settings import settings_from
 from steelyard.site import Site
-from steelyard.source import read_manifest
+from steelyard.unknowns import declare_unknown
+from steelyard_host.hashing import LIBRARY
 
 from .settings import Settings
 
@@ -24,6 +28,12 @@ def model_store() -> None:
     if not stored:
         return
     folder(name="Make the model root", path=site.model_root, mode=settings_from(Settings, host.data).mode)
+    python = host.get_fact(Python)
+    if python is None:
+        declare_unknown("hash library", because="python3 is not installed yet", settled_by="the next plan")
+    else:
+        library = hash_library(python.version, python.machine)
+        content(name="Install the hash library", path=str(LIBRARY), content=library)
     for project in host.loop(stored):
         model = site.models[project]
         manifest = read_manifest(project, model.source, "models.yml")

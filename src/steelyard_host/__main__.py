@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from steelyard_host import gpu, haproxy, hardware, ready, registry, status, store, wheels
+from steelyard_host import gpu, haproxy, hardware, ready, registry, relay, status, store, wheels
 
 Given = argparse.Namespace
 

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 from steelyard_host.hashing import digest, wrong_chunks
 
-
 KEPT_OPEN = 256  # files
 
 
@@ -73,7 +72,7 @@ class Staging:
             target.parent.mkdir(parents=True, exist_ok=True)
             mine = mine_of.get(name, [])
             other = whole.get(entry["blake3"])
-            if other is not None and not (target.exists() and os.path.samefile(other, target)):
+            if other is not None and not (target.exists() and target.samefile(other)):
                 target.unlink(missing_ok=True)
                 os.link(other, target)
             linked = other is not None
@@ -133,7 +132,7 @@ class Staging:
 
     def _copy(self, chunk: Chunk, other: Held) -> None:
         try:
-            with open(other.path, "rb", buffering=0) as stream:
+            with Path(other.path).open("rb", buffering=0) as stream:
                 data = os.pread(stream.fileno(), chunk.size, other.offset)
         except OSError:
             return

@@ -9,7 +9,8 @@ import importlib.util
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -21,22 +22,21 @@ class NoHashLibrary(Exception):
     """This host has no blake3 that its Python can load; a sentence."""
 
 
-@lru_cache(maxsize=None)
+@cache
 def blake3() -> Callable[..., Any]:
     """The hash's constructor. Raises NoHashLibrary."""
     try:
-        from blake3 import blake3 as found
+        return import_module("blake3").blake3  # type: ignore[no-any-return]
     except ImportError:
         spec = importlib.util.spec_from_file_location("blake3", str(LIBRARY))
-        if spec is None or spec.loader is None or not LIBRARY.exists():
-            raise NoHashLibrary("%s is not there; `steelyard apply` installs it" % LIBRARY) from None
-        try:
-            module = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(module)
-        except ImportError as error:
-            raise NoHashLibrary("%s is not for this Python: %s" % (LIBRARY, error)) from error
-        found = module.blake3
-    return found  # type: ignore[no-any-return]
+    if spec is None or spec.loader is None or not LIBRARY.exists():
+        raise NoHashLibrary("%s is not there; `steelyard apply` installs it" % LIBRARY)
+    try:
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    except ImportError as error:
+        raise NoHashLibrary("%s is not for this Python: %s" % (LIBRARY, error)) from error
+    return module.blake3  # type: ignore[no-any-return]
 
 
 def digest(data: Any) -> str:

@@ -45,15 +45,14 @@ class Bucket:
     def __init__(self, rate: int | None) -> None:
         self.rate, self._next, self._lock = rate, time.monotonic(), threading.Lock()
 
-    def spend(self, count: int) -> None:
+    def due(self, count: int) -> float:
+        """Seconds to wait before, or after, so many bytes are sent."""
         if not self.rate:
-            return
+            return 0.0
         with self._lock:
             now = time.monotonic()
             self._next = max(self._next, now - 0.05) + count / self.rate
-            wait = self._next - now
-        if wait > 0:
-            time.sleep(wait)
+            return max(0.0, self._next - now)
 
 
 def read_exactly(read: Any, count: int) -> bytes:
@@ -116,6 +115,7 @@ class Relay:
         self.bucket = Bucket(order.get("rate"))
         self.order = order
         try:
+            store.checked(self.manifest)
             with store.receiving(self.root, self.project, self.version) as folder:
                 self.staging = Staging(folder, self.manifest)
                 return self._run()
@@ -127,7 +127,7 @@ class Relay:
 
     def _run(self) -> int:
         try:
-            had = self.staging.prepare(*store.held(self.root))
+            had = self.staging.prepare(store.held_files(self.root), store.held_chunks(self.root))
         except OSError as error:
             return self._gave_up(error)
         listener = socket.create_server((self.order["address"], 0), family=_family(self.order["address"]), backlog=64)
@@ -240,11 +240,11 @@ class Relay:
         """In the order of the list; what we lack ourselves is passed over while something else is here."""
         link.settimeout(SILENT_S * 3)
         while wanted:
-            later = []
+            later: list[int] = []
             for number in wanted:
                 if self.staging.here[number] or (not later and self._soon(link, number)):
                     data = self.staging.read(number)
-                    self.bucket.spend(len(data))
+                    time.sleep(self.bucket.due(len(data)))
                     link.sendall(FRAME.pack(number, len(data)))
                     link.sendall(data)
                     self.sent += len(data)

@@ -73,20 +73,25 @@ def altered(root: Path, record: dict[str, Any]) -> list[str]:
     return sorted({*changed, *(present - set(files))})
 
 
-def held(root: Path) -> tuple[dict[str, str], dict[str, Held]]:
-    """What unaltered published files hold: whole files by blake3 -> path, chunks by blake3 -> place."""
-    whole: dict[str, str] = {}
-    parts: dict[str, Held] = {}
+def held_files(root: Path) -> dict[str, str]:
+    """Unaltered published files, by blake3."""
+    found: dict[str, str] = {}
     for record in records(root):
         folder, broken = root / record["project"] / record["version"], set(altered(root, record))
-        for name, entry in record["files"].items():
-            if name not in broken:
-                whole[entry["blake3"]] = str(folder / name)
+        found.update({entry["blake3"]: str(folder / name) for name, entry in record["files"].items() if name not in broken})
+    return found
+
+
+def held_chunks(root: Path) -> dict[str, Held]:
+    """Chunks of unaltered published files, by blake3."""
+    found: dict[str, Held] = {}
+    for record in records(root):
+        folder, broken = root / record["project"] / record["version"], set(altered(root, record))
         manifest = manifest_of(root, record)
         for chunk in chunks_of(manifest) if manifest else ():
             if chunk.file not in broken:
-                parts[chunk.hash] = Held(str(folder / chunk.file), chunk.offset)
-    return whole, parts
+                found[chunk.hash] = Held(str(folder / chunk.file), chunk.offset)
+    return found
 
 
 def state(root: Path, project: str, version: str) -> dict[str, Any]:
@@ -103,7 +108,7 @@ def state(root: Path, project: str, version: str) -> dict[str, Any]:
         "altered": altered(root, record) if published is not None else [],
         "current": os.readlink(current) if current.is_symlink() else None,
         "free_bytes": space.free,
-        "held": sorted({entry["blake3"] for found in records(root) for entry in found["files"].values()}),
+        "held": sorted(held_files(root)),
         "staged_bytes": sum(path.stat().st_blocks * 512 for path in staged.rglob("*") if path.is_file()),
     }
 

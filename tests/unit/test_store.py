@@ -1,19 +1,16 @@
-"""The store on a host: verified before visible, corruption named, nothing half-written, equal files shared."""
+"""The store on a host: what its answers say, what is removed, and what stays. Transfers: test_push.py."""
 
 from __future__ import annotations
 
-import errno
-import io
-import json
-import os
-import struct
+import mmap
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from steelyard.source import Manifest, read_manifest
+from steelyard.models.manifest import Manifest
+from steelyard.models.source import read_manifest
 from steelyard_host import store
+from steelyard_host.chunks import Staging
 
 
 @pytest.fixture(autouse=True)
@@ -21,91 +18,89 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
-def source(tmp_path: Path, name: str = "src", **files: bytes) -> Path:
-    folder = tmp_path / name
+def publish(root: Path, version: str = "v1", **files: bytes) -> Manifest:
+    """A version of these files, through the same steps that a push takes."""
+    folder = root.parent / f"source-{version}"
     folder.mkdir()
-    for file, content in (files or {"config.json": b"{}", "a.txt": b"A" * 5000}).items():
-        (folder / file.replace("_", ".")).write_bytes(content)
-    return folder
-
-
-def stream_of(
-    folder: Path, manifest: Manifest, send: list[str] | None = None, content: dict[str, bytes] | None = None
-) -> io.BytesIO:
-    names = list(manifest.files) if send is None else send
-    header = json.dumps({"manifest": {"id": manifest.id, "files": manifest.files}, "send": names}).encode()
-    bodies = [(content or {}).get(name, (folder / name).read_bytes()) for name in names]
-    return io.BytesIO(struct.pack(">Q", len(header)) + header + b"".join(bodies))
-
-
-def publish(root: Path, folder: Path, version: str = "v1", **more: Any) -> Manifest:
+    for name, content in (files or {"config_json": b"{}", "a_txt": b"A" * 5000}).items():
+        (folder / name.replace("_", ".")).write_bytes(content)
     manifest = read_manifest("llm/x", f"file://{folder}", "models.yml")
-    store.receive(root, "llm/x", version, stream_of(folder, manifest, **more))
+    with store.receiving(root, "llm/x", version) as staged:
+        staging = Staging(staged, manifest.as_json())
+        staging.prepare(store.held_files(root), store.held_chunks(root))
+        for chunk in staging.chunks:
+            assert staging.take(chunk.number, (folder / chunk.file).read_bytes()[chunk.offset :][: chunk.size])
+        staging.sync()
+        store.publish(root, "llm/x", version, manifest.as_json(), staged)
     return manifest
 
 
-def test_version_is_published_whole_and_read_only(tmp_path: Path) -> None:
-    manifest = publish(tmp_path / "root", source(tmp_path))
-    state = store.state(tmp_path / "root", "llm/x", "v1")
-    assert (state["published"], state["altered"], state["staged"]) == (manifest.id, [], [])
-    assert oct((tmp_path / "root/llm/x/v1/a.txt").stat().st_mode & 0o777) == "0o444"
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "root"
 
 
-def test_corrupted_file_is_named_and_nothing_is_visible(tmp_path: Path) -> None:
-    folder = source(tmp_path)
-    with pytest.raises(store.StoreError, match=r"file a\.txt is corrupted"):
-        publish(tmp_path / "root", folder, content={"a.txt": b"B" * 5000})
-    assert not (tmp_path / "root/llm/x").exists()
+def test_version_is_published_whole_and_read_only(root: Path) -> None:
+    manifest = publish(root)
+    state = store.state(root, "llm/x", "v1")
+    assert (state["published"], state["altered"], state["staged_bytes"]) == (manifest.id, [], 0)
+    assert state["held"] == sorted(file.blake3 for file in manifest.files.values())
+    assert oct((root / "llm/x/v1/a.txt").stat().st_mode & 0o777) == "0o444"
 
 
-def test_short_stream_publishes_nothing_and_keeps_whole_files(tmp_path: Path) -> None:
-    folder = source(tmp_path)
-    manifest = read_manifest("llm/x", f"file://{folder}", "models.yml")
-    whole = stream_of(folder, manifest, send=["config.json", "a.txt"]).getvalue()
-    with pytest.raises(store.StoreError, match="the link ended early"):
-        store.receive(tmp_path / "root", "llm/x", "v1", io.BytesIO(whole[:-10]))
-    assert store.state(tmp_path / "root", "llm/x", "v1")["staged"] == ["config.json"]
-    assert not (tmp_path / "root/llm/x").exists()
+def test_a_chunk_with_another_hash_is_not_taken(root: Path, tmp_path: Path) -> None:
+    manifest = publish(root)
+    staging = Staging(tmp_path / "staged", manifest.as_json())
+    staging.prepare({}, {})
+    assert not staging.take(0, b"B" * staging.chunks[0].size)
+    assert not staging.take(0, b"")
+    assert staging.missing() == [[0, 1]]
 
 
-def test_full_disk_gives_the_space_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(fd: int) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(store.StoreError, match="the disk is full"):
-        publish(tmp_path / "root", source(tmp_path))
-    monkeypatch.undo()
-    assert [path for path in (tmp_path / "root").rglob("*") if path.is_file()] == []
-
-
-def test_equal_files_of_two_versions_are_one_file_and_are_not_sent(tmp_path: Path) -> None:
-    publish(tmp_path / "root", source(tmp_path))
-    second = source(tmp_path, "second", config_json=b"{}", a_txt=b"other")
-    publish(tmp_path / "root", second, "v2", send=["a.txt"])
-    first, shared = tmp_path / "root/llm/x/v1/config.json", tmp_path / "root/llm/x/v2/config.json"
-    assert first.stat().st_ino == shared.stat().st_ino
-
-
-def test_change_by_hand_is_seen_and_repaired_with_one_file(tmp_path: Path) -> None:
-    folder = source(tmp_path)
-    manifest = publish(tmp_path / "root", folder)
-    altered = tmp_path / "root/llm/x/v1/a.txt"
+def test_file_changed_or_added_by_hand_is_seen(root: Path) -> None:
+    publish(root)
+    altered = root / "llm/x/v1/a.txt"
     altered.chmod(0o644)
     altered.write_bytes(b"C" * 5000)
-    assert store.state(tmp_path / "root", "llm/x", "v1")["altered"] == ["a.txt"]
-    assert manifest.files["a.txt"]["sha256"] not in store.state(tmp_path / "root", "llm/x", "v1")["held"]
-    publish(tmp_path / "root", folder, send=["a.txt"])
-    assert altered.read_bytes() == b"A" * 5000
-    assert store.state(tmp_path / "root", "llm/x", "v1")["altered"] == []
+    (root / "llm/x/v1/extra.py").write_text("x")
+    (root / "llm/x/v1/link").symlink_to("/etc/passwd")
+    state = store.state(root, "llm/x", "v1")
+    assert state["altered"] == ["a.txt", "extra.py", "link"]
+    assert len(state["held"]) == 1, "what was changed is not held"
 
 
-def test_file_added_by_hand_is_seen(tmp_path: Path) -> None:
-    publish(tmp_path / "root", source(tmp_path))
-    (tmp_path / "root/llm/x/v1/extra.py").write_text("x")
-    assert store.state(tmp_path / "root", "llm/x", "v1")["altered"] == ["extra.py"]
+def test_folder_that_steelyard_did_not_publish_is_told_apart(root: Path) -> None:
+    (root / "llm/x/v1").mkdir(parents=True)
+    assert store.state(root, "llm/x", "v1")["unrecorded"] is True
 
 
-def test_folder_that_steelyard_did_not_publish_is_told_apart(tmp_path: Path) -> None:
-    (tmp_path / "root/llm/x/v1").mkdir(parents=True)
-    assert store.state(tmp_path / "root", "llm/x", "v1")["unrecorded"] is True
+def test_a_store_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(store.StoreError, match="nothing was published"), store.receiving(tmp_path / "file", "llm/x", "v1"):
+        pass
+
+
+def test_what_is_current_or_in_use_is_never_removed(root: Path) -> None:
+    for number in (1, 2, 3):
+        publish(root, f"v{number}", a_txt=bytes([number]) * 9000, b_txt=b"same")
+    (root / "llm/x/current").symlink_to("v3")
+    with (root / "llm/x/v2/a.txt").open("rb") as stream:
+        mapped = mmap.mmap(stream.fileno(), 0, prot=mmap.PROT_READ)
+    words = [f"llm/x@v{number}" for number in (1, 2, 3, 4)]
+    stays = store.forget(root, words)
+    assert stays == ["llm/x@v2 is in use by a process", "llm/x@v3 is current", "llm/x@v4 is not published here"]
+    assert sorted(path.name for path in (root / "llm/x").iterdir()) == ["current", "v2", "v3"]
+    mapped.close()
+    assert store.forget(root, ["llm/x@v2"]) == []
+    assert (root / "llm/x/v3/b.txt").read_bytes() == b"same", "a file that versions share stays for the others"
+    assert len(list((root / ".steelyard/manifests").iterdir())) == 1
+    assert list((root / ".steelyard/removed").iterdir()) == []
+
+
+def test_the_listing_says_what_a_version_alone_takes(root: Path) -> None:
+    publish(root, "v1", a_txt=b"x" * 8192, b_txt=b"y" * 8192)
+    publish(root, "v2", a_txt=b"x" * 8192, b_txt=b"z" * 4096)
+    rows = {row["version"]: row for row in store.listing(root)["versions"]}
+    assert (rows["v1"]["bytes"], rows["v1"]["own_bytes"]) == (16384, 8192)
+    assert (rows["v2"]["bytes"], rows["v2"]["own_bytes"]) == (12288, 4096)
+    assert not rows["v1"]["in_use"] and not rows["v1"]["current"]

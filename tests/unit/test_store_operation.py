@@ -8,13 +8,14 @@ from unittest.mock import patch
 
 import pytest
 
+from steelyard.models.manifest import File, Manifest
+from steelyard.models.state import bytes_to_send
 from steelyard.modules.operations import store
 from steelyard.refusal import Refusal
-from steelyard.source import Manifest
 
-MANIFEST = Manifest("id-1", {"a": {"size": 5, "sha256": "A"}, "b": {"size": 7, "sha256": "B"}})
+MANIFEST = Manifest("id-1", {"a": File(5, "A", "a", ()), "b": File(7, "B", "b", ())})
 EMPTY: dict[str, Any] = {
-    "published": None, "unrecorded": False, "altered": [], "current": None, "free_bytes": 2**40, "held": [], "staged": [],
+    "published": None, "unrecorded": False, "altered": [], "current": None, "free_bytes": 2**40, "held": [], "staged_bytes": 0,
 }  # fmt: skip
 
 
@@ -28,14 +29,16 @@ def test_published_version_is_left_alone() -> None:
     assert commands({**EMPTY, "published": "id-1"}) == []
 
 
-def test_missing_version_is_sent_less_what_the_host_holds() -> None:
-    [stage] = commands({**EMPTY, "held": ["A"]})
-    assert stage.function.__self__.send == ["b"]
+def test_missing_version_is_sent_and_only_what_the_host_lacks_needs_room() -> None:
+    [stage] = commands({**EMPTY, "held": ["a"]})
+    assert (stage.live, stage.subject) == ("missing", "/models/llm/x/v1")
+    assert [bytes_to_send(MANIFEST, {**EMPTY, "held": held}) for held in ([], ["a"], ["a", "b"])] == [12, 7, 0]
+    assert bytes_to_send(MANIFEST, {**EMPTY, "staged_bytes": 10}) == 2
 
 
 def test_altered_file_is_sent_again_and_named() -> None:
-    [stage] = commands({**EMPTY, "published": "id-1", "altered": ["b"], "held": ["A"]})
-    assert (stage.live, stage.function.__self__.send) == ("altered: b", ["b"])
+    [stage] = commands({**EMPTY, "published": "id-1", "altered": ["b"], "held": ["a"]})
+    assert stage.live == "altered: b"
 
 
 @pytest.mark.parametrize(
@@ -50,10 +53,3 @@ def test_what_must_not_happen_is_refused(answer: dict[str, Any], reason: str) ->
     [refusal] = commands({**EMPTY, **answer})
     assert isinstance(refusal, Refusal)
     assert reason in refusal.reason
-
-
-def test_stream_ends_early_when_the_source_shrank(tmp_path: Path) -> None:
-    (tmp_path / "a").write_bytes(b"12345")
-    (tmp_path / "b").write_bytes(b"123")
-    sent = store.StageStream("/models", "llm/x", "v1", tmp_path, MANIFEST, ["a", "b"])
-    assert b"".join(sent.chunks()).endswith(b"12345123")

@@ -26,6 +26,36 @@ class SourceRefused(SteelyardError):
     why: str
 
 
+class HashLibraryMissing(SteelyardError):
+    """Hosts verify weights with blake3, and there is none for their Python."""
+
+    sentence = "no blake3 {version} for Python {python} on {machine}: {why}"
+    fix = "let pip reach its index once, or put the library out of its wheel at {kept}"
+    sample = {
+        "where": "pip",
+        "version": "1.0.11",
+        "python": "3.13",
+        "machine": "x86_64",
+        "why": "No matching distribution found for blake3==1.0.11",
+        "kept": "~/.cache/steelyard/native/blake3-1.0.11-cp313-x86_64.so",
+    }
+    version: str
+    python: str
+    machine: str
+    why: str
+    kept: str
+
+
+class PushFailed(SteelyardError):
+    """A host is out of a push; the others go on."""
+
+    sentence = "{why}"
+    fix = "mend it and push again: what the host holds by now is not sent again"
+    sample = {"where": "gpu-2", "why": "its helper ended, or the link to it did"}
+    exit = Exit.HOST_FAILED
+    why: str
+
+
 class DifyUnreachable(SteelyardError):
     """Dify's console API gives no answer."""
 

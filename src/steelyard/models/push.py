@@ -7,7 +7,7 @@ go from host to host. It keeps nothing: a push that is cut off is taken up from 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,8 +16,9 @@ import gevent
 from gevent.event import Event as Signal
 from gevent.queue import Empty, Queue
 
-from steelyard.errors import HostProblemInPush, SteelyardError
+from steelyard.errors import PushFailed, SteelyardError
 from steelyard.events import BytesMoved, Emit, Step
+from steelyard_host.relay import Bucket
 
 from .chain import ORIGIN, Chain, Pace
 from .keys import PushKey
@@ -58,7 +59,7 @@ class Push:
     def __init__(
         self, manifest: Manifest, source: Path, where: Mapping[str, str], racks: Mapping[str, str], rate: int | None, emit: Emit
     ) -> None:
-        """`where`: host -> address at which the others reach it. `rate`: bytes per second that each hands on, or None."""
+        """`where`: host -> address at which the others reach it. `rate`: bytes per second that each hands on, we too, or None."""
         self.manifest, self.source, self.where, self.racks, self.rate, self.emit = manifest, source, where, racks, rate, emit
         self.chunks = [(name, chunk) for name, file in manifest.files.items() for chunk in file.chunks]
         self.talks: dict[str, Talk] = {}
@@ -90,7 +91,7 @@ class Push:
         try:
             self._watch()
         finally:
-            for name, talk in self.talks.items():
+            for talk in self.talks.values():
                 self.result.origin_bytes += talk.sent
                 try:
                     talk.order({"stop": True})
@@ -151,7 +152,8 @@ class Push:
 
     def _ordered(self, names: list[str]) -> list[str]:
         """The hosts as declared, a slow one not first: a slow head would hold everybody up, and nobody could tell."""
-        candidates = [name for name in names if self.missing[name]][:CANDIDATES]
+        worth = PROBE_CHUNKS * CANDIDATES * 100  # chunks: the origin sends one in a hundred twice at most
+        candidates = [name for name in names if len(self.missing[name]) >= worth][:CANDIDATES]
         if len(candidates) < 2:
             return names
         took: dict[str, float] = {}
@@ -159,8 +161,8 @@ class Push:
         def probe(name: str) -> None:
             began = time.monotonic()
             try:
-                for number in self.missing[name][:PROBE_CHUNKS]:
-                    self._send(name, number)
+                for _ in range(PROBE_CHUNKS):
+                    self._send(name, self.missing[name].pop(0))
                 self.talks[name].order({"echo": True})
             except (OSError, EOFError):
                 pass
@@ -181,20 +183,21 @@ class Push:
         try:
             if predecessor == ORIGIN:
                 self.talks[name].order({"pull": None})
-                self._fed[name] = gevent.spawn(self._feed, name)
+                self.talks[name].order({"missing": True})  # its answer starts the feeding
             else:
                 peer = {"name": predecessor, "address": self.where[predecessor], "port": self.ports[predecessor]}
                 self.talks[name].order({"pull": peer})
         except (OSError, EOFError):
             self._events.put((name, {"gone": True}))
 
-    def _feed(self, name: str) -> None:
-        """Everything that the head lacked when it told us; what it got from others meanwhile is asked anew."""
+    def _feed(self, name: str, missing: list[list[int]]) -> None:
+        bucket = Bucket(self.rate)
         try:
-            for number in self.missing[name]:
+            for number in (number for first, last in missing for number in range(first, last + 1)):
                 if self.chain.feeds.get(name) != ORIGIN:
                     return
                 self._send(name, number)
+                gevent.sleep(bucket.due(self.chunks[number][1].size))
         except (OSError, EOFError):
             self._events.put((name, {"gone": True}))
 
@@ -208,21 +211,7 @@ class Push:
         self.result.relinked.append(why)
         self.emit(Step(why))
         for name in moved:
-            if self.chain.feeds[name] == ORIGIN:
-                # what it has by now, it says when it is asked
-                self._ask_missing(name)
             self._link(name)
-
-    def _ask_missing(self, name: str) -> None:
-        try:
-            self.talks[name].order({"missing": True})
-        except (OSError, EOFError):
-            return
-        until = time.monotonic() + 10
-        before = self.missing.pop(name, [])
-        while name not in self.missing and time.monotonic() < until:
-            self._take_one(timeout=0.1)
-        self.missing.setdefault(name, before)
 
     # What happens
 
@@ -247,8 +236,8 @@ class Push:
         if "bytes" in said:
             self.pace.told(name, time.monotonic(), said["bytes"])
             self.emit(BytesMoved(name, "weights", said["bytes"], self.manifest.size))
-        elif "missing" in said:
-            self.missing[name] = [n for first, last in said["missing"] for n in range(first, last + 1)]
+        elif "missing" in said and self.chain.feeds.get(name) == ORIGIN:
+            self._fed[name] = gevent.spawn(self._feed, name, said["missing"])
         elif "published" in said:
             self.result.published.append(name)
             self.result.received[name] = said["received"]
@@ -278,7 +267,7 @@ class Push:
         """A host cannot take from its predecessor. Its channel to us says whether the predecessor lives."""
         if self.chain.feeds.get(name) != peer:
             return  # it was told another one meanwhile
-        before = self.chain.feeds[peer] if peer in self.chain.feeds else ORIGIN
+        before = self.chain.feeds.get(peer, ORIGIN)
         self.chain.feeds[name] = before
         if before == ORIGIN and peer in self.chain.feeds and peer not in self.result.published:
             # the origin is read once: it feeds whoever is not accused
@@ -288,13 +277,10 @@ class Push:
             self._relink([name], f"{name} could not take from {peer} ({why})")
 
     def _failed(self, name: str, why: str) -> None:
-        self.result.errors[name] = HostProblemInPush(where=name, why=why)
+        self.result.errors[name] = PushFailed(where=name, why=why)
         self.emit(Step(f"{name}: {why}"))
         chain: Chain | None = getattr(self, "chain", None)
         if chain is not None and name in chain.feeds:
             moved = chain.leave(name)
             if moved:
                 self._relink(moved, f"{name} is out: {', '.join(moved)} takes from its predecessor")
-
-
-Open = Callable[[str], Talk]

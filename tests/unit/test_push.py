@@ -1,0 +1,278 @@
+"""A push between real helpers over real TLS on this machine: what goes wrong between hosts costs nobody else his version."""
+
+from __future__ import annotations
+
+import os
+import random
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import gevent
+import pytest
+
+from steelyard.events import BytesMoved, Event
+from steelyard.lab.relays import LocalRelay
+from steelyard.models.manifest import Manifest
+from steelyard.models.push import Push, Pushed
+from steelyard.models.source import read_manifest
+from steelyard_host import store
+from steelyard_host.relay import LIES
+
+PROJECT = "llm/x"
+SIZE = 6 << 20
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+class Fleet:
+    """Folders that play hosts, and pushes to them."""
+
+    def __init__(self, home: Path, count: int = 4) -> None:
+        self.home = home
+        self.names = [f"h{number}" for number in range(count)]
+        self.talks: dict[str, LocalRelay] = {}
+        self.events: list[Event] = []
+
+    def root(self, name: str) -> Path:
+        return self.home / name
+
+    def source(self, name: str = "source", tensors: int = 6, changed: tuple[int, ...] = (), extra: int = 0) -> Path:
+        """A version with one safetensors file; `changed` tensors have other bytes, `extra` ones stand in front."""
+        folder = self.home / name
+        folder.mkdir()
+        size = SIZE // tensors
+        bodies = [random.Random(1000 + number).randbytes(size) for number in range(extra)]
+        bodies += [random.Random(number + (100 if number in changed else 0)).randbytes(size) for number in range(tensors)]
+        header = {
+            f"t{number:02}": f'{{"dtype":"U8","shape":[{size}],"data_offsets":[{number * size},{(number + 1) * size}]}}'
+            for number in range(len(bodies))
+        }
+        text = ("{" + ",".join(f'"{key}":{value}' for key, value in header.items()) + "}").encode()
+        (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + b"".join(bodies))
+        (folder / "config.json").write_text("{}")
+        return folder
+
+    def push(
+        self, source: Path, version: str = "v1", rate: int | None = None, meanwhile: Callable[[], None] | None = None
+    ) -> tuple[Manifest, Pushed]:
+        manifest = read_manifest(PROJECT, f"file://{source}", "models.yml")
+        self.talks = {name: LocalRelay(self.root(name), PROJECT, version) for name in self.names}
+        where = dict.fromkeys(self.names, "127.0.0.1")
+        push = Push(manifest, source, where, {}, rate, self.events.append)
+        if meanwhile is not None:
+            gevent.spawn(meanwhile)
+        return manifest, push.run(self.talks)
+
+    def had(self, name: str) -> int:
+        """Bytes of the running push that a host told of."""
+        return max((event.done for event in self.events if isinstance(event, BytesMoved) and event.host == name), default=0)
+
+    def until_had(self, name: str, count: int) -> None:
+        while self.had(name) < count:
+            gevent.sleep(0.02)
+
+    def holds(self, name: str, source: Path, version: str = "v1") -> bool:
+        """Every byte, read again; and nothing in staging."""
+        folder = self.root(name) / PROJECT / version
+        same = all((folder / path.name).read_bytes() == path.read_bytes() for path in source.iterdir())
+        return same and not any(path.is_dir() for path in (self.root(name) / ".steelyard/staging").iterdir())
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Fleet:
+    return Fleet(tmp_path)
+
+
+def test_the_origin_is_read_once_and_every_host_has_every_byte(fleet: Fleet) -> None:
+    source = fleet.source()
+    manifest, pushed = fleet.push(source)
+    assert (sorted(pushed.published), pushed.errors) == (fleet.names, {})
+    assert all(fleet.holds(name, source) for name in fleet.names)
+    assert pushed.origin_bytes <= 1.01 * manifest.size + 6 * (64 << 10), (
+        "a probe of two chunks to three hosts that were not first"
+    )
+    assert oct((fleet.root("h0") / PROJECT / "v1/model.safetensors").stat().st_mode & 0o777) == "0o444"
+    assert all(talk.process.poll() is not None for talk in fleet.talks.values()), "nothing runs on after a push"
+
+
+def test_a_second_push_sends_nothing(fleet: Fleet) -> None:
+    source = fleet.source()
+    fleet.push(source)
+    _, pushed = fleet.push(source)
+    assert (sorted(pushed.published), pushed.origin_bytes, sum(pushed.received.values())) == (fleet.names, 0, 0)
+
+
+def test_an_update_sends_the_changed_tensors_only_wherever_they_lie(fleet: Fleet) -> None:
+    fleet.push(fleet.source(tensors=12))
+    for version, source in (("v2", fleet.source("two", 12, changed=(3,))), ("v3", fleet.source("three", 12, extra=1))):
+        manifest, pushed = fleet.push(source, version)
+        assert all(fleet.holds(name, source, version) for name in fleet.names)
+        assert max(pushed.received.values()) <= 0.1 * manifest.size
+        assert pushed.origin_bytes <= 0.1 * manifest.size
+
+
+def test_a_host_that_dies_costs_the_others_nothing_and_takes_up_where_it_was(fleet: Fleet) -> None:
+    source = fleet.source()
+
+    def kill() -> None:
+        fleet.until_had("h1", SIZE // 3)
+        fleet.talks["h1"].kill()
+
+    manifest, pushed = fleet.push(source, rate=3 << 20, meanwhile=kill)
+    assert sorted(pushed.published) == ["h0", "h2", "h3"]
+    assert list(pushed.errors) == ["h1"]
+    assert not (fleet.root("h1") / PROJECT).exists(), "nothing half-written is visible"
+    before = fleet.had("h1")
+    _, again = fleet.push(source)
+    assert fleet.holds("h1", source)
+    assert SIZE // 3 <= before <= manifest.size - again.received["h1"] + 0.02 * manifest.size
+    assert again.received["h2"] == 0
+
+
+def test_the_head_dies_and_the_next_is_fed(fleet: Fleet) -> None:
+    source = fleet.source()
+
+    def kill() -> None:
+        fleet.until_had("h0", SIZE // 3)
+        fleet.talks["h0"].kill()
+
+    _, pushed = fleet.push(source, rate=3 << 20, meanwhile=kill)
+    assert sorted(pushed.published) == ["h1", "h2", "h3"]
+    assert all(fleet.holds(name, source) for name in pushed.published)
+
+
+def rot(path: Path, at: int) -> None:
+    """Other bytes under the same size, time and mode: what a bad disk does."""
+    stat = path.stat()
+    path.chmod(0o644)
+    with path.open("r+b") as stream:
+        stream.seek(at)
+        stream.write(b"rot")
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    path.chmod(stat.st_mode & 0o7777)
+
+
+def test_a_peer_that_lies_is_named_and_no_byte_of_it_is_kept(fleet: Fleet) -> None:
+    """h1 says it has everything, and its disk gives other bytes: h2 refuses them, and takes from h0 instead."""
+    source = fleet.source()
+    everyone, fleet.names = fleet.names, ["h0", "h1"]
+    fleet.push(source)
+    rot(fleet.root("h1") / PROJECT / "v1/model.safetensors", SIZE // 2)
+    fleet.names = everyone
+    _, pushed = fleet.push(source)
+    assert all(fleet.holds(name, source) for name in ("h0", "h2", "h3"))
+    assert sum("h2: chunk" in text and "came corrupted from h1" in text for text in pushed.relinked) == LIES
+    assert any("h2 could not take from h1" in text for text in pushed.relinked)
+    assert pushed.origin_bytes == 0
+
+
+def test_a_source_that_changed_since_it_was_read_is_told(fleet: Fleet) -> None:
+    source = fleet.source()
+    manifest = read_manifest(PROJECT, f"file://{source}", "models.yml")
+    rot(source / "model.safetensors", SIZE // 2)
+    _, pushed = fleet.push(source)
+    assert pushed.published == []
+    assert "is not what it was when the source was read" in str(pushed.errors["h0"])
+    assert manifest.id == pushed.manifest
+    assert not any((fleet.root(name) / PROJECT).exists() for name in fleet.names)
+
+
+def test_two_pushes_of_one_version_do_not_meet(fleet: Fleet) -> None:
+    source = fleet.source()
+    with store.receiving(fleet.root("h2"), PROJECT, "v1"):
+        _, pushed = fleet.push(source)
+    assert sorted(pushed.published) == ["h0", "h1", "h3"]
+    assert "is being received here already" in str(pushed.errors["h2"])
+
+
+def test_a_controller_that_is_killed_leaves_nothing_visible_and_no_process(fleet: Fleet) -> None:
+    source = fleet.source()
+
+    def cut() -> None:
+        fleet.until_had("h3", SIZE // 3)
+        for talk in fleet.talks.values():
+            talk.process.stdin.close()
+
+    _, pushed = fleet.push(source, rate=3 << 20, meanwhile=cut)
+    assert (pushed.published, sorted(pushed.errors)) == ([], fleet.names)
+    assert all(talk.process.wait() is not None for talk in fleet.talks.values())
+    assert not any((fleet.root(name) / PROJECT).exists() for name in fleet.names)
+    _, again = fleet.push(source)
+    assert all(fleet.holds(name, source) for name in fleet.names)
+    assert again.received["h0"] < SIZE * 0.8
+
+
+def test_a_name_that_leaves_the_folder_is_refused_by_the_host(fleet: Fleet, tmp_path: Path) -> None:
+    source = fleet.source()
+    manifest = read_manifest(PROJECT, f"file://{source}", "models.yml")
+    evil = Manifest.of({"../../../evil": manifest.files["config.json"]}, {})
+    fleet.talks = {"h0": LocalRelay(fleet.root("h0"), PROJECT, "v1")}
+    pushed = Push(evil, source, {"h0": "127.0.0.1"}, {}, None, fleet.events.append).run(fleet.talks)
+    assert "leaves the version's folder" in str(pushed.errors["h0"])
+    assert not (tmp_path / "evil").exists()
+
+
+def test_whoever_has_another_key_gets_nothing(fleet: Fleet) -> None:
+    """A successor with a key of its own: TLS refuses it before a byte of the version is sent."""
+    import socket
+    import ssl
+
+    from steelyard.models.keys import PushKey
+    from steelyard_host.relay import tls
+
+    source = fleet.source()
+    manifest = read_manifest(PROJECT, f"file://{source}", "models.yml")
+    talk = LocalRelay(fleet.root("h0"), PROJECT, "v1")
+    key, other = PushKey.new(), PushKey.new()
+    talk.order(
+        {"manifest": manifest.as_json(), "certificate": key.certificate, "key": key.key, "address": "127.0.0.1", "rate": None}
+    )
+    port = next(talk.told())["ready"]
+    for mine, trusted in ((other, key.certificate), (None, key.certificate)):
+        context = tls(mine.certificate, mine.key, server=False) if mine else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.load_verify_locations(cadata=trusted)
+        plain = socket.create_connection(("127.0.0.1", port), timeout=5)
+        with plain, pytest.raises(OSError), context.wrap_socket(plain) as link:
+            link.sendall(b"\0" * 8)
+            if not link.recv(1):
+                raise OSError("closed")
+    talk.close()
+
+
+def test_a_file_that_is_held_whole_is_linked_and_a_change_by_hand_repaired(fleet: Fleet) -> None:
+    source = fleet.source()
+    fleet.push(source)
+    altered = fleet.root("h1") / PROJECT / "v1/model.safetensors"
+    altered.chmod(0o644)
+    with altered.open("r+b") as stream:
+        stream.seek(100)
+        stream.write(b"x")
+    assert store.state(fleet.root("h1"), PROJECT, "v1")["altered"] == ["model.safetensors"]
+    _, pushed = fleet.push(source)
+    assert fleet.holds("h1", source)
+    assert pushed.received["h1"] > 0
+    assert store.state(fleet.root("h1"), PROJECT, "v1")["altered"] == []
+    second = fleet.source("second", changed=(0,))
+    fleet.push(second, "v2")
+    shared = [fleet.root("h1") / PROJECT / version / "config.json" for version in ("v1", "v2")]
+    assert shared[0].samefile(shared[1])
+
+
+def test_a_rotten_chunk_is_found_out_of_sight_and_alone_sent_again(fleet: Fleet) -> None:
+    source = fleet.source()
+    manifest, _ = fleet.push(source)
+    rotten = fleet.root("h2") / PROJECT / "v1/model.safetensors"
+    rot(rotten, SIZE // 2)
+    assert store.state(fleet.root("h2"), PROJECT, "v1")["altered"] == [], "its stat says nothing"
+    found = store.verify(fleet.root("h2"), PROJECT, "v1", quarantine=True)
+    [(name, chunks)] = found["wrong"].items()
+    assert (name, len(chunks), found["bytes"]) == ("model.safetensors", 1, manifest.size)
+    assert not rotten.exists()
+    _, pushed = fleet.push(source)
+    assert pushed.received["h2"] == manifest.files[name].chunks[chunks[0]].size
+    assert store.verify(fleet.root("h2"), PROJECT, "v1", quarantine=False)["wrong"] == {}

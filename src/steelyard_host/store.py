@@ -14,7 +14,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import re
 import shutil
 import urllib.parse
 from collections.abc import Iterator
@@ -201,7 +200,7 @@ def _replace_files(staged: Path, target: Path, manifest: dict[str, Any]) -> None
 
 def listing(root: Path) -> dict[str, Any]:
     """Every published version with its size, what it alone takes, whether it is current, and who has it mapped."""
-    mapped = inodes_in_use()
+    files, bound = users()
     found = []
     for record in records(root):
         folder = root / record["project"] / record["version"]
@@ -216,7 +215,7 @@ def listing(root: Path) -> dict[str, Any]:
                 "published": record_path(root, record["project"], record["version"]).stat().st_mtime,
                 "altered": altered(root, record) if folder.is_dir() else ["the folder"],
                 "current": _current(root, record["project"]) == record["version"],
-                "in_use": any((stat.st_dev, stat.st_ino) in mapped for stat in stats) or mounted(folder),
+                "in_use": _user(folder, files, bound),
             }
         )
     staged = root / STATE / "staging"
@@ -229,40 +228,40 @@ def _current(root: Path, project: str) -> str | None:
     return os.readlink(link) if link.is_symlink() else None
 
 
-def inodes_in_use() -> set[tuple[int, int]]:
-    """Device and inode of every file that a process has mapped or open."""
-    found: set[tuple[int, int]] = set()
+def users() -> tuple[dict[tuple[int, int], str], list[tuple[str, str]]]:
+    """Device and inode of every file that a process has mapped or open -> process; (folder, process) of bound folders."""
+    files: dict[tuple[int, int], str] = {}
+    bound: list[tuple[str, str]] = []
+    seen: set[str] = set()
     for process in Path("/proc").glob("[0-9]*"):
         try:
+            name = "%s (pid %s)" % ((process / "comm").read_text().strip(), process.name)
             for line in (process / "maps").read_text(errors="replace").splitlines():
                 fields = line.split(None, 5)
                 if len(fields) == 6 and fields[4] != "0":
                     major, minor = fields[3].split(":")
-                    found.add((os.makedev(int(major, 16), int(minor, 16)), int(fields[4])))
+                    files[os.makedev(int(major, 16), int(minor, 16)), int(fields[4])] = name
             for handle in (process / "fd").iterdir():
                 stat = handle.stat()
-                found.add((stat.st_dev, stat.st_ino))
+                files[stat.st_dev, stat.st_ino] = name
+            namespace = os.readlink(process / "ns" / "mnt")
+            if namespace not in seen:
+                seen.add(namespace)
+                lines = (process / "mountinfo").read_text(errors="replace").splitlines()
+                bound += [(line.split()[3], name) for line in lines]
         except OSError:
             continue  # it ended meanwhile
-    return found
+    return files, bound
 
 
-def mounted(folder: Path) -> bool:
-    """Whether a unit has the folder bound somewhere in its own mounts (BindReadOnlyPaths)."""
-    ending = re.compile(r"(^|/)" + re.escape("/".join(folder.parts[-2:])) + "$")
-    seen: set[str] = set()
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            namespace = os.readlink(process / "ns" / "mnt")
-            if namespace in seen:
-                continue
-            seen.add(namespace)
-            lines = (process / "mountinfo").read_text(errors="replace").splitlines()
-        except OSError:
-            continue
-        if any(ending.search(line.split()[3]) for line in lines):
-            return True
-    return False
+def _user(folder: Path, files: dict[tuple[int, int], str], bound: list[tuple[str, str]]) -> str | None:
+    """Who uses a version: has a file of its own mapped or open, or its folder bound (BindReadOnlyPaths)."""
+    for path in folder.rglob("*"):
+        stat = path.stat()
+        if (stat.st_dev, stat.st_ino) in files:
+            return files[stat.st_dev, stat.st_ino]
+    # a bound folder is named from the root of its file system, which may lie anywhere above
+    return next((name for place, name in bound if place != "/" and str(folder).endswith(place)), None)
 
 
 def verify(root: Path, project: str, version: str, quarantine: bool) -> dict[str, Any]:
@@ -307,7 +306,7 @@ def forget(root: Path, wanted: list[str]) -> list[str]:
         if entry is None:
             stays.append("%s is not published here" % word)
         elif entry["current"] or entry["in_use"]:
-            stays.append("%s is %s" % (word, "current" if entry["current"] else "in use by a process"))
+            stays.append("%s is %s" % (word, "current" if entry["current"] else "in use by " + entry["in_use"]))
         else:
             grave = root / STATE / "removed" / quoted(entry["project"], entry["version"])
             grave.parent.mkdir(parents=True, exist_ok=True)

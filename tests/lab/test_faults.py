@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
@@ -205,17 +206,19 @@ def test_sudo_with_a_password_works_and_nobody_sees_it(bare: Site, deploy: Path,
     assert with_password not in out, "in a command line or an environment of the host"
     assert on_host(bare, "gw-1", f"grep -rls {with_password} /tmp /run /var /etc /root /home 2>/dev/null || true") == ""
     assert on_host(bare, "gw-1", f"journalctl --no-pager | grep -c {with_password} || true").strip() == "0"
-    # a stream, as models travel, is let in the same way and gets its bytes and nothing else
+    # a conversation, as models travel, is let in the same way and gets its bytes and nothing else
     streaming = tmp_path / "stream.py"
     streaming.write_text(
         "from pyinfra.api.command import StringCommand\nfrom pyinfra.operations import python\n"
         "def send(*_):\n    from pyinfra.context import host\n"
-        "    assert host.connector.stream(StringCommand('cat > /run/streamed'), iter([b'one\\n', b'two\\n']), _sudo=True)\n"
+        "    talk = host.connector.converse(StringCommand('head -c 29 > /run/streamed'))\n"
+        "    talk.chunk(1, b'one')\n    talk.order({'two': 2})\n    assert list(talk.told()) == []\n"
         "python.call(name='Stream', function=send)\n"
     )
     streamed = run(inventory, "apply", streaming, "--yes", "-l", "gw-1")
     assert streamed.returncode == 0, streamed.stderr
-    assert on_host(bare, "gw-1", "cat /run/streamed") == "one\ntwo\n"
+    sent = FRAME.pack(1, 3) + b"one" + FRAME.pack(ORDER, 10) + b'{"two": 2}'
+    assert base64.b64decode(on_host(bare, "gw-1", "base64 /run/streamed")) == sent
     # hosts that do not ask are given nothing: the password is not run as a command there
     others = run(inventory, "plan", forty, "-l", "gpu-1")
     assert others.returncode in (0, 2), others.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import os
 from pathlib import Path
 
 import pytest
@@ -88,7 +89,8 @@ def test_what_is_current_or_in_use_is_never_removed(root: Path) -> None:
         mapped = mmap.mmap(stream.fileno(), 0, prot=mmap.PROT_READ)
     words = [f"llm/x@v{number}" for number in (1, 2, 3, 4)]
     stays = store.forget(root, words)
-    assert stays == ["llm/x@v2 is in use by a process", "llm/x@v3 is current", "llm/x@v4 is not published here"]
+    me = f"{Path('/proc/self/comm').read_text().strip()} (pid {os.getpid()})"
+    assert stays == [f"llm/x@v2 is in use by {me}", "llm/x@v3 is current", "llm/x@v4 is not published here"]
     assert sorted(path.name for path in (root / "llm/x").iterdir()) == ["current", "v2", "v3"]
     mapped.close()
     assert store.forget(root, ["llm/x@v2"]) == []

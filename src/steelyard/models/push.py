@@ -141,6 +141,8 @@ class Push:
         kept = []
         while not self._events.empty():
             name, said = self._events.get()
+            if name in self.result.errors:
+                continue  # it gave its reason
             if "error" in said or "gone" in said:
                 self._failed(name, str(said.get("error", "its helper ended")))
             else:

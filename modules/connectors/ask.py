@@ -9,13 +9,17 @@ from pyinfra.api.command import QuoteString, StringCommand
 
 from steelyard.host_helper import HELPER, RUN_HELPER
 
+IDLE = "ionice -c 3 nice -n 19"
 
-def ask(host: Any, *words: str, seconds: float = 180) -> dict[str, Any] | None:
-    """The helper's answer; None where it is not installed, or says nothing."""
+
+def ask(host: Any, *words: str, seconds: float = 180, idle: bool = False) -> dict[str, Any] | None:
+    """The helper's answer; None where it is not installed, or says nothing. `idle`: what serves goes before it."""
     asked: dict[str, Any] = {"_sudo": bool(host.data.get("_sudo")), "_timeout": seconds}
     if host.data.get("_sudo_password"):
         asked["_sudo_password"] = host.data.get("_sudo_password")
-    command = StringCommand("if test -e", HELPER, "; then", RUN_HELPER, *(QuoteString(word) for word in words), "; fi")
+    command = StringCommand(
+        "if test -e", HELPER, "; then", IDLE if idle else "", RUN_HELPER, *(QuoteString(word) for word in words), "; fi"
+    )
     done, output = host.run_shell_command(command, **asked)
     lines = output.stdout_lines
     try:

@@ -1,4 +1,4 @@
 from .settings import Settings
-from .tasks import model_store
+from .tasks import model_root, model_store
 
-__all__ = ["Settings", "model_store"]
+__all__ = ["Settings", "model_root", "model_store"]

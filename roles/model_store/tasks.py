@@ -21,20 +21,26 @@ from .settings import Settings
 
 
 @deploy("model_store")
-def model_store() -> None:
-    """One task a version; a version that fails leaves `current` where it was."""
+def model_root() -> None:
+    """What a host needs before a version can come, by `apply` or by `models push`."""
     site: Site = host.data.site
-    stored = [project for project, hosts in site.stored_on.items() if host.data.host_name in hosts]
-    if not stored:
+    if not _stored(site):
         return
     folder(name="Make the model root", path=site.model_root, mode=settings_from(Settings, host.data).mode)
     python = host.get_fact(Python)
     if python is None:
         declare_unknown("hash library", because="python3 is not installed yet", settled_by="the next plan")
-    else:
-        library = hash_library(python.version, python.machine)
-        content(name="Install the hash library", path=str(LIBRARY), content=library)
-    for project in host.loop(stored):
+        return
+    library = hash_library(python.version, python.machine)
+    content(name="Install the hash library", path=str(LIBRARY), content=library)
+
+
+@deploy("model_store")
+def model_store() -> None:
+    """One task a version; a version that fails leaves `current` where it was."""
+    site: Site = host.data.site
+    model_root()
+    for project in host.loop(_stored(site)):
         model = site.models[project]
         manifest = read_manifest(project, model.source, "models.yml")
         source = Path(model.source.removeprefix("file://"))
@@ -47,3 +53,7 @@ def model_store() -> None:
             manifest=manifest,
         )
         current(name="Switch current to the version", root=site.model_root, project=project, version=model.version)
+
+
+def _stored(site: Site) -> list[str]:
+    return [project for project, hosts in site.stored_on.items() if host.data.host_name in hosts]

@@ -17,6 +17,8 @@ import pytest
 import yaml
 from conftest import ROOT, STEELYARD, Site, on_host, steelyard
 
+from steelyard_host.relay import FRAME, ORDER
+
 FORTY = ROOT / "tests/bench/forty"
 SHELL = """
 from pyinfra.operations import server

@@ -23,7 +23,9 @@ VaultPasswordFile = Annotated[
 ]
 DeployName = Annotated[
     str,
-    typer.Option("--deploy", metavar="NAME", help="site, hosts, preflight, models, serve, dify, or the path of a deploy file."),
+    typer.Option(
+        "--deploy", metavar="NAME", help="site, hosts, preflight, store, models, serve, dify, or the path of a deploy file."
+    ),
 ]
 LabName = Annotated[str, typer.Option("--name", metavar="NAME", help="Which lab; several run side by side.")]
 

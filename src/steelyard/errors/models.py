@@ -5,6 +5,17 @@ from __future__ import annotations
 from .base import Exit, SteelyardError
 
 
+class ModelUnknown(SteelyardError):
+    """A command names a model that models.yml does not declare."""
+
+    sentence = "there is no model `{model}`; declared: {allowed}"
+    fix = "did you mean `{nearest}`?"
+    sample = {"where": "inventories/lab", "model": "llm/tyni", "nearest": "llm/tiny", "allowed": "llm/tiny"}
+    model: str
+    nearest: str
+    allowed: str
+
+
 class SourceMissing(SteelyardError):
     """The folder a model is declared to come from is not there."""
 

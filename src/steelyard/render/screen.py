@@ -77,7 +77,7 @@ class Screen:
         except EOFError:
             return False
 
-    def _tables(self, *tables: Table | None) -> None:
+    def tables(self, *tables: Table | None) -> None:
         """Tables with an empty line between them; masked like everything else."""
         shown = [table for table in tables if table is not None]
         console = self._console()
@@ -148,7 +148,7 @@ class Screen:
             self.document("plan", plan_document(plan, plan.exit))
             return
         self._lines(plan_lines(plan, bool(self.verbose)))
-        self._failures()
+        self.failures()
         self.out(summary(plan, "would change"))
         self._traffic(plan)
 
@@ -156,7 +156,7 @@ class Screen:
         if self.json:
             self.document("apply", plan_document(done, ended, stopped))
             return
-        self._failures()
+        self.failures()
         if stopped is not None:
             self.error(stopped)
         self.out(summary(done, "changed"))
@@ -168,7 +168,7 @@ class Screen:
             return
         looked = len(plan.hosts) - len(plan.errors)
         self._lines(finding_lines(drifted.findings, bool(self.verbose)))
-        self._failures()
+        self.failures()
         excepted = f", {len(drifted.excepted)} excepted" if drifted.excepted else ""
         if drifted.findings:
             hosts = len({finding.host for finding in drifted.findings})
@@ -219,7 +219,7 @@ class Screen:
             for each in measures:
                 if each.grade is not Grade.GOOD:
                     self.out(f"    {each.grade}: {each.name}: {each.live}; declared: {each.declared}\n        fix: {each.fix}")
-        self._failures()
+        self.failures()
 
     def images(self, found: dict[str, dict[str, str]], errors: dict[str, SteelyardError]) -> None:
         """What became of each image on each mirror host."""
@@ -234,13 +234,13 @@ class Screen:
         for host, each in found.items():
             for image, result in each.items():
                 self.out(f"{host}: {image}: {result}")
-        self._failures()
+        self.failures()
 
     def _lines(self, lines: Sequence[str]) -> None:
         if lines:
             self.out("\n".join(lines))
 
-    def _failures(self) -> None:
+    def failures(self) -> None:
         """What went wrong with hosts, the same with several once; on stderr, whatever the result says on stdout."""
         self._still()
         for line in error_lines(self._failed, bool(self.verbose)):
@@ -264,8 +264,8 @@ class Screen:
             return
         from .tables import gpu_table, host_table, service_table
 
-        self._tables(host_table(fleet, answers, errors), gpu_table(answers), service_table(answers))
-        self._failures()
+        self.tables(host_table(fleet, answers, errors), gpu_table(answers), service_table(answers))
+        self.failures()
 
     def dify(self, where: str, provider: str, models: Sequence[dict[str, Any]]) -> None:
         if self.json:
@@ -276,7 +276,7 @@ class Screen:
         from .tables import dify_table
 
         self.out(f"{where} ({provider})")
-        self._tables(dify_table(models))
+        self.tables(dify_table(models))
 
     def lab(self, name: str, reports: Sequence[HostReport]) -> None:
         if self.json:
@@ -286,4 +286,4 @@ class Screen:
             return
         from .tables import lab_table
 
-        self._tables(lab_table(reports))
+        self.tables(lab_table(reports))

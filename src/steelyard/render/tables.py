@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 INNER = ("all", "ungrouped")
 
 
-def _table(*columns: str) -> Table:
+def made_table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")
@@ -23,7 +23,7 @@ def _table(*columns: str) -> Table:
 
 
 def host_table(fleet: Fleet, answers: dict[str, Any], errors: dict[str, SteelyardError]) -> Table:
-    table = _table("HOST", "ADDRESS", "GROUPS", "STATE", "GPUS", "SERVICES")
+    table = made_table("HOST", "ADDRESS", "GROUPS", "STATE", "GPUS", "SERVICES")
     for host in fleet.hosts:
         if host.name not in answers and host.name not in errors:
             continue
@@ -42,7 +42,7 @@ def gpu_table(answers: dict[str, Any]) -> Table | None:
     rows = [(host, answer["gpus"]) for host, answer in answers.items() if answer and answer["gpus"]["devices"]]
     if not rows:
         return None
-    table = _table("HOST", "GPU", "NAME", "MEMORY", "DRIVER")
+    table = made_table("HOST", "GPU", "NAME", "MEMORY", "DRIVER")
     for host, gpus in rows:
         for device in gpus["devices"]:
             memory = f"{device['memory_bytes'] / 2**30:.0f} GiB" if "memory_bytes" in device else "-"
@@ -55,7 +55,7 @@ def service_table(answers: dict[str, Any]) -> Table | None:
     rows = [(host, service) for host, answer in answers.items() if answer for service in answer["services"]]
     if not rows:
         return None
-    table = _table("HOST", "SERVICE", "STATE", "SERVING", "RUNNING", "WAITING", "DONE", "RESTARTS")
+    table = made_table("HOST", "SERVICE", "STATE", "SERVING", "RUNNING", "WAITING", "DONE", "RESTARTS")
     for host, service in rows:
         counts = service["requests"]
         shown = [
@@ -68,7 +68,7 @@ def service_table(answers: dict[str, Any]) -> Table | None:
 
 
 def lab_table(reports: Sequence[HostReport]) -> Table:
-    table = _table("HOST", "ADDRESS", "GROUPS", "SSH", "PROCESSES", "LAYER", "GPUS")
+    table = made_table("HOST", "ADDRESS", "GROUPS", "SSH", "PROCESSES", "LAYER", "GPUS")
     for report in reports:
         answer = "answers" if report.answers else "silent"
         groups = ", ".join(report.groups)
@@ -79,7 +79,7 @@ def lab_table(reports: Sequence[HostReport]) -> Table:
 
 
 def dify_table(models: Sequence[dict[str, Any]]) -> Table:
-    table = _table("MODEL", "TYPE", "LABEL", "STATUS", "CONTEXT")
+    table = made_table("MODEL", "TYPE", "LABEL", "STATUS", "CONTEXT")
     for model in models:
         size = str(model["model_properties"].get("context_size", "-"))
         table.add_row(model["model"], model["model_type"], model["label"]["en_US"], model["status"], size)

@@ -56,6 +56,7 @@ class Staging:
         self.total = sum(chunk.size for chunk in self.chunks)
         self.changed = threading.Condition()
         self._kept: dict[str, int] = {}
+        self._syncing = threading.Lock()
 
     def prepare(self, whole: dict[str, str], held: dict[str, Held]) -> int:
         """Take what this host has: `whole` files by blake3, chunks by theirs. Bytes that were on this disk already.
@@ -178,6 +179,17 @@ class Staging:
     @property
     def whole(self) -> bool:
         return self.count == len(self.chunks)
+
+    def sync_some(self) -> None:
+        """Have the disk begin with what was written so far, of the large files; one at a time does so."""
+        if self._syncing.acquire(blocking=False):
+            try:
+                for handle in self._kept.values():
+                    os.fdatasync(handle)
+            except OSError:
+                pass  # the last sync says it
+            finally:
+                self._syncing.release()
 
     def sync(self) -> None:
         """Every byte is on the disk when this returns."""

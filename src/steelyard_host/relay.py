@@ -36,6 +36,7 @@ ORDER = 0xFFFFFFFF
 LONGEST = 64 << 20  # bytes of a frame; nobody sends more
 TELL_S = 0.25
 SILENT_S = 20.0  # a predecessor that has what we want and says nothing is lost
+SYNC = 32 << 20  # bytes after which the disk is asked to write, so that it need not write all of them at the end
 LIES = 3  # chunks with another hash that a peer may send
 
 
@@ -264,11 +265,14 @@ class Relay:
     # What happens
 
     def _progress(self) -> None:
-        told = -1
+        told, synced = -1, self.staging.bytes
         while not self.done.wait(TELL_S):
             if self.staging.count != told:
                 told = self.staging.count
                 self.tell(at=told, bytes=self.staging.bytes)
+            if self.staging.bytes - synced > SYNC and not self.staging.whole:
+                synced = self.staging.bytes
+                threading.Thread(target=self.staging.sync_some, daemon=True).start()
 
     def _finish(self) -> None:
         with self.staging.changed:

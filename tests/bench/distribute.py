@@ -170,7 +170,12 @@ def ours(bench: Bench) -> dict[str, float]:
     figures["ratio_8"] = round(undisturbed / limit, 3)
     figures["origin_bytes"] = round(run["origin_bytes"] / run["bytes"], 4)
     figures["controller_peak_mib"] = round(run["peak_mib"])
-    told("steelyard models push", undisturbed, undisturbed / limit, f"origin sent {figures['origin_bytes']:.4f} of the size")
+    told(
+        "steelyard models push",
+        undisturbed,
+        undisturbed / limit,
+        f"origin sent {figures['origin_bytes']:.4f} of the size; {run['seconds']:.1f} s between hosts",
+    )
 
     lora = bench.push(version(bench.folder / "v2", SIZE, changed=3), "v2")
     figures["update_bytes"] = round(max(lora["hosts"].values()) / lora["bytes"], 4)

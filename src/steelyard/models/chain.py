@@ -60,6 +60,7 @@ class Pace:
         self.bytes: dict[str, int] = {}
         self._seen: dict[str, deque[tuple[float, int]]] = {}
         self._best: dict[str, float] = {}
+        self._judged: dict[str, float] = {}  # from when on
 
     def told(self, host: str, now: float, count: int) -> None:
         self.bytes[host] = count
@@ -68,6 +69,11 @@ class Pace:
         while len(seen) > 2 and seen[1][0] <= now - WINDOW_S:
             seen.popleft()
         self._best[host] = max(self._best.get(host, 0.0), self.rate(host, now))
+
+    def moved(self, host: str, now: float) -> None:
+        """It takes from another now: what it took before says nothing of that, for two windows."""
+        self._seen.pop(host, None)
+        self._judged[host] = now + 2 * WINDOW_S
 
     def rate(self, host: str, now: float) -> float:
         """Bytes per second over the last window."""
@@ -80,7 +86,7 @@ class Pace:
         """Hosts that keep a successor waiting: far behind their predecessor, at less than half of what it could take."""
         found = []
         for host, predecessor in chain.feeds.items():
-            if predecessor == ORIGIN or not chain.successors(host):
+            if predecessor == ORIGIN or not chain.successors(host) or now < self._judged.get(host, 0.0):
                 continue
             lead = self.bytes.get(predecessor, 0) - self.bytes.get(host, 0)
             if lead > BEHIND * self.total and self.rate(host, now) < SLOW * self._best.get(predecessor, 0.0):

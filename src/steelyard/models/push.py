@@ -84,8 +84,8 @@ class Push:
         gevent.joinall([gevent.spawn(signal.wait) for signal in self._ready.values()])
         self._settle_early()
         names = [name for name in self.talks if name in self.ports and name not in self.result.errors]
-        self.chain = Chain(self._ordered(names), self.racks)
         self.pace = Pace(self.manifest.size)
+        self.chain = Chain(self._ordered(names), self.racks)
         for name in list(self.chain.feeds):
             self._link(name)
         try:
@@ -213,6 +213,7 @@ class Push:
         self.result.relinked.append(why)
         self.emit(Step(why))
         for name in moved:
+            self.pace.moved(name, time.monotonic())
             self._link(name)
 
     # What happens

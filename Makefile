@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SOURCES := src modules roles deploy tests tools
 PROGRAMS := systemd-nspawn:systemd-container mmdebstrap:mmdebstrap ip:iproute2 iptables:iptables ssh:openssh-client cc:gcc gpg:gnupg
 
-.PHONY: demo demo-down test test-fast golden lint types docs docs-check format system clean bench-lab bench-engine bench-scale compare-inventories test-hosts
+.PHONY: demo demo-down test test-fast golden lint types docs docs-check format system clean bench-lab bench-engine bench-scale bench-distribute bench-verify compare-inventories test-hosts
 
 demo: $(VENV)/.ready | system
 	$(BIN)/python tools/demo.py
@@ -51,6 +51,12 @@ docs-check: $(VENV)/.ready
 
 compare-inventories: $(VENV)/.ready
 	$(BIN)/python tools/compare_inventories.py
+
+bench-distribute: $(VENV)/.bench | system
+	$(BIN)/python tests/bench/distribute.py
+
+bench-verify: $(VENV)/.ready
+	$(BIN)/python tests/bench/verify.py
 
 bench-scale: $(VENV)/.bench
 	$(BIN)/python tests/bench/scale.py

@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
@@ -26,7 +27,7 @@ from steelyard.site import DifyModel, Model, Models, Serve
 
 ROOT = Path(__file__).parent.parent
 HEAD = "<!-- written by `make docs`; edits are lost -->\n\n"
-COMMANDS = ("", "init", "doctor", "preflight", "plan", "apply", "drift", "status", "inventory", "lock", "lock show", "lock break", "mirror", "mirror images", "mirror images sync", "dify", "dify ls", "lab", "lab up", "lab down",
+COMMANDS = ("", "init", "doctor", "preflight", "plan", "apply", "drift", "status", "inventory", "models", "models ls", "models push", "models verify", "models rm", "models gc", "lock", "lock show", "lock break", "mirror", "mirror images", "mirror images sync", "dify", "dify ls", "lab", "lab up", "lab down",
             "lab status", "lab ssh", "lab exec", "lab snapshot")  # fmt: skip
 
 
@@ -44,6 +45,18 @@ def table(model: type[BaseModel]) -> str:
     return "\n".join(lines)
 
 
+def nested(model: type[BaseModel]) -> list[tuple[str, type[BaseModel]]]:
+    """Fields that are models themselves, or maps and lists of models; by name."""
+    found = []
+    for name, field in model.model_fields.items():
+        kinds = [field.annotation, *get_args(field.annotation)]
+        kinds += [inner for kind in kinds for inner in get_args(kind)]
+        for kind in kinds:
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                found.append((f"{name}.NAME" if get_origin(field.annotation) is dict else name, kind))
+    return found
+
+
 def settings_page() -> str:
     parts = [HEAD + "# Settings\n\nUnknown keys are errors; each page of a role says what its settings do.\n"]
     parts.append("## models.yml\n")
@@ -51,6 +64,8 @@ def settings_page() -> str:
         parts.append((f"### `{title}`\n\n" if title else "") + f"{model.__doc__}\n\n{table(model)}\n")
     for section, role in sorted(role_settings().items()):
         parts.append(f"## {section}\n\n{role.__doc__}\n\n{table(role)}\n")
+        for name, inner in nested(role):
+            parts.append(f"### `{section}.{name}`\n\n{inner.__doc__}\n\n{table(inner)}\n")
     parts.append(f"## drift-exceptions.yml\n\nA list. {DriftException.__doc__}\n\n{table(DriftException)}\n")
     parts.append("## Connections\n\nHost variables beside Ansible's own.\n\n" + connection_table() + "\n")
     return "\n".join(parts)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pyinfra.api.deploy import deploy
 from pyinfra.context import host
 
-from steelyard.models.source import read_manifest
+from steelyard.models.source import read_manifest, source_folder
 from steelyard.modules.facts.python import Python
 from steelyard.modules.operations.path import content, folder
 from steelyard.modules.operations.store import current, published
@@ -42,8 +40,8 @@ def model_store() -> None:
     model_root()
     for project in host.loop(_stored(site)):
         model = site.models[project]
-        manifest = read_manifest(project, model.source, "models.yml")
-        source = Path(model.source.removeprefix("file://"))
+        manifest = read_manifest(project, model.source, "models.yml", model.code)
+        source = source_folder(model.source)
         published(
             name="Publish the version",
             root=site.model_root,

@@ -50,7 +50,11 @@ class Model(BaseModel):
     """One model: where its files come from, which version is declared, who serves it, under which name."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    source: str = Field(pattern=r"^file://\S+$", description="Where the files come from: `file:///folder` on this machine.")
+    source: str = Field(
+        pattern=r"^(file://\S+|hf://[^@\s]+@[0-9a-f]{40})$",
+        description="Where the files come from: `file:///folder` on this machine, or `hf://ORG/NAME@COMMIT` once it was added.",
+    )
+    code: bool = Field(False, description="Whether the version may hold code (.py, .so, .sh), which an engine may run.")
     version: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$", description="Name of the immutable version.")
     serve: Serve | None = Field(None, description="How it is served; None: stored only.")
     alias: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,126}$", description="Name clients ask for.")

@@ -83,6 +83,14 @@ def test_pickle_weights_are_refused_by_name(tmp_path: Path) -> None:
         read_manifest("llm/x", f"file://{tmp_path}", "models.yml")
 
 
+def test_code_is_refused_unless_the_model_may_bring_it(tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source/modeling.py").write_text("import os")
+    with pytest.raises(SourceRefused, match="code, which an engine may run; allow it with `code: true`"):
+        read_manifest("llm/x", f"file://{tmp_path}/source", "models.yml")
+    assert list(read_manifest("llm/x", f"file://{tmp_path}/source", "models.yml", code=True).files) == ["modeling.py"]
+
+
 def test_missing_and_empty_sources_are_told(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for folder in ("nope", "empty"):

@@ -22,6 +22,47 @@ Which = Annotated[list[str] | None, typer.Argument(metavar="[MODEL]...", help="D
 
 
 @app.command()
+def add(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Project name, as in models.yml.")],
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="Name of the version.")],
+    source: Annotated[str, typer.Option("--source", metavar="URI", help="hf://ORG/NAME@REVISION, or file:///folder.")],
+    code: Annotated[bool, typer.Option("--code", help="The version may hold code, which an engine may run.")] = False,
+    inventory: InventoryPath = INVENTORY,
+    vault_password_file: VaultPasswordFile = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    no_color: NoColor = False,
+) -> Exit:
+    """Fetch a version's files to this machine, hold them against the source's own hashes, and say what to declare.
+
+    A revision is pinned to its commit. What was fetched before, also by other programs of the Hub, is not fetched again.
+    The token is `hf_token` of the inventory (vault) or HF_TOKEN; `hf_mirrors` are tried where the Hub does not answer.
+    Exit 0: it is here. 1: it is not; nothing of it can be declared.
+    """
+    from steelyard.events import BytesMoved
+    from steelyard.models.hub import fetch, parse
+    from steelyard.models.source import read_manifest
+    from steelyard.render.models import show_added
+    from steelyard.render.screen import Screen
+
+    from .work import Wanted, read
+
+    screen = Screen(json=json, quiet=quiet, no_color=no_color)
+    variables = read(Wanted(inventory, EVERYTHING, vault_password_file, None), screen).hosts[0].variables
+    licence = None
+    if source.startswith("file://"):
+        pinned = source
+    else:
+        mirrors = [None, *(str(mirror) for mirror in variables.get("hf_mirrors") or ())]
+        token = str(variables["hf_token"]) if variables.get("hf_token") else None
+        moved = lambda done, total: screen.event(BytesMoved("this machine", source, done, total))  # noqa: E731
+        found, record = fetch(parse(source, "--source"), model, mirrors, token, code, moved)
+        pinned, licence = found.uri, record["licence"]
+    show_added(screen, model, version, pinned, licence, read_manifest(model, pinned, "--source", code), code)
+    return Exit.DONE
+
+
+@app.command()
 def ls(
     inventory: InventoryPath = INVENTORY,
     limit: LimitTo = EVERYTHING,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from steelyard.errors import PushFailed
 from steelyard.models.push import Push, Pushed
-from steelyard.models.source import read_manifest
+from steelyard.models.source import read_manifest, source_folder
 from steelyard.models.state import in_place, refusal
 from steelyard.modules.connectors.ask import ask
 from steelyard.modules.operations.store import relay
@@ -28,7 +27,10 @@ def push_models(
     fleet: Fleet, opened: Session, site: Site, chosen: list[str], rate: int | None, screen: Screen
 ) -> dict[str, Pushed]:
     """Sources are read before the first host is talked to. `rate`: megabits per second. Raises SourceMissing, SourceRefused."""
-    manifests = {project: read_manifest(project, site.models[project].source, "models.yml") for project in chosen}
+    manifests = {
+        project: read_manifest(project, site.models[project].source, "models.yml", site.models[project].code)
+        for project in chosen
+    }
     connected: dict[str, Any] = {}
     states: dict[tuple[str, str], dict[str, Any] | None] = {}
 
@@ -72,7 +74,7 @@ def _push(
             errors[name] = problem.error  # type: ignore[assignment]
     where = {name: fleet.host(name).address for name in talks}
     racks = {name: str(fleet.host(name).variables.get("rack") or "") for name in talks}
-    source = Path(site.models[project].source.removeprefix("file://"))
+    source = source_folder(site.models[project].source)
     result = Push(manifest, source, where, racks, rate * MEGABIT if rate else None, screen.event).run(talks)
     result.errors = {**errors, **result.errors}
     return result

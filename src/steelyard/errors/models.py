@@ -37,6 +37,33 @@ class SourceRefused(SteelyardError):
     why: str
 
 
+class SourceWrong(SteelyardError):
+    """A source that is none of the kinds there are."""
+
+    sentence = "`{source}` is no source of a model"
+    fix = "give `file:///folder`, or `hf://ORG/NAME@REVISION`"
+    sample = {"where": "--source", "source": "Qwen3-8B"}
+    source: str
+
+
+class HubUnreachable(SteelyardError):
+    """Neither the Hub nor a mirror of it gives an answer."""
+
+    sentence = "no Hub answers: {why}"
+    fix = "check the way out, or name a mirror: HF_ENDPOINT, or `hf_mirrors` in the inventory"
+    sample = {"where": "hf://Qwen/Qwen3-8B@main", "why": "the Hub: connection refused; http://mirror.example: HTTP 502"}
+    why: str
+
+
+class HubRefused(SteelyardError):
+    """The Hub answers, and not with the files."""
+
+    sentence = "the Hub refuses it: {why}"
+    fix = "check name and revision; for a gated repository ask for access and put `hf_token` into the vault"
+    sample = {"where": "hf://meta/private@main", "why": "the repository is gated, and no token was given"}
+    why: str
+
+
 class HashLibraryMissing(SteelyardError):
     """Hosts verify weights with blake3, and there is none for their Python."""
 

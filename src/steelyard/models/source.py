@@ -16,17 +16,27 @@ from steelyard.cache import cache_folder
 from steelyard.errors import SourceMissing, SourceRefused
 
 from .cuts import HeaderWrong, Tensor
+from .hub import fetched, parse, snapshot
 from .manifest import FORMAT, File, Manifest, chunk_size_of, read_file, tensor_hashes
+from .refused import refused_name
 
-PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib")
+
+def source_folder(source: str) -> Path:
+    """Where a source's files lie on this machine."""
+    return snapshot(parse(source, source)) if source.startswith("hf://") else Path(source.removeprefix("file://"))
 
 
-def read_manifest(model: str, source: str, where: str) -> Manifest:
-    """The manifest of `file:///folder`. Raises SourceMissing, SourceRefused. Reads new or changed files whole, once."""
-    folder = Path(source.removeprefix("file://"))
-    if not folder.is_dir():
-        raise SourceMissing(where=where, model=model, source=str(folder))
-    paths = files_of(model, folder)
+def read_manifest(model: str, source: str, where: str, code: bool = False) -> Manifest:
+    """The manifest of a source. Raises SourceMissing, SourceRefused, SourceWrong. Reads new or changed files whole, once."""
+    folder = source_folder(source)
+    if source.startswith("hf://"):
+        paths = fetched(parse(source, where), model, where)
+        for name, path in paths.items():
+            _refuse(model, folder, name, _refusal(path, name, code))
+    else:
+        if not folder.is_dir():
+            raise SourceMissing(where=where, model=model, source=str(folder))
+        paths = files_of(model, folder, code)
     if not paths:
         raise SourceMissing(where=where, model=model, source=f"{folder} (empty)")
     chunk = chunk_size_of(paths.values())
@@ -44,7 +54,7 @@ def read_manifest(model: str, source: str, where: str) -> Manifest:
     return Manifest.of(files, tensors)
 
 
-def files_of(model: str, folder: Path) -> dict[str, Path]:
+def files_of(model: str, folder: Path, code: bool) -> dict[str, Path]:
     """Name below the folder -> file, hidden ones left out. Raises SourceRefused for what may not be served."""
     found: dict[str, Path] = {}
     alike: dict[str, str] = {}
@@ -52,18 +62,22 @@ def files_of(model: str, folder: Path) -> dict[str, Path]:
         name = str(path.relative_to(folder))
         if path.is_dir() or any(part.startswith(".") for part in Path(name).parts):
             continue
-        why = _refusal(folder, path, name)
+        why = _refusal(path, name, code)
         other = alike.setdefault(name.casefold(), name)
         if other != name:
             why = f"`{other}` differs from it by case only"
-        if why is not None:
-            shown = name.encode(errors="backslashreplace").decode()
-            raise SourceRefused(where=str(folder), model=model, file=shown, why=why)
+        _refuse(model, folder, name, why)
         found[name] = path
     return found
 
 
-def _refusal(folder: Path, path: Path, name: str) -> str | None:
+def _refuse(model: str, folder: Path, name: str, why: str | None) -> None:
+    if why is not None:
+        shown = name.encode(errors="backslashreplace").decode()
+        raise SourceRefused(where=str(folder), model=model, file=shown, why=why)
+
+
+def _refusal(path: Path, name: str, code: bool) -> str | None:
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -72,9 +86,7 @@ def _refusal(folder: Path, path: Path, name: str) -> str | None:
         return "its name has characters that cannot be printed"
     if not path.is_file():
         return "a broken link" if path.is_symlink() else "neither a file nor a folder"
-    if path.suffix.lower() in PICKLES:
-        return "pickle weights"
-    return None
+    return refused_name(name, code)
 
 
 def kept_file(path: Path, chunk: int) -> tuple[File, list[Tensor]]:

@@ -9,6 +9,7 @@ from .text import plural
 
 if TYPE_CHECKING:
     from steelyard.errors import SteelyardError
+    from steelyard.models.manifest import Manifest
     from steelyard.models.push import Pushed
 
     from .screen import Screen
@@ -16,6 +17,27 @@ if TYPE_CHECKING:
 
 def gib(count: int) -> str:
     return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
+
+
+def show_added(
+    screen: Screen, model: str, version: str, source: str, licence: str | None, manifest: Manifest, code: bool
+) -> None:
+    """What is here now, and the lines that declare it."""
+    if screen.json:
+        found = {"model": model, "model_version": version, "source": source, "licence": licence, "id": manifest.id}
+        screen.document("models add", {**found, "bytes": manifest.size, "files": len(manifest.files)})
+        return
+    screen.note(
+        f"{plural(len(manifest.files), 'file')}, {gib(manifest.size)}, licence {licence or 'not stated'}, id {manifest.id[:12]}; declare it in models.yml:"
+    )
+    lines = [
+        "models:",
+        f"  {model}:",
+        f"    source: {source}",
+        f"    version: {version}",
+        *(["    code: true"] if code else []),
+    ]
+    screen.out("\n".join(lines))
 
 
 def show_versions(screen: Screen, found: dict[str, dict[str, Any] | None], errors: dict[str, SteelyardError]) -> None:

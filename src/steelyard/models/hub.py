@@ -1,0 +1,206 @@
+"""`hf://ORG/NAME@COMMIT`: a repository of the Hugging Face Hub, or of a mirror of it, in the Hub's own cache on this machine.
+
+Files lie where every other program of the Hub's looks for them, so a cache that is there already is adopted without a copy.
+A record says which files of a commit were held against the Hub's own hashes; a version is made of those and no others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from steelyard.cache import state_folder, write_private
+from steelyard.errors import HubRefused, HubUnreachable, SourceMissing, SourceRefused, SourceWrong
+
+from .refused import refused_name
+
+AT_ONCE = 8  # files
+REPO = re.compile(r"^hf://(?P<repo>[A-Za-z0-9][\w.-]*/[\w.-]+)(?:@(?P<revision>[\w./-]+))?$")
+
+
+@dataclass(frozen=True)
+class HubSource:
+    """`repo` as ORG/NAME; `revision` a commit once it is pinned."""
+
+    repo: str
+    revision: str
+
+    @property
+    def uri(self) -> str:
+        return f"hf://{self.repo}@{self.revision}"
+
+    @property
+    def pinned(self) -> bool:
+        return re.fullmatch(r"[0-9a-f]{40}", self.revision) is not None
+
+
+def parse(uri: str, where: str) -> HubSource:
+    """Without a revision: main. Raises SourceWrong."""
+    found = REPO.match(uri)
+    if found is None:
+        raise SourceWrong(where=where, source=uri)
+    return HubSource(found["repo"], found["revision"] or "main")
+
+
+def cache() -> Path:
+    """Where the Hub's client keeps repositories, by its own variables."""
+    home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "huggingface"
+    return Path(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub")
+
+
+def snapshot(source: HubSource) -> Path:
+    return cache() / f"models--{source.repo.replace('/', '--')}" / "snapshots" / source.revision
+
+
+def record_path(source: HubSource) -> Path:
+    return state_folder() / "sources" / (hashlib.sha256(source.uri.encode()).hexdigest()[:32] + ".json")
+
+
+def fetched(source: HubSource, model: str, where: str) -> dict[str, Path]:
+    """Files of a source that was added here, by name. Raises SourceMissing."""
+    try:
+        record = json.loads(record_path(source).read_text())
+        files = {name: snapshot(source) / name for name in record["files"]}
+    except (OSError, ValueError, KeyError):
+        files = {}
+    if not files or not all(path.is_file() for path in files.values()):
+        not_here = f"{source.uri}: not fetched on this machine; `steelyard models add {model} VERSION --source {source.uri}`"
+        raise SourceMissing(where=where, model=model, source=not_here)
+    return files
+
+
+def fetch(
+    source: HubSource,
+    model: str,
+    endpoints: Sequence[str | None],
+    token: str | None,
+    code: bool,
+    told: Callable[[int, int], None],
+) -> tuple[HubSource, dict[str, Any]]:
+    """Bring a repository here and hold every file against the Hub's hashes. The source pinned to its commit, and its record.
+
+    `endpoints` are tried in turn (None: the client's own); `code`: files of code may come. `told` gets bytes done and in all.
+    Raises HubUnreachable, HubRefused, SourceRefused.
+    """
+    reasons = []
+    for endpoint in endpoints:
+        try:
+            return _fetch(source, model, endpoint, token, code, told)
+        except _NotReached as error:
+            reasons.append(f"{endpoint or 'the Hub'}: {error}")
+    raise HubUnreachable(where=source.uri, why="; ".join(reasons))
+
+
+class _NotReached(Exception):
+    """This endpoint gives no answer; another one may."""
+
+
+def _fetch(
+    source: HubSource, model: str, endpoint: str | None, token: str | None, code: bool, told: Callable[[int, int], None]
+) -> tuple[HubSource, dict[str, Any]]:
+    from huggingface_hub import HfApi, hf_hub_download
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        GatedRepoError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+    from huggingface_hub.hf_api import RepoFile
+
+    api = HfApi(endpoint=endpoint, token=token)
+    try:
+        info = api.model_info(source.repo, revision=source.revision, timeout=30)
+        pinned = HubSource(source.repo, str(info.sha))
+        files = [
+            entry
+            for entry in api.list_repo_tree(source.repo, recursive=True, revision=pinned.revision)
+            if isinstance(entry, RepoFile)
+        ]
+        wanted = _wanted(pinned, model, files, code)
+        total, done = sum(entry.size for entry in wanted), 0
+
+        def one(entry: RepoFile) -> int:
+            path = hf_hub_download(source.repo, entry.path, revision=pinned.revision, endpoint=endpoint, token=token)
+            _compare(pinned, model, entry, Path(path))
+            return entry.size
+
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            for size in pool.map(one, wanted):
+                done += size
+                told(done, total)
+    except GatedRepoError as error:
+        raise HubRefused(
+            where=source.uri,
+            why="the repository is gated, and this token may not read it"
+            if token
+            else "the repository is gated, and no token was given",
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise HubRefused(where=source.uri, why="there is no such repository, or this token may not see it") from error
+    except RevisionNotFoundError as error:
+        raise HubRefused(where=source.uri, why=f"there is no revision `{source.revision}`") from error
+    except LocalEntryNotFoundError as error:
+        raise _NotReached(_first_line(error)) from error
+    except (EntryNotFoundError, HfHubHTTPError) as error:
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        if status is not None and status >= 500:
+            raise _NotReached(f"HTTP {status}") from error
+        raise HubRefused(where=source.uri, why=_first_line(error)) from error
+    except OSError as error:
+        if error.errno is not None and not isinstance(error, ConnectionError | TimeoutError):
+            raise HubRefused(where=source.uri, why=f"{error.strerror}: {error.filename or cache()}") from error
+        raise _NotReached(_first_line(error)) from error
+    except Exception as error:
+        if not type(error).__module__.startswith("httpx"):  # the client's transport, which changes with its version
+            raise
+        raise _NotReached(_first_line(error)) from error
+    card: Any = info.card_data or {}
+    licence = card.get("license") if hasattr(card, "get") else None
+    record = {
+        "source": pinned.uri,
+        "licence": str(licence) if licence else None,
+        "files": {entry.path: entry.lfs.sha256 if entry.lfs else f"git:{entry.blob_id}" for entry in wanted},
+    }
+    write_private(record_path(pinned), json.dumps(record, indent=1).encode())
+    return pinned, record
+
+
+def _wanted(source: HubSource, model: str, files: list[Any], code: bool) -> list[Any]:
+    """What a version is made of. Pickles beside safetensors are left out; pickles alone, and code, are refused."""
+    tensors = any(entry.path.endswith(".safetensors") for entry in files)
+    wanted = []
+    for entry in files:
+        why = refused_name(entry.path, code)
+        if any(part.startswith(".") for part in Path(entry.path).parts) or (why == "pickle weights" and tensors):
+            continue
+        if why is not None:
+            raise SourceRefused(where=source.uri, model=model, file=entry.path, why=why)
+        wanted.append(entry)
+    return wanted
+
+
+def _compare(source: HubSource, model: str, entry: Any, path: Path) -> None:
+    """A file against the Hub's own hash: sha256 of what lies in its large file store, git's blob id of the rest."""
+    digest = hashlib.sha256() if entry.lfs else hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
+    with path.open("rb") as stream:
+        for block in iter(lambda: stream.read(1 << 20), b""):
+            digest.update(block)
+    wanted = entry.lfs.sha256 if entry.lfs else entry.blob_id
+    if digest.hexdigest() != wanted:
+        path.resolve().unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+        why = f"its hash is {digest.hexdigest()[:12]}, the Hub's {wanted[:12]}; it was removed"
+        raise SourceRefused(where=source.uri, model=model, file=entry.path, why=why)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -170,6 +170,25 @@ def test_a_peer_that_lies_is_named_and_no_byte_of_it_is_kept(fleet: Fleet) -> No
     assert pushed.origin_bytes == 0
 
 
+class Closed(dict[str, int]):
+    """Ports behind a firewall: nobody answers there."""
+
+    def __getitem__(self, name: str) -> int:
+        return 9
+
+
+def test_hosts_that_cannot_reach_each_other_are_fed_from_here(fleet: Fleet) -> None:
+    source = fleet.source()
+    manifest = read_manifest(PROJECT, f"file://{source}", "models.yml")
+    fleet.talks = {name: LocalRelay(fleet.root(name), PROJECT, "v1") for name in fleet.names}
+    push = Push(manifest, source, dict.fromkeys(fleet.names, "127.0.0.1"), {}, None, fleet.events.append)
+    push.ports = Closed()
+    pushed = push.run(fleet.talks)
+    assert (sorted(pushed.published), pushed.errors) == (fleet.names, {})
+    assert all(fleet.holds(name, source) for name in fleet.names)
+    assert any("it takes from this machine" in text for text in pushed.relinked)
+
+
 def test_a_source_that_changed_since_it_was_read_is_told(fleet: Fleet) -> None:
     source = fleet.source()
     manifest = read_manifest(PROJECT, f"file://{source}", "models.yml")

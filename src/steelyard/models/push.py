@@ -27,6 +27,7 @@ from .manifest import Manifest
 PROBE_CHUNKS = 2  # that each candidate for the head gets, to see who is slow
 CANDIDATES = 4
 LOOK_S = 0.5
+LOSSES = 3  # predecessors that a host could not take from, until it is fed from here
 TRIES = 3  # of the origin for a chunk that arrives as another
 
 
@@ -70,6 +71,7 @@ class Push:
         self._fed: dict[str, gevent.Greenlet] = {}
         self._echoed: dict[str, Signal] = {}
         self._again: dict[int, int] = {}
+        self._losses: dict[str, int] = {}
         self._ready: dict[str, Signal] = {}
 
     def run(self, talks: Mapping[str, Talk]) -> Pushed:
@@ -267,17 +269,16 @@ class Push:
         gevent.spawn(self._send, name, what["chunk"])
 
     def _lost(self, name: str, peer: str, why: str) -> None:
-        """A host cannot take from its predecessor. Its channel to us says whether the predecessor lives."""
+        """A host cannot take from its predecessor. Whether that one lives, its channel to us says.
+
+        Next is the predecessor's own; in the end, and where no other host can be reached, it is fed from here.
+        """
         if self.chain.feeds.get(name) != peer:
             return  # it was told another one meanwhile
-        before = self.chain.feeds.get(peer, ORIGIN)
-        self.chain.feeds[name] = before
-        if before == ORIGIN and peer in self.chain.feeds and peer not in self.result.published:
-            # the origin is read once: it feeds whoever is not accused
-            self.chain.feeds[peer] = name
-            self._relink([name, peer], f"{name} could not take from {peer} ({why})")
-        else:
-            self._relink([name], f"{name} could not take from {peer} ({why})")
+        self._losses[name] = self._losses.get(name, 0) + 1
+        self.chain.feeds[name] = ORIGIN if self._losses[name] >= LOSSES else self.chain.feeds.get(peer, ORIGIN)
+        other = self.chain.feeds[name] or "this machine"
+        self._relink([name], f"{name} could not take from {peer} ({why}); it takes from {other}")
 
     def _failed(self, name: str, why: str) -> None:
         self.result.errors[name] = PushFailed(where=name, why=why)

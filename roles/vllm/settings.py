@@ -18,5 +18,8 @@ class Settings(RoleSettings):
         ("python3-venv", "libnuma1", "haproxy"), description="Debian packages an engine host needs."
     )
     api_key: SecretStr | None = Field(None, description="Key the engines ask of the gateway; None: no key.")
+    warm_s: int = Field(
+        300, ge=0, description="Seconds that a version may take into the page cache before its engine starts; 0: not at all."
+    )
     ready_s: int = Field(840, ge=10, description="Seconds from start to the first generated token.")
     drain_s: int = Field(60, ge=0, description="Seconds running requests get to finish when the engine stops.")

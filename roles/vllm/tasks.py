@@ -89,7 +89,7 @@ def _service(site: Site, service: Service, wanted: Settings, base: BaseSettings,
     at, name = "/etc/steelyard", service.name
     version = f"{site.model_root}/{service.model}/{service.version}"
     config = engine_config(service, wanted)
-    bound = render(TEMPLATES / "version.conf.j2", version=version, name=name)
+    bound = render(TEMPLATES / "version.conf.j2", version=version, name=name, warm_s=wanted.warm_s)
     key = wanted.api_key.get_secret_value() if wanted.api_key else None
     stamp = config_id(unit, config, str(sorted(service.serve.environment.items())), key or "")
     environment = render(TEMPLATES / "service.env.j2", environment=service.serve.environment, stamp=stamp)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from steelyard_host import gpu, haproxy, hardware, ready, registry, relay, status, store, wheels
+from steelyard_host import gpu, haproxy, hardware, ready, registry, relay, status, store, warm, wheels
 
 Given = argparse.Namespace
 
@@ -45,6 +45,9 @@ def _store(add: Any) -> None:
         "store-verify", "read every byte of a version", lambda g: store.verify(g.root, g.project, g.version, g.quarantine)
     )
     verify.add_argument("--quarantine", action="store_true")
+    warmed = add("store-warm", "bring a version into the page cache", lambda g: warm.warm(g.folder, g.seconds))
+    warmed.add_argument("folder", type=Path)
+    warmed.add_argument("seconds", type=float)
     add("store-list", "every published version", lambda g: store.listing(g.root)).add_argument("root", type=Path)
     forget = add("store-forget", "remove versions that nobody uses", lambda g: {"stays": store.forget(g.root, g.versions)})
     forget.add_argument("root", type=Path)

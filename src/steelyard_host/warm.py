@@ -1,0 +1,109 @@
+"""Bring a version into the page cache before an engine maps it: in order, with several readers, and no more than fits.
+
+vLLM loads lazily through mmap from local disks: each page is a fault that one thread waits for. Read beforehand, a cold
+start is about as fast as a warm one (facts: store.md sections 3 and 7). What is resident is asked of the kernel by
+mincore, as root: for anybody else it says that everything is.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+STEP = 4 << 20  # bytes
+READERS = 4
+ENOUGH = 0.98  # of the pages
+SHARE = 0.9  # of the memory that is to be had
+
+
+def resident(path: Path) -> int:
+    """Bytes of a file that are in the page cache."""
+    size = path.stat().st_size
+    if not size:
+        return 0
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+    libc.mincore.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p]
+    libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+    pages = (size + mmap.PAGESIZE - 1) // mmap.PAGESIZE
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        at = libc.mmap(None, size, mmap.PROT_READ, mmap.MAP_SHARED, handle, 0)
+    finally:
+        os.close(handle)
+    if at in (None, ctypes.c_void_p(-1).value):
+        return 0
+    try:
+        seen = ctypes.create_string_buffer(pages)
+        if libc.mincore(at, size, seen):
+            return 0
+        there = sum(byte & 1 for byte in seen.raw)
+    finally:
+        libc.munmap(at, size)
+    return min(size, there * mmap.PAGESIZE)
+
+
+def room(meminfo: Path = Path("/proc/meminfo"), cgroup: Path | None = None) -> int:
+    """Bytes of page cache that can be had without taking memory from anybody: the host's, and this unit's own limit."""
+    lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines() if ":" in line)
+    found = int(lines["MemAvailable"].split()[0]) * 1024
+    folder = cgroup or _own_cgroup()
+    while folder is not None and folder != folder.parent:
+        try:
+            limit, used = (folder / "memory.max").read_text().strip(), int((folder / "memory.current").read_text())
+            if limit != "max":
+                found = min(found, int(limit) - used)
+        except (OSError, ValueError):
+            pass
+        folder = folder.parent if folder.parent != Path("/sys/fs") else None
+    return max(0, int(found * SHARE))
+
+
+def _own_cgroup() -> Path | None:
+    try:
+        line = next(line for line in Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::"))
+    except (OSError, StopIteration):
+        return None
+    return Path("/sys/fs/cgroup") / line[3:].lstrip("/")
+
+
+def warm(folder: Path, seconds: float) -> dict[str, Any]:
+    """Read what is not resident, in the order of names as an engine does, for at most so long. Never fails a start."""
+    files = sorted((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.name)
+    size = sum(path.stat().st_size for path in files)
+    before = sum(resident(path) for path in files)
+    told: dict[str, Any] = {"bytes": size, "resident_before": before, "resident": before, "seconds": 0.0, "why_not": None}
+    if before >= ENOUGH * size:
+        return told
+    if size - before > room():
+        told["why_not"] = "%d bytes are missing and %d may be taken" % (size - before, room())
+        return told
+    began = time.monotonic()
+    until = began + seconds
+    spans = [(path, at) for path in files for at in range(0, path.stat().st_size, STEP)]
+    with ThreadPoolExecutor(READERS) as pool:
+        list(pool.map(lambda span: _read(span[0], span[1], until), spans))
+    told["resident"] = sum(resident(path) for path in files)
+    told["seconds"] = round(time.monotonic() - began, 3)
+    if told["resident"] < ENOUGH * size:
+        told["why_not"] = "time was over" if time.monotonic() >= until else "the kernel took pages back"
+    return told
+
+
+def _read(path: Path, at: int, until: float) -> None:
+    """One step; the kernel reads it at once, whatever its read-ahead is set to."""
+    if time.monotonic() >= until:
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.preadv(handle, [bytearray(STEP)], at)
+    except OSError:
+        pass  # the engine will say it
+    finally:
+        os.close(handle)

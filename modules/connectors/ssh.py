@@ -62,7 +62,7 @@ class SteelyardConnector(SSHConnector):
         self._memo: dict[str, Answer] = {}
         self._shells: dict[str, Shell] = {}  # by login
         self._prefetch = PrefetchList.nowhere()
-        self._one_session = False  # the server refused a second one
+        self.one_session = False  # the server refused a second one
         self._asked: list[str] = []  # the last batch
         self._ahead = 0  # questions to add to the next one; doubles while no command comes between
         self._original_get_fact = host.get_fact
@@ -202,10 +202,10 @@ class SteelyardConnector(SSHConnector):
                 done = transfer(*args, **kwargs)
                 break
             except (ConnectError, SSHException):  # the session we made room for is given free a moment later
-                if not self._one_session or attempt == SESSION_TRIES - 1:
+                if not self.one_session or attempt == SESSION_TRIES - 1:
                     raise
                 gevent.sleep(0.05 * 2**attempt)
-        if self._one_session:
+        if self.one_session:
             self.get_file_transfer_connection().close()
             self.get_file_transfer_connection.cache.clear()
         return done
@@ -311,7 +311,7 @@ class SteelyardConnector(SSHConnector):
             try:
                 return self._transport().open_session(timeout=30)
             except ChannelException:
-                self._one_session = True
+                self.one_session = True
                 self._close_shells()
                 gevent.sleep(0.05 * 2**attempt)
         raise SSHException("the server opens no further session (MaxSessions)")

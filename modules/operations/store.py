@@ -6,6 +6,7 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
+import gevent
 from pyinfra.api.command import FunctionCommand, QuoteString, StringCommand
 from pyinfra.api.operation import operation
 from pyinfra.context import host
@@ -21,21 +22,36 @@ from steelyard.refusal import Refusal
 
 
 class Stage(FunctionCommand):
-    """A push to this one host, over its own SSH channel; a host without our connector cannot take it."""
+    """A host's part in the push of a version. Hosts of one run that come to it while it runs take it from each other."""
 
     def __init__(self, root: str, project: str, version: str, source: Path, manifest: Manifest, live: str) -> None:
         super().__init__(self.run, [], {})
         self.subject, self.declared, self.live = f"{root}/{project}/{version}", "verified", live
-        self.words = ("store-relay", root, project, version)
-        self.source, self.manifest = source, manifest
+        self.version, self.source, self.manifest = (root, project, version), source, manifest
 
     def run(self, state: Any, host: Any) -> bool:
-        talk = host.connector.converse(relay(*self.words[1:]))
-        push = Push(self.manifest, self.source, {host.name: "127.0.0.1"}, {}, None, host.data.get("emit", ignore))
-        result = push.run({host.name: talk})
-        for error in result.errors.values():
-            host.connector.last_failure = (" ".join(self.words), "failed", [error.sentence.format(**vars(error))])
-        return not result.errors
+        """Its first host begins a push, the next ones join. Goes on as soon as this host has the version."""
+        talk = host.connector.converse(relay(*self.version))
+        address = str(host.data.get("ssh_hostname") or host.name)
+        rack = str(host.data.get("rack") or "")
+        pushes: dict[Any, tuple[Push, gevent.Greenlet]] = state.__dict__.setdefault("steelyard_pushes", {})
+        push, running = pushes.get(self.version, (None, None))
+        if push is None or running is None or push.closing:
+            push = Push(
+                self.manifest, self.source, {host.name: address}, {host.name: rack}, None, host.data.get("emit", ignore)
+            )
+            running = gevent.spawn(push.run, {host.name: talk})
+            pushes[self.version] = (push, running)
+            gevent.sleep(0)  # it has this host now
+        else:
+            push.join(host.name, talk, address, rack)
+        # a server that gives one session at a time has none for our next command before the push is over
+        error = push.wait(host.name, over=host.connector.one_session)
+        if running.ready():
+            running.get()  # raises what ended it
+        if error is not None:
+            host.connector.last_failure = (str(relay(*self.version)), "failed", [error.sentence.format(**vars(error))])
+        return error is None
 
 
 def relay(root: str, project: str, version: str) -> StringCommand:

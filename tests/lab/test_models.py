@@ -111,6 +111,18 @@ def test_a_push_reads_the_source_once_and_leaves_nothing_behind(pushing: Pushing
     assert kept["stays"] == ["llm/pushed@v2 is declared"]
 
 
+def test_an_apply_to_several_hosts_has_them_take_it_from_each_other(pushing: Pushing) -> None:
+    done = steelyard("apply", "-i", str(pushing.inventory), "--deploy", "models", "--yes")
+    assert done.returncode == 0, done.stderr
+    listed = pushing.json("ls")["hosts"]
+    rows = {host["host"]: row for host in listed for row in host["store"]["versions"] if row["project"] == "llm/pushed"}
+    assert sorted(rows) == HOSTS
+    assert all(row["current"] and not row["altered"] for row in rows.values())
+    assert all(host["store"]["staging"] == [] for host in listed)
+    again = steelyard("plan", "-i", str(pushing.inventory), "--deploy", "models")
+    assert again.returncode == 0, again.stdout
+
+
 def test_rot_is_named_taken_out_of_sight_and_mended_from_a_neighbour(pushing: Pushing) -> None:
     pushing.json("push", "llm/pushed")
     path = f"{FOLDER}/v1/model.safetensors"

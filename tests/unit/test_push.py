@@ -170,6 +170,28 @@ def test_a_peer_that_lies_is_named_and_no_byte_of_it_is_kept(fleet: Fleet) -> No
     assert pushed.origin_bytes == 0
 
 
+def test_hosts_that_come_later_take_it_from_those_that_are_there(fleet: Fleet) -> None:
+    """As in an apply: each host reaches the step at its own pace."""
+    source = fleet.source()
+    manifest = read_manifest(PROJECT, f"file://{source}", "models.yml")
+    talks = fleet.talks = {name: LocalRelay(fleet.root(name), PROJECT, "v1") for name in fleet.names}
+    push = Push(manifest, source, {"h0": "127.0.0.1"}, {}, 3 << 20, fleet.events.append)
+    running = gevent.spawn(push.run, {"h0": talks["h0"]})
+    fleet.until_had("h0", SIZE // 4)
+    push.join("h1", talks["h1"], "127.0.0.1", "")
+    fleet.until_had("h0", SIZE // 2)
+    push.join("h2", talks["h2"], "127.0.0.1", "")
+    push.join("h3", talks["h3"], "127.0.0.1", "")
+    talks["h3"].kill()
+    assert [push.wait(name) for name in ("h0", "h1", "h2")] == [None, None, None]
+    assert push.wait("h3") is not None
+    push.wait("h0", over=True)
+    pushed = running.get()
+    assert (sorted(pushed.published), pushed.origin_bytes) == (["h0", "h1", "h2"], manifest.size)
+    assert all(fleet.holds(name, source) for name in pushed.published)
+    assert push.closing
+
+
 class Closed(dict[str, int]):
     """Ports behind a firewall: nobody answers there."""
 

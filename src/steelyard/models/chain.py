@@ -20,13 +20,15 @@ class Chain:
 
     def __init__(self, hosts: Iterable[str], racks: Mapping[str, str] | None = None) -> None:
         self.feeds: dict[str, str] = {}
-        lasts: dict[str, str] = {}
-        first: str | None = None
+        self._racks: dict[str, str] = {}
         for host in hosts:
-            rack = (racks or {}).get(host, "")
-            self.feeds[host] = lasts.get(rack, first if first is not None else ORIGIN)
-            lasts[rack] = host
-            first = first if first is not None else host
+            self.add(host, (racks or {}).get(host, ""))
+
+    def add(self, host: str, rack: str = "") -> None:
+        """Last in its rack; the first of a rack takes from the first of all."""
+        mine = [name for name in self.feeds if self._racks[name] == rack]
+        self.feeds[host] = mine[-1] if mine else next(iter(self.feeds), ORIGIN)
+        self._racks[host] = rack
 
     def successors(self, host: str) -> list[str]:
         return [name for name, predecessor in self.feeds.items() if predecessor == host]

@@ -61,50 +61,78 @@ class Push:
         self, manifest: Manifest, source: Path, where: Mapping[str, str], racks: Mapping[str, str], rate: int | None, emit: Emit
     ) -> None:
         """`where`: host -> address at which the others reach it. `rate`: bytes per second that each hands on, we too, or None."""
-        self.manifest, self.source, self.where, self.racks, self.rate, self.emit = manifest, source, where, racks, rate, emit
+        self.manifest, self.source, self.rate, self.emit = manifest, source, rate, emit
+        self.where, self.racks = dict(where), dict(racks)
         self.chunks = [(name, chunk) for name, file in manifest.files.items() for chunk in file.chunks]
         self.talks: dict[str, Talk] = {}
         self.missing: dict[str, list[int]] = {}
         self.ports: dict[str, int] = {}
+        self.chain = Chain(())
+        self.pace = Pace(manifest.size)
         self.result = Pushed(manifest.id, manifest.size)
+        self.closing = False  # nobody can join any more
+        self._key = PushKey.new()
         self._events: Queue[tuple[str, dict[str, Any]]] = Queue()
-        self._fed: dict[str, gevent.Greenlet] = {}
+        self._greenlets: list[gevent.Greenlet] = []
         self._echoed: dict[str, Signal] = {}
+        self._ready: dict[str, Signal] = {}
+        self._settled: dict[str, Signal] = {}
+        self._late: set[str] = set()
+        self._over = Signal()
         self._again: dict[int, int] = {}
         self._losses: dict[str, int] = {}
-        self._ready: dict[str, Signal] = {}
 
     def run(self, talks: Mapping[str, Talk]) -> Pushed:
         """Push to hosts that are talked with. A host's failure is its own; the others go on."""
-        self.talks = dict(talks)
-        key, began = PushKey.new(), time.monotonic()
-        readers = []
-        for name, talk in self.talks.items():
-            self._echoed[name], self._ready[name] = Signal(), Signal()
-            readers.append(gevent.spawn(self._listen, name, talk))
-            gevent.spawn(self._begin, name, talk, key)
-        gevent.joinall([gevent.spawn(signal.wait) for signal in self._ready.values()])
-        self._settle_early()
-        names = [name for name in self.talks if name in self.ports and name not in self.result.errors]
-        self.pace = Pace(self.manifest.size)
-        self.chain = Chain(self._ordered(names), self.racks)
-        for name in list(self.chain.feeds):
-            self._link(name)
+        began = time.monotonic()
         try:
+            for name, talk in talks.items():
+                self._enter(name, talk)
+            gevent.joinall([gevent.spawn(signal.wait) for signal in list(self._ready.values())])
+            self._settle_early()
+            names = [name for name in talks if name in self.ports and name not in self.result.errors]
+            for name in self._ordered(names):
+                self.chain.add(name, self.racks.get(name, ""))
+            for name in list(self.chain.feeds):
+                self._link(name)
             self._watch()
         finally:
-            for talk in self.talks.values():
-                self.result.origin_bytes += talk.sent
-                try:
-                    talk.order({"stop": True})
-                except (OSError, EOFError):
-                    pass
-            gevent.joinall(readers, timeout=5)
-            gevent.killall([*readers, *self._fed.values()], block=False)
-            for talk in self.talks.values():
-                talk.close()
-        self.result.seconds = time.monotonic() - began
+            self.closing = True
+            self._end()
+            self.result.seconds = time.monotonic() - began
         return self.result
+
+    def join(self, name: str, talk: Talk, where: str, rack: str) -> None:
+        """A host that comes while the push runs: it stands last in its rack."""
+        self.where[name], self.racks[name] = where, rack
+        self._late.add(name)
+        self._enter(name, talk)
+
+    def wait(self, name: str, over: bool = False) -> SteelyardError | None:
+        """Until a host has the version, or never will: then why. With `over`, until all have."""
+        (self._over if over else self._settled[name]).wait()
+        return self.result.errors.get(name)
+
+    def _enter(self, name: str, talk: Talk) -> None:
+        self.talks[name] = talk
+        for signals in (self._echoed, self._ready, self._settled):
+            signals[name] = Signal()
+        self._greenlets += [gevent.spawn(self._listen, name, talk), gevent.spawn(self._begin, name, talk, self._key)]
+
+    def _end(self) -> None:
+        """Every helper is told to stop, and is given a moment to say its last words."""
+        for talk in self.talks.values():
+            self.result.origin_bytes += talk.sent
+            try:
+                talk.order({"stop": True})
+            except (OSError, EOFError):
+                pass
+        gevent.joinall(self._greenlets, timeout=5)
+        gevent.killall(self._greenlets, block=False)
+        for talk in self.talks.values():
+            talk.close()
+        for signal in (*self._settled.values(), self._over):
+            signal.set()
 
     # Talking
 
@@ -222,7 +250,7 @@ class Push:
 
     def _watch(self) -> None:
         looked = time.monotonic()
-        while set(self.chain.feeds) - set(self.result.published):
+        while self._late or set(self.chain.feeds) - set(self.result.published):
             self._take_one(timeout=LOOK_S)
             now = time.monotonic()
             if now - looked >= LOOK_S:
@@ -239,13 +267,18 @@ class Push:
         if name not in self.talks or name in self.result.errors:
             return
         if "bytes" in said:
+            if name in self._late:
+                self._late.discard(name)
+                self.chain.add(name, self.racks[name])
+                self._link(name)
             self.pace.told(name, time.monotonic(), said["bytes"])
             self.emit(BytesMoved(name, "weights", said["bytes"], self.manifest.size))
         elif "missing" in said and self.chain.feeds.get(name) == ORIGIN:
-            self._fed[name] = gevent.spawn(self._feed, name, said["missing"])
+            self._greenlets.append(gevent.spawn(self._feed, name, said["missing"]))
         elif "published" in said:
             self.result.published.append(name)
             self.result.received[name] = said["received"]
+            self._settled[name].set()
             self.emit(BytesMoved(name, "weights", self.manifest.size, self.manifest.size))
         elif "corrupt" in said:
             self._corrupt(name, said["corrupt"])
@@ -283,8 +316,9 @@ class Push:
     def _failed(self, name: str, why: str) -> None:
         self.result.errors[name] = PushFailed(where=name, why=why)
         self.emit(Step(f"{name}: {why}"))
-        chain: Chain | None = getattr(self, "chain", None)
-        if chain is not None and name in chain.feeds:
-            moved = chain.leave(name)
+        self._late.discard(name)
+        self._settled[name].set()
+        if name in self.chain.feeds:
+            moved = self.chain.leave(name)
             if moved:
                 self._relink(moved, f"{name} is out: {', '.join(moved)} takes from its predecessor")

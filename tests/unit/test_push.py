@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -133,6 +134,26 @@ def test_a_host_that_dies_costs_the_others_nothing_and_takes_up_where_it_was(fle
     assert again.received["h2"] == 0
 
 
+def test_a_host_that_hangs_is_passed_by_and_finishes_when_it_wakes(fleet: Fleet) -> None:
+    """A machine that swaps, a link that is cut for a while: nothing ends, and nothing comes."""
+    source = fleet.source()
+    order: list[str] = []
+
+    def hang() -> None:
+        fleet.until_had("h1", SIZE // 4)
+        os.killpg(fleet.talks["h1"].process.pid, signal.SIGSTOP)
+        while any(fleet.had(name) < SIZE for name in ("h0", "h2", "h3")):
+            gevent.sleep(0.1)
+        order.append("the others have it")
+        os.killpg(fleet.talks["h1"].process.pid, signal.SIGCONT)
+
+    _, pushed = fleet.push(source, rate=1 << 20, meanwhile=hang)
+    assert (sorted(pushed.published), pushed.errors) == (fleet.names, {})
+    assert order and pushed.published[-1] == "h1"
+    assert any("h1 is slow: h2 no longer waits for it" in text for text in pushed.relinked)
+    assert all(fleet.holds(name, source) for name in fleet.names)
+
+
 def test_the_head_dies_and_the_next_is_fed(fleet: Fleet) -> None:
     source = fleet.source()
 
@@ -190,6 +211,19 @@ def test_hosts_that_come_later_take_it_from_those_that_are_there(fleet: Fleet) -
     assert (sorted(pushed.published), pushed.origin_bytes) == (["h0", "h1", "h2"], manifest.size)
     assert all(fleet.holds(name, source) for name in pushed.published)
     assert push.closing
+
+
+def test_thousands_of_small_files_and_empty_ones_arrive(fleet: Fleet) -> None:
+    source = fleet.home / "many"
+    (source / "deep/er").mkdir(parents=True)
+    for number in range(3000):
+        (source / ("deep/er" if number % 2 else "") / f"{number}.txt").write_bytes(str(number).encode() * (number % 3))
+    fleet.names = ["h0", "h1"]
+    manifest, pushed = fleet.push(source)
+    assert sorted(pushed.published) == fleet.names
+    for name in fleet.names:
+        folder = fleet.root(name) / PROJECT / "v1"
+        assert all((folder / file).read_bytes() == (source / file).read_bytes() for file in manifest.files)
 
 
 class Closed(dict[str, int]):

@@ -9,7 +9,7 @@ A frame is 8 bytes (number, length; big endian) and as many bytes; number 0xFFFF
     {"pull": {"name", "address", "port"} | null}             who the predecessor is; null: chunks come from here
     {"missing": true}, {"echo": true}                        say what is missing; say that all before was read
     {"stop": true}                                           end
-Told: ready, missing, echo, at, lost, corrupt, published, error.
+Told: alive, ready, missing, echo, at, lost, corrupt, published, error.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ FRAME = struct.Struct(">II")
 ORDER = 0xFFFFFFFF
 LONGEST = 64 << 20  # bytes of a frame; nobody sends more
 TELL_S = 0.25
+ALIVE_S = 10
 SILENT_S = 20.0  # a predecessor that has what we want and says nothing is lost
 SYNC = 32 << 20  # bytes after which the disk is asked to write, so that it need not write all of them at the end
 LIES = 3  # chunks with another hash that a peer may send
@@ -118,6 +119,7 @@ class Relay:
         try:
             store.checked(self.manifest)
             with store.receiving(self.root, self.project, self.version) as folder:
+                threading.Thread(target=self._live, daemon=True).start()
                 self.staging = Staging(folder, self.manifest)
                 return self._run()
         except NoHashLibrary as error:
@@ -263,6 +265,11 @@ class Relay:
         return bool(came)
 
     # What happens
+
+    def _live(self) -> None:
+        """Comparing what is here, and the last sync, may take minutes in which there is nothing else to tell."""
+        while not self.done.wait(ALIVE_S):
+            self.tell(alive=True)
 
     def _progress(self) -> None:
         told, synced = -1, self.staging.bytes

@@ -256,6 +256,35 @@ def test_a_source_that_changed_since_it_was_read_is_told(fleet: Fleet) -> None:
     assert not any((fleet.root(name) / PROJECT).exists() for name in fleet.names)
 
 
+def test_a_source_that_goes_away_is_told_as_that(fleet: Fleet) -> None:
+    source = fleet.source()
+
+    def remove() -> None:
+        fleet.until_had("h0", SIZE // 4)
+        (source / "model.safetensors").unlink()
+
+    _, pushed = fleet.push(source, rate=2 << 20, meanwhile=remove)
+    assert pushed.published == []
+    assert "model.safetensors of the source can no longer be read" in str(pushed.errors["h0"])
+
+
+def test_a_host_that_never_wakes_is_given_up_on(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    from steelyard.models import push
+
+    monkeypatch.setattr(push, "SILENT_S", 3)
+    source = fleet.source()
+
+    def hang() -> None:
+        fleet.until_had("h3", SIZE // 4)
+        os.killpg(fleet.talks["h3"].process.pid, signal.SIGSTOP)
+        gevent.sleep(8)
+        fleet.talks["h3"].kill()
+
+    _, pushed = fleet.push(source, rate=4 << 20, meanwhile=hang)
+    assert sorted(pushed.published) == ["h0", "h1", "h2"]
+    assert "said nothing for 3 s" in str(pushed.errors["h3"])
+
+
 def test_two_pushes_of_one_version_do_not_meet(fleet: Fleet) -> None:
     source = fleet.source()
     with store.receiving(fleet.root("h2"), PROJECT, "v1"):

@@ -27,6 +27,9 @@ from .manifest import Manifest
 PROBE_CHUNKS = 2  # that each candidate for the head gets, to see who is slow
 CANDIDATES = 4
 LOOK_S = 0.5
+READY_S = 30  # for hosts to say what they lack before the first chunk goes out
+SILENT_S = 60  # a helper says that it lives every ten
+LAST_WORDS_S = 5
 LOSSES = 3  # predecessors that a host could not take from, until it is fed from here
 TRIES = 3  # of the origin for a chunk that arrives as another
 
@@ -74,6 +77,8 @@ class Push:
         self._key = PushKey.new()
         self._events: Queue[tuple[str, dict[str, Any]]] = Queue()
         self._greenlets: list[gevent.Greenlet] = []
+        self._feeders: list[gevent.Greenlet] = []
+        self._heard: dict[str, float] = {}
         self._echoed: dict[str, Signal] = {}
         self._ready: dict[str, Signal] = {}
         self._settled: dict[str, Signal] = {}
@@ -88,9 +93,11 @@ class Push:
         try:
             for name, talk in talks.items():
                 self._enter(name, talk)
-            gevent.joinall([gevent.spawn(signal.wait) for signal in list(self._ready.values())])
+            # who has much to compare before it can say what it lacks comes later, and holds nobody up
+            gevent.joinall([gevent.spawn(signal.wait) for signal in list(self._ready.values())], timeout=READY_S)
+            self._late |= {name for name, signal in self._ready.items() if not signal.is_set()}
             self._settle_early()
-            names = [name for name in talks if name in self.ports and name not in self.result.errors]
+            names = [name for name in talks if name in self.ports and name not in self._late | {*self.result.errors}]
             for name in self._ordered(names):
                 self.chain.add(name, self.racks.get(name, ""))
             for name in list(self.chain.feeds):
@@ -114,20 +121,22 @@ class Push:
         return self.result.errors.get(name)
 
     def _enter(self, name: str, talk: Talk) -> None:
-        self.talks[name] = talk
+        self.talks[name], self._heard[name] = talk, time.monotonic()
         for signals in (self._echoed, self._ready, self._settled):
             signals[name] = Signal()
         self._greenlets += [gevent.spawn(self._listen, name, talk), gevent.spawn(self._begin, name, talk, self._key)]
 
     def _end(self) -> None:
         """Every helper is told to stop, and is given a moment to say its last words."""
+        gevent.killall(self._feeders)  # one that waits for a host that hangs would keep our last order back
         for talk in self.talks.values():
             self.result.origin_bytes += talk.sent
             try:
-                talk.order({"stop": True})
+                with gevent.Timeout(LAST_WORDS_S, False):
+                    talk.order({"stop": True})
             except (OSError, EOFError):
                 pass
-        gevent.joinall(self._greenlets, timeout=5)
+        gevent.joinall(self._greenlets, timeout=LAST_WORDS_S)
         gevent.killall(self._greenlets, block=False)
         for talk in self.talks.values():
             talk.close()
@@ -150,6 +159,9 @@ class Push:
     def _listen(self, name: str, talk: Talk) -> None:
         try:
             for said in talk.told():
+                self._heard[name] = time.monotonic()
+                if "alive" in said:
+                    continue
                 if "ready" in said:
                     self.ports[name] = said["ready"]
                     self.missing[name] = [n for first, last in said["missing"] for n in range(first, last + 1)]
@@ -193,9 +205,9 @@ class Push:
         def probe(name: str) -> None:
             began = time.monotonic()
             try:
-                for _ in range(PROBE_CHUNKS):
-                    self._send(name, self.missing[name].pop(0))
-                self.talks[name].order({"echo": True})
+                sent = all(self._send(name, self.missing[name].pop(0)) for _ in range(PROBE_CHUNKS))
+                if sent:
+                    self.talks[name].order({"echo": True})
             except (OSError, EOFError):
                 pass
             self._echoed[name].wait(timeout=10)
@@ -224,20 +236,27 @@ class Push:
 
     def _feed(self, name: str, missing: list[list[int]]) -> None:
         bucket = Bucket(self.rate)
+        for number in (number for first, last in missing for number in range(first, last + 1)):
+            if self.chain.feeds.get(name) != ORIGIN or not self._send(name, number):
+                return
+            gevent.sleep(bucket.due(self.chunks[number][1].size))
+
+    def _send(self, name: str, number: int) -> bool:
+        """False where the source cannot be read, or the host not be written to; both are told as what happened."""
+        file, chunk = self.chunks[number]
         try:
-            for number in (number for first, last in missing for number in range(first, last + 1)):
-                if self.chain.feeds.get(name) != ORIGIN:
-                    return
-                self._send(name, number)
-                gevent.sleep(bucket.due(self.chunks[number][1].size))
+            with (self.source / file).open("rb", buffering=0) as stream:
+                stream.seek(chunk.offset)
+                data = stream.read(chunk.size)
+        except OSError as error:
+            self._events.put((name, {"error": f"{file} of the source can no longer be read: {error.strerror}"}))
+            return False
+        try:
+            self.talks[name].chunk(number, data)
         except (OSError, EOFError):
             self._events.put((name, {"gone": True}))
-
-    def _send(self, name: str, number: int) -> None:
-        file, chunk = self.chunks[number]
-        with (self.source / file).open("rb", buffering=0) as stream:
-            stream.seek(chunk.offset)
-            self.talks[name].chunk(number, stream.read(chunk.size))
+            return False
+        return True
 
     def _relink(self, moved: list[str], why: str) -> None:
         self.result.relinked.append(why)
@@ -255,6 +274,9 @@ class Push:
             now = time.monotonic()
             if now - looked >= LOOK_S:
                 looked = now
+                for name in [name for name, heard in self._heard.items() if now - heard > SILENT_S]:
+                    del self._heard[name]
+                    self._events.put((name, {"error": f"its helper said nothing for {SILENT_S} s"}))
                 for name in self.pace.slow(self.chain, now):
                     moved = self.chain.aside(name)
                     self._relink(moved, f"{name} is slow: {', '.join(moved)} no longer waits for it")
@@ -274,7 +296,7 @@ class Push:
             self.pace.told(name, time.monotonic(), said["bytes"])
             self.emit(BytesMoved(name, "weights", said["bytes"], self.manifest.size))
         elif "missing" in said and self.chain.feeds.get(name) == ORIGIN:
-            self._greenlets.append(gevent.spawn(self._feed, name, said["missing"]))
+            self._feeders.append(gevent.spawn(self._feed, name, said["missing"]))
         elif "published" in said:
             self.result.published.append(name)
             self.result.received[name] = said["received"]
@@ -284,7 +306,7 @@ class Push:
             self._corrupt(name, said["corrupt"])
         elif "lost" in said:
             self._lost(name, said["lost"], said["why"])
-        elif "error" in said:
+        elif "error" in said and name not in self.result.published:
             self._failed(name, str(said["error"]))
         elif "gone" in said and name not in self.result.published:
             self._failed(name, "its helper ended, or the link to it did")
@@ -299,7 +321,7 @@ class Push:
         if self._again[what["chunk"]] >= TRIES:
             self._failed(name, f"chunk {what['chunk']} of {what['file']} is not what it was when the source was read")
             return
-        gevent.spawn(self._send, name, what["chunk"])
+        self._feeders.append(gevent.spawn(self._send, name, what["chunk"]))
 
     def _lost(self, name: str, peer: str, why: str) -> None:
         """A host cannot take from its predecessor. Whether that one lives, its channel to us says.

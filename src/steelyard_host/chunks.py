@@ -7,6 +7,7 @@ was compared. What lies in staging from a try before is read and compared too: a
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import threading
 from collections.abc import Iterator
@@ -74,10 +75,7 @@ class Staging:
             target.parent.mkdir(parents=True, exist_ok=True)
             mine = mine_of.get(name, [])
             other = whole.get(entry["blake3"])
-            if other is not None and not (target.exists() and target.samefile(other)):
-                target.unlink(missing_ok=True)
-                os.link(other, target)
-            linked = other is not None
+            linked = other is not None and self._link(other, target)
             before = target.exists()
             if not linked and before and target.stat().st_nlink > 1:
                 target.unlink()  # a link of a try before, to a file that is no longer what it was
@@ -101,6 +99,20 @@ class Staging:
                 elif chunk.hash in held:
                     self._copy(chunk, held[chunk.hash])
         return self.bytes
+
+    @staticmethod
+    def _link(other: str, target: Path) -> bool:
+        """False where the file system gives no link (too many, or another one): its chunks are copied instead."""
+        if target.exists() and target.samefile(other):
+            return True
+        target.unlink(missing_ok=True)
+        try:
+            os.link(other, target)
+        except OSError as error:
+            if error.errno in (errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP):
+                return False
+            raise
+        return True
 
     @staticmethod
     def _written(path: Path, chunks: list[Chunk]) -> list[int]:
@@ -205,3 +217,8 @@ class Staging:
         for name in self.manifest["files"]:
             with self._open(name, os.O_RDONLY) as handle:
                 os.fsync(handle)
+
+    def close(self) -> None:
+        """Let go of the files; nothing can be taken or read after it."""
+        while self._kept:
+            os.close(self._kept.popitem()[1])

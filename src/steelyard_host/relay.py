@@ -170,7 +170,7 @@ class Relay:
             taken = self.staging.take(number, body)
         except OSError as error:
             self._gave_up(error)
-            return True
+            raise EOFError("gave up") from error
         if taken:
             self.received += len(body)
         else:

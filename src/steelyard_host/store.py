@@ -242,7 +242,10 @@ def users() -> tuple[dict[tuple[int, int], str], list[tuple[str, str]]]:
                     major, minor = fields[3].split(":")
                     files[os.makedev(int(major, 16), int(minor, 16)), int(fields[4])] = name
             for handle in (process / "fd").iterdir():
-                stat = handle.stat()
+                try:
+                    stat = handle.stat()
+                except OSError:
+                    continue  # closed meanwhile, as the one that this very loop reads with
                 files[stat.st_dev, stat.st_ino] = name
             namespace = os.readlink(process / "ns" / "mnt")
             if namespace not in seen:

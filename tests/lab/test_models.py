@@ -101,11 +101,11 @@ def test_a_push_reads_the_source_once_and_leaves_nothing_behind(pushing: Pushing
     rows = {(host["host"], row["version"]): row for host in pushing.json("ls")["hosts"] for row in host["store"]["versions"]}
     assert all(rows[host, version]["altered"] == [] for host in HOSTS for version in ("v1", "v2"))
     # v1 is no longer declared: the newest of those is kept unless told otherwise
-    assert all(host["removed"] == [] for host in pushing.json("gc", "--yes")["hosts"])
+    assert not any("llm/pushed@v1" in host["removed"] for host in pushing.json("gc", "--yes")["hosts"])
     holder = f"setsid sh -c 'exec 3<{FOLDER}/v1/model.safetensors; sleep 60' >/dev/null 2>&1 & sleep 0.2"
     on_host(pushing.site, "gw-1", holder)
     done = {host["host"]: host for host in pushing.json("gc", "--keep", "0", "--yes")["hosts"]}
-    assert [done[host]["removed"] for host in HOSTS] == [["llm/pushed@v1"], [], ["llm/pushed@v1"]]
+    assert ["llm/pushed@v1" in done[host]["removed"] for host in HOSTS] == [True, False, True]
     on_host(pushing.site, "gw-1", "pkill sleep || true")
     [kept] = pushing.json("rm", "llm/pushed", "v2", "--yes", "-l", "gw-1", code=3)["hosts"]
     assert kept["stays"] == ["llm/pushed@v2 is declared"]
@@ -118,7 +118,7 @@ def test_an_apply_to_several_hosts_has_them_take_it_from_each_other(pushing: Pus
     rows = {host["host"]: row for host in listed for row in host["store"]["versions"] if row["project"] == "llm/pushed"}
     assert sorted(rows) == HOSTS
     assert all(row["current"] and not row["altered"] for row in rows.values())
-    assert all(host["store"]["staging"] == [] for host in listed)
+    assert not any("pushed" in name for host in listed for name in host["store"]["staging"])
     again = steelyard("plan", "-i", str(pushing.inventory), "--deploy", "models")
     assert again.returncode == 0, again.stdout
 

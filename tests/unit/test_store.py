@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 from pathlib import Path
@@ -32,6 +33,7 @@ def publish(root: Path, version: str = "v1", **files: bytes) -> Manifest:
         for chunk in staging.chunks:
             assert staging.take(chunk.number, (folder / chunk.file).read_bytes()[chunk.offset :][: chunk.size])
         staging.sync()
+        staging.close()
         store.publish(root, "llm/x", version, manifest.as_json(), staged)
     return manifest
 
@@ -56,6 +58,19 @@ def test_a_chunk_with_another_hash_is_not_taken(root: Path, tmp_path: Path) -> N
     assert not staging.take(0, b"B" * staging.chunks[0].size)
     assert not staging.take(0, b"")
     assert staging.missing() == [[0, 1]]
+
+
+def test_a_file_that_cannot_be_linked_is_copied_chunk_by_chunk(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_many(*_: object) -> None:
+        raise OSError(errno.EMLINK, "Too many links")
+
+    publish(root)
+    monkeypatch.setattr(os, "link", too_many)
+    publish(root, "v2")
+    paths = [root / "llm/x" / version / "a.txt" for version in ("v1", "v2")]
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    assert not paths[0].samefile(paths[1])
+    assert store.verify(root, "llm/x", "v2", quarantine=False)["wrong"] == {}
 
 
 def test_file_changed_or_added_by_hand_is_seen(root: Path) -> None:

@@ -134,6 +134,7 @@ def test_rot_is_named_taken_out_of_sight_and_mended_from_a_neighbour(pushing: Pu
     assert len(wrong["gw-1"]["model.safetensors"]) == 1
     said = pushing.run("verify", "llm/pushed")
     assert "gw-1: llm/pushed: model.safetensors: 1 chunk not as published" in said.stdout
+    assert "fix: `steelyard models verify --repair`" in said.stdout
     [repaired] = pushing.json("verify", "llm/pushed", "--repair")["repaired"]
     assert (repaired["origin_bytes"], 0 < repaired["hosts"]["gw-1"] <= 1 << 16) == (0, True)
     assert pushing.json("verify", "llm/pushed")["hosts"]

@@ -69,7 +69,8 @@ def show_pushes(screen: Screen, pushes: dict[str, Pushed], errors: dict[str, Ste
         return
     for project, pushed in pushes.items():
         total = len(pushed.published) + len(pushed.errors)
-        rate = f", {pushed.size / pushed.seconds / 1e6:.0f} MB/s each" if pushed.seconds and pushed.origin_bytes else ""
+        sent_whole = pushed.seconds and pushed.origin_bytes >= pushed.size  # else the rate would be of what nobody sent
+        rate = f", {pushed.size / pushed.seconds / 1e6:.0f} MB/s each" if sent_whole else ""
         took = f"; {gib(pushed.origin_bytes)} left this machine in {pushed.seconds:.1f} s{rate}" if pushed.seconds else ""
         screen.out(
             f"{project}: {gib(pushed.size)}, whole and verified on {len(pushed.published)} of {plural(total, 'host')}{took}"
@@ -101,6 +102,8 @@ def show_verified(
             screen.out(f"{host}: {project}: {name}: {plural(len(chunks), 'chunk')} not as published: {shown}")
         for name in answer["extra"]:
             screen.out(f"{host}: {project}: {name} is not of the version")
+    if len(whole) < len(found) and not pushes:
+        screen.out("  fix: `steelyard models verify --repair` fetches the bad chunks; restart what read them meanwhile")
     size = sum(answer["bytes"] for answer in found.values() if answer)
     screen.out(f"{gib(size)} read: {plural(len(whole), 'version')} whole of {len(found)} on all hosts")
     if pushes:

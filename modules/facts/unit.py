@@ -44,9 +44,13 @@ def parse_unit(lines: list[str]) -> UnitState:
 
 
 class Unit(FactBase[UnitState]):
-    """State of `unit`, and where `mount` is given, what its process sees mounted there (the last mount wins)."""
+    """State of `unit`, and where `mount` is given, what its process sees mounted there (the last mount wins).
 
-    def command(self, unit: str, mount: str = "") -> StringCommand:
+    It is `wanted` where it is that very folder: the kernel names a mount from the root of its file system, which need not be
+    the host's, and a folder may be shown by a link.
+    """
+
+    def command(self, unit: str, mount: str = "", wanted: str = "") -> StringCommand:
         name = QuoteString(unit)
         shown = StringCommand("s=$(systemctl show", name,
                               '--property=LoadState,ActiveState,UnitFileState,NeedDaemonReload,MainPID,FragmentPath,DropInPaths); echo "$s"')  # fmt: skip
@@ -55,7 +59,13 @@ class Unit(FactBase[UnitState]):
         running = StringCommand('if test "$p" != 0 && test -r /proc/$p/environ; then', config)
         if mount:
             seen = StringCommand("awk -v at=", QuoteString(mount), _separator="")
-            running = StringCommand(running, ";", seen, "'$5==at {m=$4} END {print \"mounted=\" m}' /proc/$p/mountinfo")
+            named = StringCommand(seen, "'$5==at {m=$4} END {print \"mounted=\" m}' /proc/$p/mountinfo")
+            if wanted:
+                same = StringCommand('if test "/proc/$p/root"', QuoteString(mount), _separator="")
+                named = StringCommand(
+                    same, "-ef", QuoteString(wanted), "; then echo", QuoteString(f"mounted={wanted}"), "; else", named, "; fi"
+                )
+            running = StringCommand(running, ";", named)
         return StringCommand(shown, ";", pid, ";", running, "; fi")
 
     def process(self, output: list[str]) -> UnitState:

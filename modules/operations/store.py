@@ -54,6 +54,30 @@ class Stage(FunctionCommand):
         return error is None
 
 
+class Adopt(FunctionCommand):
+    """A version on a NAS that the host has mounted: compared there, shown by a link."""
+
+    def __init__(self, root: str, project: str, version: str, folder: str, manifest: Manifest, live: str) -> None:
+        super().__init__(self.run, [], {})
+        self.subject, self.declared, self.live = f"{root}/{project}/{version}", f"{folder}, verified", live
+        words = ("store-adopt", root, project, version, folder)
+        self.command, self.manifest = StringCommand(RUN_HELPER, *(QuoteString(word) for word in words)), manifest
+
+    def run(self, state: Any, host: Any) -> bool:
+        """Every byte is read before it is shown."""
+        talk = host.connector.converse(self.command)
+        said: dict[str, Any] = {}
+        try:
+            talk.order({"manifest": self.manifest.as_json()})
+            for said in talk.told():  # noqa: B007
+                pass
+        finally:
+            talk.close()
+        if "published" not in said:
+            host.connector.last_failure = (str(self.command), "failed", [str(said.get("error", "its helper ended"))])
+        return "published" in said
+
+
 def relay(root: str, project: str, version: str) -> StringCommand:
     """The helper that takes part in a push."""
     return StringCommand(RUN_HELPER, *(QuoteString(word) for word in ("store-relay", root, project, version)))
@@ -61,32 +85,38 @@ def relay(root: str, project: str, version: str) -> StringCommand:
 
 @operation()
 def published(
-    root: str, project: str, version: str, source: Path, manifest: Manifest
-) -> Generator[StringCommand | Stage, None, None]:
-    """The version is there, whole and verified, with exactly the manifest's files."""
+    root: str, project: str, version: str, source: Path, manifest: Manifest, shared: str | None = None
+) -> Generator[StringCommand | Stage | Adopt, None, None]:
+    """The version is there, whole and verified, with exactly the manifest's files; `shared`: where the host has them mounted."""
     now = host.get_fact(HelperAnswer, words=("store-state", root, project, version))
     target = f"{root}/{project}/{version}"
     if now is None:
-        yield Stage(root, project, version, source, manifest, "not looked at yet")
+        yield _bring(root, project, version, source, manifest, shared, "not looked at yet")
         return
-    why = refusal(manifest, now, target)
+    why = refusal(manifest, now, target, copied=shared is None)
     if why is not None:
         yield Refusal(why)
         return
     if in_place(manifest, now):
         return
     live = "altered: " + ", ".join(now["altered"]) if now["published"] else "missing"
-    yield Stage(root, project, version, source, manifest, live)
+    yield _bring(root, project, version, source, manifest, shared, live)
+
+
+def _bring(
+    root: str, project: str, version: str, source: Path, manifest: Manifest, shared: str | None, live: str
+) -> Stage | Adopt:
+    if shared is not None:
+        return Adopt(root, project, version, shared, manifest, live)
+    return Stage(root, project, version, source, manifest, live)
 
 
 @operation()
 def current(root: str, project: str, version: str) -> Generator[StringCommand, None, None]:
-    """`PROJECT/current` names the version; replaced by rename, and only when the version is published."""
+    """`PROJECT/current` names the version, `previous` the one before; by rename, and only when the version is published."""
     now = host.get_fact(HelperAnswer, words=("store-state", root, project, version))
     if now is not None and now["current"] == version:
         return
-    new, link = QuoteString(f"{root}/{project}/.current.new"), QuoteString(f"{root}/{project}/current")
     live = (now or {}).get("current") or "none"
-    there = StringCommand("test -d", QuoteString(f"{root}/{project}/{version}"), "&&")
-    bits = [there, "ln -sfn", QuoteString(version), new, "&& mv -T", new, link]
-    yield Change(*bits, subject=f"{root}/{project}/current", declared=version, live=live)
+    words = (QuoteString(word) for word in ("store-switch", root, project, version))
+    yield Change(RUN_HELPER, *words, ">/dev/null", subject=f"{root}/{project}/current", declared=version, live=live)

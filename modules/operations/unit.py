@@ -61,7 +61,7 @@ def running(
 ) -> Generator[StringCommand, None, None]:
     """The unit is enabled and active. `config` is what STEELYARD_CONFIG must be in its process; `mounted` is what the
     process must see at `mount`; `files` are unit file and drop-ins that must be loaded."""
-    now = host.get_fact(Unit, unit=unit, mount=mount)
+    now = host.get_fact(Unit, unit=unit, mount=mount, wanted=mounted or "")
     commands = [reload_command(unit, gpu_risk())] if reload_due(files, now) else []
     commands += running_commands(unit, config, mounted, now)
     if not commands:

@@ -10,7 +10,11 @@ from steelyard.settings import RoleSettings
 
 
 class Settings(RoleSettings):
-    """Who may enter the model root."""
+    """Who may enter the model root, and whose versions may come into it."""
 
     section: ClassVar[str] = "model_store"
     mode: str = Field("0755", pattern=r"^0[0-7]{3}$", description="Permissions of the model root; octal.")
+    trusted_keys: tuple[str, ...] = Field(
+        (),
+        description="SSH public keys whose signature a version needs (`models sign`); none: versions need no signature.",
+    )

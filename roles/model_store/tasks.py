@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyinfra.api.deploy import deploy
 from pyinfra.context import host
 
-from steelyard.models.source import read_manifest, source_folder
+from steelyard.models.declared import declared_weights
 from steelyard.modules.facts.python import Python
 from steelyard.modules.operations.path import content, folder
 from steelyard.modules.operations.store import current, published
@@ -38,10 +38,10 @@ def model_store() -> None:
     """One task a version; a version that fails leaves `current` where it was."""
     site: Site = host.data.site
     model_root()
+    wanted = settings_from(Settings, host.data)
     for project in host.loop(_stored(site)):
         model = site.models[project]
-        manifest = read_manifest(project, model.source, "models.yml", model.code)
-        source = source_folder(model.source)
+        manifest, source = declared_weights(project, model, wanted.trusted_keys)
         published(
             name="Publish the version",
             root=site.model_root,
@@ -49,6 +49,7 @@ def model_store() -> None:
             version=model.version,
             source=source,
             manifest=manifest,
+            shared=model.shared,
         )
         current(name="Switch current to the version", root=site.model_root, project=project, version=model.version)
 

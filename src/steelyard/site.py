@@ -15,6 +15,8 @@ from steelyard.errors import LimitMatchedNoHost, PortTwice
 from steelyard.inventory.fleet import Fleet
 from steelyard.inventory.limit import Limit
 from steelyard.inventory.locate import locate
+from steelyard.models.sources import PINNED
+from steelyard.models.sources.shape import Shape
 from steelyard.settings import validated
 
 
@@ -51,8 +53,14 @@ class Model(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     source: str = Field(
-        pattern=r"^(file://\S+|hf://[^@\s]+@[0-9a-f]{40})$",
-        description="Where the files come from: `file:///folder` on this machine, or `hf://ORG/NAME@COMMIT` once it was added.",
+        pattern=PINNED,
+        description="Where the files come from: `file:///folder` on this machine, or what `models add` printed for `hf://`, `modelscope://`, `https://`, `s3://`.",
+    )
+    convert: bool = Field(
+        False, description="Whether pickle weights of the source are converted; `models add --convert` does it."
+    )
+    shard_mib: int | None = Field(
+        None, ge=16, description="Cut its safetensors into files of about this size; `models add --shard-mib` does it; MiB."
     )
     code: bool = Field(False, description="Whether the version may hold code (.py, .so, .sh), which an engine may run.")
     version: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$", description="Name of the immutable version.")
@@ -60,6 +68,18 @@ class Model(BaseModel):
     alias: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,126}$", description="Name clients ask for.")
     dify: DifyModel | None = Field(None, description="Registration in Dify; None: not registered.")
     hosts: str | None = Field(None, description="Hosts that store it; None: those that serve it.")
+    shared: str | None = Field(
+        None,
+        pattern=r"^/\S*[^/\s]$",
+        description="Folder on the hosts that holds the same files, on a mounted NAS: verified there and used in place, not copied.",
+    )
+    signature: str | None = Field(
+        None, description="What `models sign` printed; asked for where `model_store.trusted_keys` are."
+    )
+
+    @property
+    def shape(self) -> Shape:
+        return Shape(self.convert, self.shard_mib)
 
 
 class Models(BaseModel):

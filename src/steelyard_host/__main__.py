@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from steelyard_host import gpu, haproxy, hardware, ready, registry, relay, status, store, warm, wheels
+from steelyard_host import adopt, gpu, haproxy, hardware, holdings, leases, ready, registry, relay, status, store, warm, wheels
 
 Given = argparse.Namespace
 
@@ -40,6 +40,23 @@ def _store(add: Any) -> None:
         return made
 
     version("store-state", "what the model store holds of one version", lambda g: store.state(g.root, g.project, g.version))
+    version("store-switch", "have `current` name a version", lambda g: store.switch(g.root, g.project, g.version))
+    version("store-manifest", "the manifest of a published version", lambda g: store.shown(g.root, g.project, g.version))
+    version("store-send", "write the bytes of a version", lambda g: store.send(g.root, g.project, g.version, sys.stdout.buffer))
+    adopted = version(
+        "store-adopt", "publish a folder of a mounted NAS", lambda g: adopt.run(g.root, g.project, g.version, g.folder)
+    )
+    adopted.add_argument("folder", type=Path)
+    lease = version(
+        "store-lease",
+        "keep a version for so many seconds",
+        lambda g: leases.take(g.root, g.project, g.version, g.who, g.seconds, g.why),
+    )
+    let_go = version("store-release", "keep it no more", lambda g: leases.release(g.root, g.project, g.version, g.who))
+    for each in (lease, let_go):
+        each.add_argument("who")
+    lease.add_argument("seconds", type=float)
+    lease.add_argument("why")
     version("store-relay", "take part in a push of a version", lambda g: relay.run(g.root, g.project, g.version))
     verify = version(
         "store-verify", "read every byte of a version", lambda g: store.verify(g.root, g.project, g.version, g.quarantine)
@@ -48,10 +65,13 @@ def _store(add: Any) -> None:
     warmed = add("store-warm", "bring a version into the page cache", lambda g: warm.warm(g.folder, g.seconds))
     warmed.add_argument("folder", type=Path)
     warmed.add_argument("seconds", type=float)
-    add("store-list", "every published version", lambda g: store.listing(g.root)).add_argument("root", type=Path)
-    forget = add("store-forget", "remove versions that nobody uses", lambda g: {"stays": store.forget(g.root, g.versions)})
+    add("store-list", "every published version", lambda g: holdings.listing(g.root)).add_argument("root", type=Path)
+    forget = add("store-forget", "remove versions that nobody uses", lambda g: {"stays": holdings.forget(g.root, g.versions)})
     forget.add_argument("root", type=Path)
     forget.add_argument("versions", nargs="+", metavar="PROJECT@VERSION")
+    add("store-tidy", "remove what was half received long ago", lambda g: {"gone": holdings.abandoned(g.root)}).add_argument(
+        "root", type=Path
+    )
     for name, text, work in (
         ("wheels-state", "is the index of these wheels", wheels.state),
         ("wheels-index", "index a folder of wheels", wheels.index),

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import os
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,6 +47,26 @@ def chunks_of(manifest: dict[str, Any]) -> list[Chunk]:
             found.append(Chunk(len(found), name, at, size, wanted))
             at += size
     return found
+
+
+FICLONE = 0x40049409
+
+
+def cloned(source: Path, target: Path) -> bool:
+    """A file that shares its blocks with another one until either is written; False where the file system has no such thing."""
+    try:
+        with source.open("rb") as stream, target.open("xb") as out:
+            fcntl.ioctl(out.fileno(), FICLONE, stream.fileno())
+    except OSError:
+        target.unlink(missing_ok=True)
+        return False
+    return True
+
+
+def copied(source: Path, target: Path) -> None:
+    """A file of its own with the same bytes; a clone where there are such."""
+    if not cloned(source, target):
+        shutil.copyfile(source, target)
 
 
 class Staging:
@@ -102,7 +124,10 @@ class Staging:
 
     @staticmethod
     def _link(other: str, target: Path) -> bool:
-        """False where the file system gives no link (too many, or another one): its chunks are copied instead."""
+        """False where the file system gives neither a link nor a clone: its chunks are copied instead.
+
+        A link comes first: engines of both versions then share the pages in memory, which clones do not.
+        """
         if target.exists() and target.samefile(other):
             return True
         target.unlink(missing_ok=True)
@@ -110,7 +135,7 @@ class Staging:
             os.link(other, target)
         except OSError as error:
             if error.errno in (errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP):
-                return False
+                return cloned(Path(other), target)
             raise
         return True
 

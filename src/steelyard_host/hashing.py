@@ -6,6 +6,7 @@ blake3 is a tree over 1 KiB leaves, so it is as fast as memory with a few cores;
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -41,6 +42,12 @@ def blake3() -> Callable[..., Any]:
 
 def digest(data: Any) -> str:
     return blake3()(data).hexdigest()  # type: ignore[no-any-return]
+
+
+def content_id(manifest: dict[str, Any]) -> str:
+    """The id of a manifest: the hash of the canonical form of its files and tensors."""
+    content = {key: manifest[key] for key in ("format", "files", "tensors")}
+    return digest(json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode())
 
 
 def wrong_chunks(path: Path, chunks: list[tuple[int, int, str]], workers: int = 0) -> list[int]:

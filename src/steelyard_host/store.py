@@ -4,9 +4,11 @@ Layout below the model root:
     PROJECT/VERSION/               the files, read-only, root's; visible only when whole and verified
     PROJECT/current                symlink, replaced by rename
     .steelyard/staging/NAME/       what is being received; NAME is project and version, quoted
+    PROJECT/previous               symlink to what `current` named before
     .steelyard/staging/NAME.lock   flock'd by whoever receives it
     .steelyard/published/NAME.json id of the manifest and, per file, hashes and size, mtime, mode at publication
     .steelyard/manifests/ID.json   the manifest, with every chunk's hash
+    .steelyard/leases/NAME/WHO     keeps a version from being removed, until a time; see leases.py
 """
 
 from __future__ import annotations
@@ -19,10 +21,10 @@ import urllib.parse
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO
 
-from steelyard_host.chunks import Held, chunks_of
-from steelyard_host.hashing import wrong_chunks
+from steelyard_host.chunks import Held, chunks_of, copied
+from steelyard_host.hashing import content_id, wrong_chunks
 
 STATE = ".steelyard"
 
@@ -58,6 +60,27 @@ def manifest_of(root: Path, record: dict[str, Any]) -> dict[str, Any]:
     return read_record(root / STATE / "manifests" / (record["id"] + ".json"))
 
 
+def shown(root: Path, project: str, version: str) -> dict[str, Any]:
+    """The manifest of a published version; empty where it is not published here."""
+    record = read_record(record_path(root, project, version))
+    return manifest_of(root, record) if record else {}
+
+
+def send(root: Path, project: str, version: str, out: BinaryIO) -> int:
+    """The bytes of a published version's files, in the manifest's order. Raises StoreError."""
+    manifest = shown(root, project, version)
+    if not manifest:
+        raise StoreError("%s %s is not published here" % (project, version))
+    for name in manifest["files"]:
+        try:
+            with (root / project / version / name).open("rb") as stream:
+                shutil.copyfileobj(stream, out, 1 << 20)
+        except OSError as error:
+            raise StoreError("%s: %s" % (name, error.strerror)) from error
+    out.flush()
+    return 0
+
+
 def file_stat(path: Path) -> list[int]:
     """Size, mtime in ns and permission bits: what a change by hand does not leave alone."""
     found = path.lstat()
@@ -68,6 +91,8 @@ def altered(root: Path, record: dict[str, Any]) -> list[str]:
     """Files that are gone, other than they were published, or not of the version."""
     folder, files = root / record["project"] / record["version"], record["files"]
     changed = [name for name in files if not (folder / name).exists() or file_stat(folder / name) != files[name]["stat"]]
+    if folder.is_symlink():
+        return sorted(changed)  # a NAS may hold more than the version
     present = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() or path.is_symlink()}
     return sorted({*changed, *(present - set(files))})
 
@@ -98,18 +123,46 @@ def state(root: Path, project: str, version: str) -> dict[str, Any]:
     folder = root / project / version
     record = read_record(record_path(root, project, version))
     published = record.get("id") if folder.is_dir() else None
-    current = root / project / "current"
     space = shutil.disk_usage(root if root.is_dir() else "/")
     staged = root / STATE / "staging" / quoted(project, version)
     return {
         "published": published,
         "unrecorded": folder.is_dir() and published is None,
         "altered": altered(root, record) if published is not None else [],
-        "current": os.readlink(current) if current.is_symlink() else None,
+        "current": pointed(root, project, "current"),
+        "previous": pointed(root, project, "previous"),
         "free_bytes": space.free,
         "held": sorted(held_files(root)),
         "staged_bytes": sum(path.stat().st_blocks * 512 for path in staged.rglob("*") if path.is_file()),
     }
+
+
+def pointed(root: Path, project: str, link: str) -> str | None:
+    """The version that `current` or `previous` of a model names."""
+    path = root / project / link
+    return os.readlink(path) if path.is_symlink() else None
+
+
+def switch(root: Path, project: str, version: str) -> dict[str, Any]:
+    """`current` names the version, `previous` the one before; each replaced by rename. Raises StoreError."""
+    if not (root / project / version).is_dir():
+        raise StoreError("%s %s is not published here; `current` stays" % (project, version))
+    before = pointed(root, project, "current")
+    try:
+        if before not in (None, version):
+            _point(root / project / "previous", str(before))
+        _point(root / project / "current", version)
+        _synced(root / project)
+    except OSError as error:
+        raise StoreError("%s: %s; `current` is %s" % (root / project, error.strerror, before or "not there")) from error
+    return {"current": version, "previous": pointed(root, project, "previous")}
+
+
+def _point(link: Path, version: str) -> None:
+    new = link.with_name("." + link.name + ".new")
+    new.unlink(missing_ok=True)
+    new.symlink_to(version)
+    os.replace(new, link)
 
 
 @contextmanager
@@ -163,13 +216,19 @@ def publish(root: Path, project: str, version: str, manifest: dict[str, Any], st
         os.rename(staged, target)
     shutil.rmtree(staged, ignore_errors=True)
     _synced(target.parent)
+    record(root, project, version, manifest)
+    return target
+
+
+def record(root: Path, project: str, version: str, manifest: dict[str, Any]) -> None:
+    """Write down that a version is published, with what its files look like now; the record last."""
+    folder = root / project / version
     files = {
-        name: {"size": entry["size"], "sha256": entry["sha256"], "blake3": entry["blake3"], "stat": file_stat(target / name)}
+        name: {"size": entry["size"], "sha256": entry["sha256"], "blake3": entry["blake3"], "stat": file_stat(folder / name)}
         for name, entry in manifest["files"].items()
     }
     _write(root / STATE / "manifests" / (manifest["id"] + ".json"), manifest)
     _write(record_path(root, project, version), {"project": project, "version": version, "id": manifest["id"], "files": files})
-    return target
 
 
 def _write(path: Path, document: dict[str, Any]) -> None:
@@ -198,88 +257,23 @@ def _replace_files(staged: Path, target: Path, manifest: dict[str, Any]) -> None
             path.unlink()
 
 
-def listing(root: Path) -> dict[str, Any]:
-    """Every published version with its size, what it alone takes, whether it is current, and who has it mapped."""
-    files, bound = users()
-    found = []
-    for record in records(root):
-        folder = root / record["project"] / record["version"]
-        stats = [path.stat() for path in folder.rglob("*") if path.is_file()]
-        found.append(
-            {
-                "project": record["project"],
-                "version": record["version"],
-                "id": record["id"],
-                "bytes": sum(entry["size"] for entry in record["files"].values()),
-                "own_bytes": sum(stat.st_blocks * 512 for stat in stats if stat.st_nlink == 1),
-                "published": record_path(root, record["project"], record["version"]).stat().st_mtime,
-                "altered": altered(root, record) if folder.is_dir() else ["the folder"],
-                "current": _current(root, record["project"]) == record["version"],
-                "in_use": _user(folder, files, bound),
-            }
-        )
-    staged = root / STATE / "staging"
-    left = [path.name for path in sorted(staged.glob("*")) if path.is_dir()]
-    return {"versions": found, "staging": left, "free_bytes": shutil.disk_usage(root if root.is_dir() else "/").free}
-
-
-def _current(root: Path, project: str) -> str | None:
-    link = root / project / "current"
-    return os.readlink(link) if link.is_symlink() else None
-
-
-def users() -> tuple[dict[tuple[int, int], str], list[tuple[str, str]]]:
-    """Device and inode of every file that a process has mapped or open -> process; (folder, process) of bound folders."""
-    files: dict[tuple[int, int], str] = {}
-    bound: list[tuple[str, str]] = []
-    seen: set[str] = set()
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            name = "%s (pid %s)" % ((process / "comm").read_text().strip(), process.name)
-            for line in (process / "maps").read_text(errors="replace").splitlines():
-                fields = line.split(None, 5)
-                if len(fields) == 6 and fields[4] != "0":
-                    major, minor = fields[3].split(":")
-                    files[os.makedev(int(major, 16), int(minor, 16)), int(fields[4])] = name
-            for handle in (process / "fd").iterdir():
-                try:
-                    stat = handle.stat()
-                except OSError:
-                    continue  # closed meanwhile, as the one that this very loop reads with
-                files[stat.st_dev, stat.st_ino] = name
-            namespace = os.readlink(process / "ns" / "mnt")
-            if namespace not in seen:
-                seen.add(namespace)
-                lines = (process / "mountinfo").read_text(errors="replace").splitlines()
-                bound += [(line.split()[3], name) for line in lines]
-        except OSError:
-            continue  # it ended meanwhile
-    return files, bound
-
-
-def _user(folder: Path, files: dict[tuple[int, int], str], bound: list[tuple[str, str]]) -> str | None:
-    """Who uses a version: has a file of its own mapped or open, or its folder bound (BindReadOnlyPaths)."""
-    for path in folder.rglob("*"):
-        stat = path.stat()
-        if (stat.st_dev, stat.st_ino) in files:
-            return files[stat.st_dev, stat.st_ino]
-    # a bound folder is named from the root of its file system, which may lie anywhere above
-    return next((name for place, name in bound if place != "/" and str(folder).endswith(place)), None)
-
-
 def verify(root: Path, project: str, version: str, quarantine: bool) -> dict[str, Any]:
     """Read every byte; per file the chunks that are not what was published. With `quarantine` such files go out of sight."""
     record = read_record(record_path(root, project, version))
     manifest = manifest_of(root, record) if record else {}
     if not manifest:
         raise StoreError("%s %s is not published here" % (project, version))
+    if content_id(manifest) != record["id"]:
+        raise StoreError("%s %s: its manifest on this host is not the one it was published with" % (project, version))
     folder = root / project / version
     spans: dict[str, list[tuple[int, int, str]]] = {name: [] for name in manifest["files"]}
     for chunk in chunks_of(manifest):
         spans[chunk.file].append((chunk.offset, chunk.size, chunk.hash))
     wrong = {name: wrong_chunks(folder / name, spans[name]) for name in spans}
     extra = [name for name in altered(root, record) if name not in manifest["files"]]
-    if quarantine:
+    if quarantine and any(wrong.values()):
+        if folder.is_symlink():
+            raise StoreError("%s %s lies on %s, which is not ours to mend" % (project, version, os.readlink(folder)))
         _quarantine(root, project, version, [name for name in wrong if wrong[name]])
     size = sum(entry["size"] for entry in manifest["files"].values())
     return {"id": manifest["id"], "bytes": size, "wrong": {name: bad for name, bad in wrong.items() if bad}, "extra": extra}
@@ -293,32 +287,5 @@ def _quarantine(root: Path, project: str, version: str, names: list[str]) -> Non
             staged = root / STATE / "staging" / quoted(project, version) / name
             staged.parent.mkdir(parents=True, exist_ok=True)
             staged.unlink(missing_ok=True)
-            shutil.copyfile(path, staged)
+            copied(path, staged)
             path.unlink()
-
-
-def forget(root: Path, wanted: list[str]) -> list[str]:
-    """Remove versions (PROJECT@VERSION); those that are current or in use stay. Sentences about what stayed.
-
-    The folder goes out of sight by one rename first: nobody sees half a version. Mapped files live on until unmapped.
-    """
-    stays = []
-    known = {"%s@%s" % (entry["project"], entry["version"]): entry for entry in listing(root)["versions"]}
-    for word in wanted:
-        entry = known.get(word)
-        if entry is None:
-            stays.append("%s is not published here" % word)
-        elif entry["current"] or entry["in_use"]:
-            stays.append("%s is %s" % (word, "current" if entry["current"] else "in use by " + entry["in_use"]))
-        else:
-            grave = root / STATE / "removed" / quoted(entry["project"], entry["version"])
-            grave.parent.mkdir(parents=True, exist_ok=True)
-            shutil.rmtree(grave, ignore_errors=True)
-            os.rename(root / entry["project"] / entry["version"], grave)
-            record_path(root, entry["project"], entry["version"]).unlink()
-            shutil.rmtree(grave)
-    used = {record["id"] for record in records(root)}
-    for path in (root / STATE / "manifests").glob("*.json"):
-        if path.stem not in used:
-            path.unlink()
-    return stays

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from steelyard.errors import HubRefused, HubUnreachable, SourceMissing, SourceRefused, SourceWrong
-from steelyard.models.hub import HubSource, fetch, fetched, parse, record_path, snapshot
 from steelyard.models.source import read_manifest
+from steelyard.models.sources.hub import HubSource, fetch, parse, snapshot
+from steelyard.models.sources.record import Asked, fetched, record_path
 
 COMMIT = "a" * 40
 TOKEN = "hf_canary"
@@ -121,14 +122,13 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimulatedHu
 
 def add(hub: SimulatedHub, uri: str = "hf://org/name", token: str | None = None, code: bool = False, **more: Any) -> HubSource:
     endpoints = more.get("endpoints", [hub.url])
-    pinned, _ = fetch(parse(uri, "x"), "llm/x", endpoints, token, code, lambda done, total: None)
-    return pinned
+    return parse(fetch(parse(uri, "x"), Asked("llm/x", code, False, token, tuple(endpoints))).source, "x")
 
 
 def test_a_revision_is_pinned_and_every_file_held_against_the_hubs_hash(hub: SimulatedHub) -> None:
     pinned = add(hub)
     assert pinned.uri == f"hf://org/name@{COMMIT}"
-    record = json.loads(record_path(pinned).read_text())
+    record = json.loads(record_path(pinned.uri).read_text())
     assert (record["licence"], sorted(record["files"])) == ("apache-2.0", sorted(hub.files))
     manifest = read_manifest("llm/x", pinned.uri, "x")
     assert manifest.files["model.safetensors"].sha256 == hashlib.sha256(WEIGHTS).hexdigest()
@@ -161,7 +161,7 @@ def test_a_download_that_is_cut_goes_on(hub: SimulatedHub) -> None:
 
 def test_pickles_beside_safetensors_are_left_out_and_alone_refused(hub: SimulatedHub) -> None:
     hub.files["pytorch_model.bin"] = b"pickle"
-    assert "pytorch_model.bin" not in fetched(add(hub), "llm/x", "x")
+    assert "pytorch_model.bin" not in fetched(add(hub).uri, "llm/x", "x").files
     del hub.files["model.safetensors"]
     with pytest.raises(SourceRefused, match=r"pytorch_model\.bin` is refused: pickle weights"):
         add(hub)

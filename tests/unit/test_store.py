@@ -11,7 +11,7 @@ import pytest
 
 from steelyard.models.manifest import Manifest
 from steelyard.models.source import read_manifest
-from steelyard_host import store
+from steelyard_host import holdings, store
 from steelyard_host.chunks import Staging
 
 
@@ -103,12 +103,12 @@ def test_what_is_current_or_in_use_is_never_removed(root: Path) -> None:
     with (root / "llm/x/v2/a.txt").open("rb") as stream:
         mapped = mmap.mmap(stream.fileno(), 0, prot=mmap.PROT_READ)
     words = [f"llm/x@v{number}" for number in (1, 2, 3, 4)]
-    stays = store.forget(root, words)
+    stays = holdings.forget(root, words)
     me = f"{Path('/proc/self/comm').read_text().strip()} (pid {os.getpid()})"
     assert stays == [f"llm/x@v2 is in use by {me}", "llm/x@v3 is current", "llm/x@v4 is not published here"]
     assert sorted(path.name for path in (root / "llm/x").iterdir()) == ["current", "v2", "v3"]
     mapped.close()
-    assert store.forget(root, ["llm/x@v2"]) == []
+    assert holdings.forget(root, ["llm/x@v2"]) == []
     assert (root / "llm/x/v3/b.txt").read_bytes() == b"same", "a file that versions share stays for the others"
     assert len(list((root / ".steelyard/manifests").iterdir())) == 1
     assert list((root / ".steelyard/removed").iterdir()) == []
@@ -117,7 +117,7 @@ def test_what_is_current_or_in_use_is_never_removed(root: Path) -> None:
 def test_the_listing_says_what_a_version_alone_takes(root: Path) -> None:
     publish(root, "v1", a_txt=b"x" * 8192, b_txt=b"y" * 8192)
     publish(root, "v2", a_txt=b"x" * 8192, b_txt=b"z" * 4096)
-    rows = {row["version"]: row for row in store.listing(root)["versions"]}
+    rows = {row["version"]: row for row in holdings.listing(root)["versions"]}
     assert (rows["v1"]["bytes"], rows["v1"]["own_bytes"]) == (16384, 8192)
     assert (rows["v2"]["bytes"], rows["v2"]["own_bytes"]) == (12288, 4096)
     assert not rows["v1"]["in_use"] and not rows["v1"]["current"]

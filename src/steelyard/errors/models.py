@@ -41,7 +41,10 @@ class SourceWrong(SteelyardError):
     """A source that is none of the kinds there are."""
 
     sentence = "`{source}` is no source of a model"
-    fix = "give `file:///folder`, or `hf://ORG/NAME@REVISION`"
+    fix = (
+        "give file:///folder, hf://ORG/NAME@REVISION, modelscope://ORG/NAME@REVISION, s3://BUCKET/PREFIX, https://HOST/FILE.tar "
+        "(.tar.gz, .zip) or https://HOST/FOLDER/ with a SHA256SUMS"
+    )
     sample = {"where": "--source", "source": "Qwen3-8B"}
     source: str
 
@@ -62,6 +65,61 @@ class HubRefused(SteelyardError):
     fix = "check name and revision; for a gated repository ask for access and put `hf_token` into the vault"
     sample = {"where": "hf://meta/private@main", "why": "the repository is gated, and no token was given"}
     why: str
+
+
+class DownloadFailed(SteelyardError):
+    """A source gives no answer, or not its files."""
+
+    sentence = "the source cannot be fetched: {why}"
+    fix = "check address, way out and permission, and run the same command again: what came is not fetched twice"
+    sample = {"where": "https://models.example/x.tar", "why": "HTTP 404 Not Found"}
+    why: str
+
+
+class LibraryMissing(SteelyardError):
+    """A kind of source needs a library that is installed only where it is asked for."""
+
+    sentence = "the library {library} is not installed"
+    fix = "`pip install 'steelyard[{extra}]'`"
+    sample = {"where": "s3://models/x", "library": "boto3", "extra": "s3"}
+    library: str
+    extra: str
+
+
+class SignatureNotMade(SteelyardError):
+    """ssh-keygen did not sign."""
+
+    sentence = "the version was not signed: {why}"
+    fix = "give the file of an SSH key with `--key`; a public key's file where an agent has the private half"
+    sample = {"where": "/root/.ssh/id_ed25519", "why": "No such file or directory"}
+    why: str
+
+
+class SignatureWrong(SteelyardError):
+    """The site trusts versions signed by its keys only, and this one is not."""
+
+    sentence = "model `{model}` version `{version}`: {why}"
+    fix = "`steelyard models sign {model} --key FILE` with a key of `model_store.trusted_keys`, and declare what it prints"
+    sample = {
+        "where": "models.yml",
+        "model": "llm/tiny",
+        "version": "v1",
+        "why": "it is not signed, and the site trusts signed versions only",
+    }
+    model: str
+    version: str
+    why: str
+
+
+class VersionNotHere(SteelyardError):
+    """A version that no host which answered holds."""
+
+    sentence = "model `{model}` has no version `{version}` on the hosts asked; there: {found}"
+    fix = "name one of those, or push it first: `steelyard models push {model}`"
+    sample = {"where": "inventories/lab", "model": "llm/tiny", "version": "v9", "found": "v1, v2"}
+    model: str
+    version: str
+    found: str
 
 
 class HashLibraryMissing(SteelyardError):

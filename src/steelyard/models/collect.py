@@ -10,8 +10,8 @@ def removable(
 ) -> tuple[list[str], list[str]]:
     """PROJECT@VERSION words to remove, and sentences about what stays and was asked for by name.
 
-    `versions` are rows of the helper's `store-list`. Without a name: all but those declared, current or in use, and the
-    `keep` newest of the rest of each model.
+    `versions` are rows of the helper's `store-list`. Without a name: all but those declared, current, previous, in use or
+    leased, and the `keep` newest of the rest of each model.
     """
     spare = [row for row in versions if not _reason(row, declared)]
     if named is not None:
@@ -32,6 +32,9 @@ def _word(row: dict[str, Any]) -> str:
 def _reason(row: dict[str, Any], declared: dict[str, str]) -> str | None:
     if declared.get(row["project"]) == row["version"]:
         return "declared"
-    if row["current"]:
-        return "current"
-    return f"in use by {row['in_use']}" if row["in_use"] else None
+    for word in ("current", "previous"):
+        if row[word]:
+            return word
+    if row["in_use"]:
+        return f"in use by {row['in_use']}"
+    return f"kept by {', '.join(lease['who'] for lease in row['leases'])}" if row["leases"] else None

@@ -1,21 +1,21 @@
-"""What a version consists of, as one canonical document whose id is its hash.
+"""What a version consists of, as one document whose id is the hash of its content.
 
 docs/reference/schemas/manifest.schema.json is its schema. Hosts hold every byte against the chunks' blake3; sha256 is what
-sources and registries speak of.
+sources and registries speak of. The id covers files and tensors and nothing else: the same bytes have the same id wherever
+they came from. Origin, fit figures and a signature (which speaks of the id) stand beside them.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-import json
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from steelyard_host.hashing import blake3, digest
+from steelyard_host.hashing import blake3, content_id, digest
 
 from .cuts import Tensor, chunk_size, cuts, tensors_of
 
@@ -55,12 +55,27 @@ class File:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where a version came from. `commit` and `licence` are None where the source names none."""
+
+    source: str
+    commit: str | None
+    licence: str | None
+
+
+@dataclass(frozen=True)
 class Manifest:
-    """A version's files, and per file its tensors with the hash of each; `id` is the hash of the canonical form."""
+    """A version's files, and per file its tensors with the hash of each; `id` is the hash of the canonical form of both.
+
+    `signature` is an armoured SSH signature, see `signing`; `fit` is what `fit.figures` gives.
+    """
 
     id: str
     files: dict[str, File]
     tensors: dict[str, dict[str, Any]] = field(default_factory=dict)
+    origin: Origin | None = None
+    fit: dict[str, Any] = field(default_factory=dict)
+    signature: str | None = None
 
     @property
     def size(self) -> int:
@@ -68,12 +83,27 @@ class Manifest:
         return sum(file.size for file in self.files.values())
 
     def as_json(self) -> dict[str, Any]:
-        return {"id": self.id, **_content(self.files, self.tensors)}
+        origin = asdict(self.origin) if self.origin else None
+        beside = {"origin": origin, "fit": self.fit, "signature": self.signature}
+        return {"id": self.id, **_content(self.files, self.tensors), **beside}
 
     @classmethod
-    def of(cls, files: dict[str, File], tensors: dict[str, dict[str, Any]]) -> Manifest:
-        canonical = json.dumps(_content(files, tensors), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-        return cls(digest(canonical.encode()), files, tensors)
+    def of(
+        cls,
+        files: dict[str, File],
+        tensors: dict[str, dict[str, Any]],
+        origin: Origin | None = None,
+        fit: dict[str, Any] | None = None,
+    ) -> Manifest:
+        return cls(content_id(_content(files, tensors)), files, tensors, origin, fit or {})
+
+    @classmethod
+    def of_json(cls, found: dict[str, Any]) -> Manifest:
+        """As a host keeps it. Raises KeyError, TypeError where it is none; the id is computed, and not believed."""
+        files = {name: File.of_json(entry) for name, entry in found["files"].items()}
+        origin = Origin(**found["origin"]) if found.get("origin") else None
+        made = cls.of(files, found["tensors"], origin, found.get("fit"))
+        return replace(made, signature=found.get("signature"))
 
 
 def _content(files: dict[str, File], tensors: dict[str, dict[str, Any]]) -> dict[str, Any]:

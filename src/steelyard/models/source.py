@@ -1,4 +1,4 @@
-"""Where weights come from, as the controller sees it: a folder becomes a manifest, its hashes are computed once.
+"""What a model is declared to be made of, as the controller sees it: files become a manifest, their hashes are computed once.
 
 Pickle weights, broken links and names that differ by case only are refused, and every safetensors header is checked before its bytes
 travel. The hashes are kept in the cache under path, size and mtime, so a second plan reads nothing.
@@ -10,35 +10,59 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from steelyard.cache import cache_folder
 from steelyard.errors import SourceMissing, SourceRefused
 
 from .cuts import HeaderWrong, Tensor
-from .hub import fetched, parse, snapshot
-from .manifest import FORMAT, File, Manifest, chunk_size_of, read_file, tensor_hashes
-from .refused import refused_name
+from .fit import figures
+from .manifest import FORMAT, File, Manifest, Origin, chunk_size_of, read_file, tensor_hashes
+from .refused import refused_name, wanted_names
+from .sources import fetched, is_local
+from .sources.record import refuse, same_when_folded
+from .sources.shape import AS_IT_IS, Shape, make_shaped, shaped, shaped_folder
 
 
-def source_folder(source: str) -> Path:
-    """Where a source's files lie on this machine."""
-    return snapshot(parse(source, source)) if source.startswith("hf://") else Path(source.removeprefix("file://"))
+class Weights(NamedTuple):
+    """A version on this machine: its manifest, and the folder that its files' names count from."""
+
+    manifest: Manifest
+    folder: Path
+
+
+def weights(model: str, source: str, where: str, code: bool = False, shape: Shape = AS_IT_IS, make: bool = False) -> Weights:
+    """A declared source. Reads new or changed files whole, once; `make`: shapes it where that was not done yet.
+
+    Raises SourceMissing, SourceRefused, SourceWrong, LocalProgramMissing.
+    """
+    origin = Origin(source, None, None)
+    if is_local(source):
+        folder = Path(source.removeprefix("file://"))
+        if not folder.is_dir():
+            raise SourceMissing(where=where, model=model, source=str(folder))
+        paths = files_of(model, folder, code, shape.convert)
+    else:
+        record = fetched(source, model, where)
+        folder, paths = Path(record.folder), record.paths
+        origin = Origin(source, record.commit, record.licence)
+    if not paths:
+        raise SourceMissing(where=where, model=model, source=f"{folder} (empty)")
+    if shape.changes:
+        if make:
+            make_shaped(source, paths, shape, model)
+        folder, paths = shaped_folder(source, paths, shape), shaped(source, paths, shape, model, where)
+    for name, path in paths.items():
+        _refuse(model, folder, name, _refusal(path, name, code, False))
+    return Weights(_manifest(model, folder, paths, origin), folder)
 
 
 def read_manifest(model: str, source: str, where: str, code: bool = False) -> Manifest:
-    """The manifest of a source. Raises SourceMissing, SourceRefused, SourceWrong. Reads new or changed files whole, once."""
-    folder = source_folder(source)
-    if source.startswith("hf://"):
-        paths = fetched(parse(source, where), model, where)
-        for name, path in paths.items():
-            _refuse(model, folder, name, _refusal(path, name, code))
-    else:
-        if not folder.is_dir():
-            raise SourceMissing(where=where, model=model, source=str(folder))
-        paths = files_of(model, folder, code)
-    if not paths:
-        raise SourceMissing(where=where, model=model, source=f"{folder} (empty)")
+    """The manifest of a source as it is. Raises as `weights` does."""
+    return weights(model, source, where, code).manifest
+
+
+def _manifest(model: str, folder: Path, paths: dict[str, Path], origin: Origin) -> Manifest:
     chunk = chunk_size_of(paths.values())
     files: dict[str, File] = {}
     tensors: dict[str, dict[str, Any]] = {}
@@ -51,33 +75,41 @@ def read_manifest(model: str, source: str, where: str, code: bool = False) -> Ma
             raise SourceRefused(where=str(folder), model=model, file=name, why=error.strerror or str(error)) from error
         if found:
             tensors[name] = tensor_hashes(files[name], found)
-    return Manifest.of(files, tensors)
+    return Manifest.of(files, tensors, origin, figures(_config(paths), tensors))
 
 
-def files_of(model: str, folder: Path, code: bool) -> dict[str, Path]:
-    """Name below the folder -> file, hidden ones left out. Raises SourceRefused for what may not be served."""
-    found: dict[str, Path] = {}
-    alike: dict[str, str] = {}
-    for path in sorted(folder.rglob("*")):
-        name = str(path.relative_to(folder))
-        if path.is_dir() or any(part.startswith(".") for part in Path(name).parts):
-            continue
-        why = _refusal(path, name, code)
-        other = alike.setdefault(name.casefold(), name)
-        if other != name:
-            why = f"`{other}` differs from it by case only"
-        _refuse(model, folder, name, why)
-        found[name] = path
-    return found
+def _config(paths: dict[str, Path]) -> dict[str, Any]:
+    try:
+        found = json.loads(paths["config.json"].read_text())
+    except (KeyError, OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def files_of(model: str, folder: Path, code: bool, pickles: bool) -> dict[str, Path]:
+    """Name below the folder -> file; hidden ones left out, and pickles beside safetensors. Raises SourceRefused."""
+    found = {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if not path.is_dir()}
+    shown = {name: path for name, path in found.items() if not any(part.startswith(".") for part in Path(name).parts)}
+    for name, path in shown.items():
+        _refuse(model, folder, name, _refusal(path, name, code=True, pickles=True))
+    folded = same_when_folded(shown)
+    if folded is not None:
+        _refuse(model, folder, folded[1], f"`{folded[0]}` differs from it by case only")
+    if not pickles:  # a folder that somebody made is taken as it is: what may not be served is refused, and not left out
+        for name in shown:
+            _refuse(model, folder, name, refused_name(name, code))
+    names, refused = wanted_names(shown, code, pickles)
+    if refused is not None:
+        _refuse(model, folder, *refused)
+    return {name: shown[name] for name in names}
 
 
 def _refuse(model: str, folder: Path, name: str, why: str | None) -> None:
     if why is not None:
-        shown = name.encode(errors="backslashreplace").decode()
-        raise SourceRefused(where=str(folder), model=model, file=shown, why=why)
+        raise refuse(str(folder), model, name, why)
 
 
-def _refusal(path: Path, name: str, code: bool) -> str | None:
+def _refusal(path: Path, name: str, code: bool, pickles: bool) -> str | None:
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -86,7 +118,7 @@ def _refusal(path: Path, name: str, code: bool) -> str | None:
         return "its name has characters that cannot be printed"
     if not path.is_file():
         return "a broken link" if path.is_symlink() else "neither a file nor a folder"
-    return refused_name(name, code)
+    return None if pickles else refused_name(name, code)
 
 
 def kept_file(path: Path, chunk: int) -> tuple[File, list[Tensor]]:

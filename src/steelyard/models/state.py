@@ -19,14 +19,14 @@ def in_place(manifest: Manifest, now: dict[str, Any]) -> bool:
     return now["published"] == manifest.id and not now["altered"]
 
 
-def refusal(manifest: Manifest, now: dict[str, Any], target: str) -> str | None:
-    """Why the version must not, or cannot, be brought there; nothing was copied."""
+def refusal(manifest: Manifest, now: dict[str, Any], target: str, copied: bool = True) -> str | None:
+    """Why the version must not, or cannot, be brought there; nothing was copied. A shared one needs no room."""
     if now["unrecorded"]:
         return f"{target} is there and was not published by steelyard; move it away or declare another version name"
     if now["published"] not in (None, manifest.id):
         return f"{target} holds other files than its source: versions do not change, declare a new version name"
     size = bytes_to_send(manifest, now) + ROOM_LEFT
-    if size > now["free_bytes"] and not in_place(manifest, now):
+    if copied and size > now["free_bytes"] and not in_place(manifest, now):
         need, free = size / 2**30, now["free_bytes"] / 2**30
         return f"{target}: {need:.1f} GiB needed, {free:.1f} GiB free; make room, nothing was copied"
     return None

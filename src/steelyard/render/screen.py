@@ -15,6 +15,7 @@ from steelyard.errors import Exit, SteelyardError, show
 from steelyard.events import BytesMoved, Event, HostFailed, Looking, Step, TaskChanged, TaskStarted, WaveStarted
 
 from .documents import JSON_VERSION, drift_document, plan_document
+from .progress import Streams
 from .redaction import Redactor
 from .text import error_lines, finding_lines, hosts_named, plan_lines, plural, summary, traffic_lines
 
@@ -39,6 +40,9 @@ def print_error(error: SteelyardError, as_json: bool) -> None:
     print(show(error), file=sys.stderr)
 
 
+TELL_S = 60  # between lines about long work, where there is no terminal
+
+
 class Screen:
     """Chosen once: JSON, live terminal, or plain lines."""
 
@@ -49,7 +53,8 @@ class Screen:
         self._status: Status | None = None
         self._failed: list[tuple[SteelyardError, tuple[str, ...]]] = []
         self._live = False  # changes are being made: a failure is told at once, and explained at the end
-        self._began: dict[tuple[str, str], tuple[float, int]] = {}
+        self._streams = Streams()
+        self._told = time.monotonic()
 
     # Where things go
 
@@ -134,12 +139,13 @@ class Screen:
                 assert_never(event)
 
     def _moved(self, host: str, what: str, done: int, total: int) -> None:
-        """Share, rate and time left of one stream; the rate is since its first bytes."""
-        began = self._began.setdefault((host, what), (time.monotonic(), done))
-        seconds = time.monotonic() - began[0]
-        rate = (done - began[1]) / seconds if seconds > 0.2 else 0.0
-        left = f", {rate / 1e6:.0f} MB/s, {(total - done) / rate:.0f} s left" if rate else ""
-        self._busy(f"{host}: {what}: {done / 1e6:.0f} of {total / 1e6:.0f} MB{left}")
+        """All streams together and those behind; where there is no terminal, one line a minute."""
+        self._streams.moved(host, what, done, total)
+        if self.terminal:
+            self._busy("\n".join(self._streams.lines(what)))
+        elif time.monotonic() - self._told > TELL_S:
+            self._told = time.monotonic()
+            self.note(self._streams.lines(what)[0])
 
     # Results
 

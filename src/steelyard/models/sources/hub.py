@@ -7,19 +7,17 @@ A record says which files of a commit were held against the Hub's own hashes; a 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
-from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from steelyard.cache import state_folder, write_private
-from steelyard.errors import HubRefused, HubUnreachable, SourceMissing, SourceRefused, SourceWrong
+from steelyard.errors import HubRefused, HubUnreachable, SourceWrong
+from steelyard.models.refused import wanted_names
 
-from .refused import refused_name
+from .record import Asked, Record, keep, refuse
 
 AT_ONCE = 8  # files
 REPO = re.compile(r"^hf://(?P<repo>[A-Za-z0-9][\w.-]*/[\w.-]+)(?:@(?P<revision>[\w./-]+))?$")
@@ -59,40 +57,15 @@ def snapshot(source: HubSource) -> Path:
     return cache() / f"models--{source.repo.replace('/', '--')}" / "snapshots" / source.revision
 
 
-def record_path(source: HubSource) -> Path:
-    return state_folder() / "sources" / (hashlib.sha256(source.uri.encode()).hexdigest()[:32] + ".json")
+def fetch(source: HubSource, asked: Asked) -> Record:
+    """Bring a repository here and hold every file against the Hub's hashes; the record names its commit.
 
-
-def fetched(source: HubSource, model: str, where: str) -> dict[str, Path]:
-    """Files of a source that was added here, by name. Raises SourceMissing."""
-    try:
-        record = json.loads(record_path(source).read_text())
-        files = {name: snapshot(source) / name for name in record["files"]}
-    except (OSError, ValueError, KeyError):
-        files = {}
-    if not files or not all(path.is_file() for path in files.values()):
-        not_here = f"{source.uri}: not fetched on this machine; `steelyard models add {model} VERSION --source {source.uri}`"
-        raise SourceMissing(where=where, model=model, source=not_here)
-    return files
-
-
-def fetch(
-    source: HubSource,
-    model: str,
-    endpoints: Sequence[str | None],
-    token: str | None,
-    code: bool,
-    told: Callable[[int, int], None],
-) -> tuple[HubSource, dict[str, Any]]:
-    """Bring a repository here and hold every file against the Hub's hashes. The source pinned to its commit, and its record.
-
-    `endpoints` are tried in turn (None: the client's own); `code`: files of code may come. `told` gets bytes done and in all.
     Raises HubUnreachable, HubRefused, SourceRefused.
     """
     reasons = []
-    for endpoint in endpoints:
+    for endpoint in asked.endpoints:
         try:
-            return _fetch(source, model, endpoint, token, code, told)
+            return _fetch(source, asked, endpoint)
         except _NotReached as error:
             reasons.append(f"{endpoint or 'the Hub'}: {error}")
     raise HubUnreachable(where=source.uri, why="; ".join(reasons))
@@ -102,9 +75,7 @@ class _NotReached(Exception):
     """This endpoint gives no answer; another one may."""
 
 
-def _fetch(
-    source: HubSource, model: str, endpoint: str | None, token: str | None, code: bool, told: Callable[[int, int], None]
-) -> tuple[HubSource, dict[str, Any]]:
+def _fetch(source: HubSource, asked: Asked, endpoint: str | None) -> Record:
     from huggingface_hub import HfApi, hf_hub_download
     from huggingface_hub.errors import (
         EntryNotFoundError,
@@ -116,6 +87,7 @@ def _fetch(
     )
     from huggingface_hub.hf_api import RepoFile
 
+    token = asked.token
     api = HfApi(endpoint=endpoint, token=token)
     try:
         info = api.model_info(source.repo, revision=source.revision, timeout=30)
@@ -125,18 +97,18 @@ def _fetch(
             for entry in api.list_repo_tree(source.repo, recursive=True, revision=pinned.revision)
             if isinstance(entry, RepoFile)
         ]
-        wanted = _wanted(pinned, model, files, code)
+        wanted = _wanted(pinned, asked, files)
         total, done = sum(entry.size for entry in wanted), 0
 
         def one(entry: RepoFile) -> int:
             path = hf_hub_download(source.repo, entry.path, revision=pinned.revision, endpoint=endpoint, token=token)
-            _compare(pinned, model, entry, Path(path))
+            _compare(pinned, asked.model, entry, Path(path))
             return entry.size
 
         with ThreadPoolExecutor(AT_ONCE) as pool:
             for size in pool.map(one, wanted):
                 done += size
-                told(done, total)
+                asked.told(done, total)
     except GatedRepoError as error:
         raise HubRefused(
             where=source.uri,
@@ -165,27 +137,15 @@ def _fetch(
         raise _NotReached(_first_line(error)) from error
     card: Any = info.card_data or {}
     licence = card.get("license") if hasattr(card, "get") else None
-    record = {
-        "source": pinned.uri,
-        "licence": str(licence) if licence else None,
-        "files": {entry.path: entry.lfs.sha256 if entry.lfs else f"git:{entry.blob_id}" for entry in wanted},
-    }
-    write_private(record_path(pinned), json.dumps(record, indent=1).encode())
-    return pinned, record
+    hashes = {entry.path: f"sha256:{entry.lfs.sha256}" if entry.lfs else f"git:{entry.blob_id}" for entry in wanted}
+    return keep(Record(pinned.uri, str(snapshot(pinned)), str(licence) if licence else None, hashes))
 
 
-def _wanted(source: HubSource, model: str, files: list[Any], code: bool) -> list[Any]:
-    """What a version is made of. Pickles beside safetensors are left out; pickles alone, and code, are refused."""
-    tensors = any(entry.path.endswith(".safetensors") for entry in files)
-    wanted = []
-    for entry in files:
-        why = refused_name(entry.path, code)
-        if any(part.startswith(".") for part in Path(entry.path).parts) or (why == "pickle weights" and tensors):
-            continue
-        if why is not None:
-            raise SourceRefused(where=source.uri, model=model, file=entry.path, why=why)
-        wanted.append(entry)
-    return wanted
+def _wanted(source: HubSource, asked: Asked, files: list[Any]) -> list[Any]:
+    names, refused = wanted_names((entry.path for entry in files), asked.code, asked.pickles)
+    if refused is not None:
+        raise refuse(source.uri, asked.model, *refused)
+    return [entry for entry in files if entry.path in set(names)]
 
 
 def _compare(source: HubSource, model: str, entry: Any, path: Path) -> None:
@@ -199,7 +159,7 @@ def _compare(source: HubSource, model: str, entry: Any, path: Path) -> None:
         path.resolve().unlink(missing_ok=True)
         path.unlink(missing_ok=True)
         why = f"its hash is {digest.hexdigest()[:12]}, the Hub's {wanted[:12]}; it was removed"
-        raise SourceRefused(where=source.uri, model=model, file=entry.path, why=why)
+        raise refuse(source.uri, model, entry.path, why)
 
 
 def _first_line(error: BaseException) -> str:

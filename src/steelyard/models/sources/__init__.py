@@ -1,0 +1,57 @@
+"""Where versions come from: a kind of source per file, and what they have in common in `record`.
+
+`file:///folder` is read where it lies. The others are fetched by `models add`, held against the source's own hashes, and pinned:
+what models.yml declares names content, never something that moves.
+"""
+
+from __future__ import annotations
+
+from steelyard.errors import SourceWrong
+
+from . import hub, modelscope, s3, web
+from .record import Asked, Record, fetched, kept
+
+__all__ = ["PINNED", "Asked", "Record", "fetch", "fetched", "is_local", "kept", "parse"]
+
+HASH = "[0-9a-f]{64}"
+PINNED = (
+    rf"^(file://\S+|hf://[^@\s#]+@[0-9a-f]{{40}}|modelscope://[^@\s#]+@[^\s#]+#sha256={HASH}"
+    rf"|https?://[^\s#]+#sha256={HASH}|s3://[^\s#]+#sha256={HASH})$"
+)
+
+Source = hub.HubSource | modelscope.ModelScopeSource | web.WebSource | s3.S3Source
+
+
+def is_local(uri: str) -> bool:
+    return uri.startswith("file://")
+
+
+def parse(uri: str, where: str) -> Source:
+    """A source that is fetched, pinned or not. Raises SourceWrong."""
+    scheme = uri.split("://")[0]
+    match scheme:
+        case "hf":
+            return hub.parse(uri, where)
+        case "modelscope":
+            return modelscope.parse(uri, where)
+        case "http" | "https":
+            return web.parse(uri, where)
+        case "s3":
+            return s3.parse(uri, where)
+    raise SourceWrong(where=where, source=uri)
+
+
+def fetch(source: Source, asked: Asked) -> Record:
+    """Bring a source here and compare it; its record is pinned. Raises HubUnreachable, HubRefused, DownloadFailed, SourceRefused."""
+    here = kept(source.uri) if source.pinned else None
+    if here is not None and not isinstance(source, hub.HubSource):  # the Hub's client looks into its own cache
+        return here
+    match source:
+        case hub.HubSource():
+            return hub.fetch(source, asked)
+        case modelscope.ModelScopeSource():
+            return modelscope.fetch(source, asked)
+        case web.WebSource():
+            return web.fetch(source, asked)
+        case s3.S3Source():
+            return s3.fetch(source, asked)

@@ -1,0 +1,117 @@
+"""What was fetched to this machine: where a source's files lie, and the hashes that they were held against.
+
+A version is made of the files of its source's record and of no others; a record is written last, when every file was compared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from steelyard.cache import cache_folder, state_folder, write_private
+from steelyard.errors import SourceMissing, SourceRefused
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One fetch. `endpoints` are tried in turn (None: the client's own); `told` gets bytes done and in all.
+
+    `code`: files of code may come; `pickles`: pickle weights may, because they will be converted.
+    """
+
+    model: str
+    code: bool = False
+    pickles: bool = False
+    token: str | None = None
+    endpoints: tuple[str | None, ...] = (None,)
+    told: Callable[[int, int], None] = lambda done, total: None
+
+
+@dataclass(frozen=True)
+class Record:
+    """A pinned source and its files: name below `folder` -> the source's own hash, `sha256:...`, `git:...` or `etag:...`."""
+
+    source: str
+    folder: str
+    licence: str | None
+    files: dict[str, str]
+
+    @property
+    def paths(self) -> dict[str, Path]:
+        return {name: Path(self.folder) / name for name in self.files}
+
+    @property
+    def commit(self) -> str | None:
+        """What pins the source, out of its own name."""
+        return self.source.rsplit("@", 1)[1].split("#")[0] if self.source.startswith(("hf://", "modelscope://")) else None
+
+
+def record_path(uri: str) -> Path:
+    return state_folder() / "sources" / (hashlib.sha256(uri.encode()).hexdigest()[:32] + ".json")
+
+
+def place(uri: str) -> Path:
+    """Where files of a source lie that has no cache of its own."""
+    return cache_folder() / "sources" / hashlib.sha256(uri.encode()).hexdigest()[:32]
+
+
+def keep(record: Record) -> Record:
+    write_private(record_path(record.source), json.dumps(asdict(record), indent=1).encode())
+    return record
+
+
+def kept(uri: str) -> Record | None:
+    """None where the source was not fetched here, or files of it have gone."""
+    try:
+        found: dict[str, Any] = json.loads(record_path(uri).read_text())
+        record = Record(found["source"], found["folder"], found["licence"], found["files"])
+    except (OSError, ValueError, KeyError):
+        return None
+    return record if record.files and all(path.is_file() for path in record.paths.values()) else None
+
+
+def fetched(uri: str, model: str, where: str) -> Record:
+    """The record of a source that was added here. Raises SourceMissing."""
+    record = kept(uri)
+    if record is None:
+        not_here = f"{uri}: not fetched on this machine; `steelyard models add {model} VERSION --source {uri}`"
+        raise SourceMissing(where=where, model=model, source=not_here)
+    return record
+
+
+def listing_hash(files: dict[str, str]) -> str:
+    """sha256 of `HASH  NAME` lines in the order of names: what `sha256sum` writes, sorted."""
+    lines = "".join(f"{files[name].split(':', 1)[1]}  {name}\n" for name in sorted(files))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def sha256_of(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def refuse(where: str, model: str, file: str, why: str) -> SourceRefused:
+    printable = "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape", "replace").decode() for letter in file
+    )
+    shown = printable.encode(errors="backslashreplace").decode()
+    return SourceRefused(where=where, model=model, file=shown, why=why)
+
+
+def same_when_folded(names: Iterable[str]) -> tuple[str, str] | None:
+    """Two names that differ by case only: on some file systems one of them would be lost."""
+    seen: dict[str, str] = {}
+    for name in names:
+        other = seen.setdefault(name.casefold(), name)
+        if other != name:
+            return other, name
+    return None
+
+
+def leaves_folder(name: str) -> bool:
+    parts = Path(name).parts
+    return not parts or name.startswith("/") or "\\" in name or ".." in parts or "\0" in name

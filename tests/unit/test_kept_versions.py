@@ -1,0 +1,270 @@
+"""What stays on a host and why: leases, `previous`, what lies on a NAS; and how two versions differ."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from test_store import publish
+
+from steelyard.models import collect
+from steelyard.models.compare import compared
+from steelyard.models.fit import figures
+from steelyard.models.manifest import Manifest
+from steelyard.models.source import read_manifest
+from steelyard.render.progress import Streams
+from steelyard_host import adopt, holdings, leases, store
+from steelyard_host.chunks import cloned, copied
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "root"
+
+
+def test_current_and_previous_follow_each_other_and_both_stay(root: Path) -> None:
+    for number in (1, 2, 3):
+        publish(root, f"v{number}", a_txt=bytes([number]) * 9000)
+    assert store.switch(root, "llm/x", "v1") == {"current": "v1", "previous": None}
+    assert store.switch(root, "llm/x", "v2") == {"current": "v2", "previous": "v1"}
+    assert store.switch(root, "llm/x", "v2") == {"current": "v2", "previous": "v1"}
+    with pytest.raises(store.StoreError, match="v9 is not published here; `current` stays"):
+        store.switch(root, "llm/x", "v9")
+    rows = {row["version"]: row for row in holdings.listing(root)["versions"]}
+    assert [(rows[f"v{number}"]["current"], rows[f"v{number}"]["previous"]) for number in (1, 2, 3)] == [
+        (False, True),
+        (True, False),
+        (False, False),
+    ]
+    assert collect.removable(list(rows.values()), {}, None, keep=0) == (["llm/x@v3"], [])
+    assert collect.removable(list(rows.values()), {}, ("llm/x", "v1"), keep=0) == ([], ["llm/x@v1 is previous"])
+
+
+def test_a_leased_version_stays_until_it_is_released_or_the_lease_is_over(root: Path) -> None:
+    publish(root)
+    leases.take(root, "llm/x", "v1", "rollout of ops@ctl", 60, "it may be rolled back to")
+    leases.take(root, "llm/x", "v1", "audit", -1, "over at once")
+    assert [lease["who"] for lease in leases.of(root, "llm/x", "v1")] == ["rollout of ops@ctl"]
+    assert leases.of(root, "llm/x", "v1", now=time.time() + 61) == []
+    assert holdings.forget(root, ["llm/x@v1"]) == ["llm/x@v1 is kept by rollout of ops@ctl"]
+    assert collect.removable(holdings.listing(root)["versions"], {}, None, 0) == ([], [])
+    assert leases.release(root, "llm/x", "v1", "rollout of ops@ctl") == {"leases": []}
+    assert holdings.forget(root, ["llm/x@v1"]) == []
+    with pytest.raises(store.StoreError, match="not published here"):
+        leases.take(root, "llm/x", "v1", "x", 60, "x")
+
+
+def test_what_was_half_received_a_day_ago_goes_and_what_is_being_received_stays(root: Path) -> None:
+    old, now, fresh = (root / ".steelyard/staging" / name for name in ("llm%2Fx@old", "llm%2Fx@now", "llm%2Fx@fresh"))
+    for folder in (old, now, fresh):
+        folder.mkdir(parents=True)
+        (folder / "part").write_bytes(b"x")
+    before = time.time() - 2 * holdings.ABANDONED_S
+    for folder in (old, now):
+        os.utime(folder / "part", (before, before))
+        os.utime(folder, (before, before))
+    (root / ".steelyard/removed/x").mkdir(parents=True)
+    with store.receiving(root, "llm/x", "now"):
+        assert holdings.abandoned(root) == ["llm%2Fx@old"]
+    assert (old.exists(), now.exists(), fresh.exists(), (root / ".steelyard/removed").exists()) == (False, True, True, False)
+
+
+def test_a_manifest_changed_on_the_host_is_noticed(root: Path) -> None:
+    manifest = publish(root)
+    path = root / ".steelyard/manifests" / f"{manifest.id}.json"
+    found = json.loads(path.read_text())
+    found["files"]["a.txt"]["chunks"][0][1] = "0" * 64
+    path.write_text(json.dumps(found))
+    with pytest.raises(store.StoreError, match="its manifest on this host is not the one it was published with"):
+        store.verify(root, "llm/x", "v1", quarantine=False)
+
+
+# On a NAS
+
+
+def nas(tmp_path: Path) -> tuple[Path, Manifest]:
+    folder = tmp_path / "nas"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    (folder / "a.txt").write_bytes(b"A" * 70_000)
+    (folder / "of somebody else").write_text("not of the version")
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in ("config.json", "a.txt"):
+        (source / name).write_bytes((folder / name).read_bytes())
+    return folder, read_manifest("llm/x", f"file://{source}", "x")
+
+
+def test_a_version_on_a_nas_is_compared_and_used_in_place(root: Path, tmp_path: Path) -> None:
+    folder, manifest = nas(tmp_path)
+    adopt.adopt(root, "llm/x", "v1", folder, manifest.as_json())
+    assert (root / "llm/x/v1").readlink() == folder
+    state = store.state(root, "llm/x", "v1")
+    assert (state["published"], state["altered"]) == (manifest.id, [])
+    assert store.verify(root, "llm/x", "v1", quarantine=True)["wrong"] == {}
+    [row] = holdings.listing(root)["versions"]
+    assert (row["shared"], row["own_bytes"]) == (str(folder), 0)
+    (folder / "a.txt").write_bytes(b"B" * 70_000)
+    assert store.state(root, "llm/x", "v1")["altered"] == ["a.txt"]
+    with pytest.raises(store.StoreError, match="which is not ours to mend"):
+        store.verify(root, "llm/x", "v1", quarantine=True)
+    assert holdings.forget(root, ["llm/x@v1"]) == []
+    assert (folder / "a.txt").exists(), "what lies on a NAS is not ours"
+    assert not (root / "llm/x/v1").exists()
+
+
+def test_other_bytes_on_the_nas_are_not_published(root: Path, tmp_path: Path) -> None:
+    folder, manifest = nas(tmp_path)
+    (folder / "a.txt").write_bytes(b"A" * 69_999 + b"B")
+    with pytest.raises(store.StoreError, match=r"a\.txt is other than at the source; nothing was published"):
+        adopt.adopt(root, "llm/x", "v1", folder, manifest.as_json())
+    (folder / "a.txt").unlink()
+    with pytest.raises(store.StoreError, match=r"a\.txt is not there"):
+        adopt.adopt(root, "llm/x", "v1", folder, manifest.as_json())
+    with pytest.raises(store.StoreError, match="is the NAS mounted"):
+        adopt.adopt(root, "llm/x", "v1", tmp_path / "none", manifest.as_json())
+    assert not (root / "llm/x").exists() or list((root / "llm/x").iterdir()) == []
+
+
+# Clones
+
+
+@pytest.fixture
+def xfs(tmp_path: Path) -> object:
+    """A file system that clones; needs root and xfsprogs, as the lab does."""
+    image, folder = tmp_path / "image", tmp_path / "xfs"
+    image.touch()
+    os.truncate(image, 400 << 20)
+    folder.mkdir()
+    subprocess.run(["mkfs.xfs", "-q", image], check=True)
+    subprocess.run(["mount", "-o", "loop", image, folder], check=True)
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+@pytest.mark.lab
+def test_where_no_link_can_be_made_a_clone_takes_no_room(xfs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_many(*_: object) -> None:
+        raise OSError(errno.EMLINK, "Too many links")
+
+    root, body = xfs / "root", os.urandom(32 << 20)
+    publish(root, a_txt=body)
+    monkeypatch.setattr(os, "link", too_many)
+    os.sync()
+    before = os.statvfs(xfs).f_bavail * os.statvfs(xfs).f_frsize
+    publish(root, "v2", a_txt=body, b_txt=b"x")
+    os.sync()
+    taken = before - os.statvfs(xfs).f_bavail * os.statvfs(xfs).f_frsize
+    assert not (root / "llm/x/v1/a.txt").samefile(root / "llm/x/v2/a.txt")
+    assert (root / "llm/x/v2/a.txt").read_bytes() == body
+    assert taken < 1.5 * len(body), "its source lies there too, and nothing else"
+
+
+def test_where_clones_are_unknown_a_copy_is_made(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"a")
+    if cloned(tmp_path / "a", tmp_path / "b"):
+        (tmp_path / "b").unlink()
+    copied(tmp_path / "a", tmp_path / "c")
+    assert (tmp_path / "c").read_bytes() == b"a"
+
+
+# Differences
+
+
+def source(folder: Path, tensors: dict[str, tuple[str, list[int], bytes]], **files: str) -> Manifest:
+    folder.mkdir()
+    header, at = {}, 0
+    for name, (dtype, shape, body) in tensors.items():
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [at, at + len(body)]}
+        at += len(body)
+    text = json.dumps(header).encode()
+    bodies = b"".join(body for _, _, body in tensors.values())
+    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + bodies)
+    for name, content in {"config": "{}", **files}.items():
+        (folder / f"{name}.json").write_text(content)
+    return read_manifest("llm/x", f"file://{folder}", "x")
+
+
+def test_two_versions_differ_by_tensor_and_file(tmp_path: Path) -> None:
+    big = 1 << 20
+    common = ("U8", [big], b"c" * big)
+    one = source(
+        tmp_path / "1",
+        {"same": common, "moved": ("U8", [big], b"m" * big), "old": ("U8", [2], b"oo"), "kind": ("U8", [2], b"kk")},
+    )
+    two = source(tmp_path / "2", {"new": ("U8", [2], b"nn"), "same": common, "moved": ("U8", [big], b"M" * big), "kind": ("I16", [1], b"kk")}, config="[]")  # fmt: skip
+    found = compared(one, two)
+    assert (found.equal, found.changed, found.reshaped, found.added, found.removed) == (
+        1,
+        ["moved"],
+        ["kind"],
+        ["new"],
+        ["old"],
+    )
+    assert (found.files_changed, found.in_place) == (["config.json"], False)
+    assert big <= found.send_bytes <= big + 1000
+    assert Manifest.of_json(json.loads(json.dumps(two.as_json()))) == two
+    same = compared(one, one)
+    assert (same.send_bytes, same.changed, same.in_place) == (0, [], True)
+
+
+@pytest.mark.parametrize(("config", "values", "splits"), [
+    ({"num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 64}, 2 * 2 * 2 * 64, 2),
+    ({"num_hidden_layers": 2, "num_attention_heads": 4, "hidden_size": 256}, 2 * 2 * 4 * 64, 4),
+    ({"num_hidden_layers": 61, "kv_lora_rank": 512, "qk_rope_head_dim": 64, "num_attention_heads": 128}, 61 * 576, 1),
+    ({"text_config": {"num_hidden_layers": 1, "num_attention_heads": 1, "head_dim": 8}}, 16, 1),
+    ({}, None, None), ({"num_hidden_layers": "many"}, None, None),
+])  # fmt: skip
+def test_what_a_token_keeps_is_read_from_the_configuration(
+    config: dict[str, object], values: int | None, splits: int | None
+) -> None:
+    tensors = {"a.safetensors": {"x": {"dtype": "BF16", "size": 10}, "y": {"dtype": "F32", "size": 4}}}
+    found = figures(config, tensors)
+    assert (found["kv_values_per_token"], found["kv_splits"]) == (values, splits)
+    assert (found["weights_bytes"], found["weights_by_type"]) == (14, {"BF16": 10, "F32": 4})
+
+
+# What is told of many streams
+
+
+def test_many_streams_are_one_line_and_those_behind(tmp_path: Path) -> None:
+    streams = Streams()
+    for number in range(10):
+        streams.moved(f"h{number}", "weights", 0, 100_000_000, now=0.0)
+        streams.moved(f"h{number}", "weights", number * 10_000_000 + 10_000_000, 100_000_000, now=1.0)
+    first, *others = streams.lines("weights")
+    assert first == "weights: 1 of 10 hosts whole, 550 of 1000 MB, 450 MB/s, 9 s left"
+    assert others[0] == "  h0: weights: 10 of 100 MB, 10 MB/s, 9 s left"
+    assert len(others) == 7 and others[-1] == "  and 3 hosts more"
+    alone = Streams()
+    alone.moved("h", "weights", 5, 10, now=0.0)
+    assert alone.lines("weights") == ["h: weights: 0 of 0 MB"]
+
+
+def test_the_helper_keeps_shows_and_sends_a_version(root: Path) -> None:
+    publish(root)
+
+    def helper(*words: str) -> bytes:
+        return subprocess.run([sys.executable, "-m", "steelyard_host", *words], capture_output=True, check=True).stdout
+
+    at = (str(root), "llm/x", "v1")
+    assert json.loads(helper("store-lease", *at, "me", "60", "because"))["who"] == "me"
+    assert json.loads(helper("store-list", str(root)))["versions"][0]["leases"][0]["why"] == "because"
+    assert json.loads(helper("store-release", *at, "me")) == {"leases": []}
+    assert json.loads(helper("store-manifest", *at))["files"]["a.txt"]["size"] == 5000
+    assert json.loads(helper("store-manifest", str(root), "llm/x", "v9")) == {}
+    assert helper("store-send", *at) == b"".join((root / "llm/x/v1" / name).read_bytes() for name in ("a.txt", "config.json"))
+    assert json.loads(helper("store-switch", *at)) == {"current": "v1", "previous": None}
+    assert json.loads(helper("store-tidy", str(root))) == {"gone": []}

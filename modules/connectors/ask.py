@@ -7,9 +7,7 @@ from typing import Any
 
 from pyinfra.api.command import QuoteString, StringCommand
 
-from steelyard.host_helper import HELPER, RUN_HELPER
-
-IDLE = "ionice -c 3 nice -n 19"
+from steelyard.host_helper import HELPER, IDLE, RUN_HELPER
 
 
 def ask(host: Any, *words: str, seconds: float = 180, idle: bool = False) -> dict[str, Any] | None:

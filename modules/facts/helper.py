@@ -26,11 +26,12 @@ def parse_answer(lines: list[str]) -> dict[str, Any] | None:
 
 
 class HelperAnswer(FactBase["dict[str, Any] | None"]):
-    """What the helper answers to `words`. A host without the helper, or with an older one, answers None."""
+    """What the helper answers to `words`. A host without the helper, or with one that does not know them yet, answers None."""
 
     def command(self, words: tuple[str, ...]) -> StringCommand:
         asked = [QuoteString(word) for word in words]
-        return StringCommand("if test -e", HELPER, "; then", RUN_HELPER, *asked, "; else echo none; fi")
+        older = "|| { test $? = 2 && echo none; }"  # argparse's status for words that it does not know
+        return StringCommand("if test -e", HELPER, "; then", RUN_HELPER, *asked, older, "; else echo none; fi")
 
     def process(self, output: list[str]) -> dict[str, Any] | None:
         return parse_answer(output)

@@ -13,11 +13,12 @@ from pyinfra.context import host
 
 from steelyard.change import Change
 from steelyard.events import ignore
-from steelyard.host_helper import RUN_HELPER
+from steelyard.host_helper import IDLE, RUN_HELPER
 from steelyard.models.manifest import Manifest
 from steelyard.models.push import Push
 from steelyard.models.state import in_place, refusal
 from steelyard.modules.facts.helper import HelperAnswer
+from steelyard.modules.facts.unit import Unit
 from steelyard.refusal import Refusal
 
 
@@ -60,22 +61,30 @@ class Adopt(FunctionCommand):
     def __init__(self, root: str, project: str, version: str, folder: str, manifest: Manifest, live: str) -> None:
         super().__init__(self.run, [], {})
         self.subject, self.declared, self.live = f"{root}/{project}/{version}", f"{folder}, verified", live
-        words = ("store-adopt", root, project, version, folder)
-        self.command, self.manifest = StringCommand(RUN_HELPER, *(QuoteString(word) for word in words)), manifest
+        self.where, self.manifest = (root, project, version, folder), manifest
 
     def run(self, state: Any, host: Any) -> bool:
         """Every byte is read before it is shown."""
-        talk = host.connector.converse(self.command)
-        said: dict[str, Any] = {}
-        try:
-            talk.order({"manifest": self.manifest.as_json()})
-            for said in talk.told():  # noqa: B007
-                pass
-        finally:
-            talk.close()
-        if "published" not in said:
-            host.connector.last_failure = (str(self.command), "failed", [str(said.get("error", "its helper ended"))])
-        return "published" in said
+        why = adopt(host, *self.where, self.manifest)
+        if why is not None:
+            host.connector.last_failure = (f"store-adopt {self.subject}", "failed", [why])
+        return why is None
+
+
+def adopt(host: Any, root: str, project: str, version: str, folder: str, manifest: Manifest) -> str | None:
+    """Have a host compare `folder` with the manifest and publish it in place. Why it was not; None where it was."""
+    words = (QuoteString(word) for word in ("store-adopt", root, project, version, folder))
+    talk = host.connector.converse(StringCommand(RUN_HELPER, *words))
+    said: dict[str, Any] = {}
+    try:
+        talk.order({"manifest": manifest.as_json()})
+        for said in talk.told():  # noqa: B007
+            pass
+    except (OSError, EOFError) as error:
+        return str(error) or "the link ended"
+    finally:
+        talk.close()
+    return None if "published" in said else str(said.get("error", "its helper ended"))
 
 
 def relay(root: str, project: str, version: str) -> StringCommand:
@@ -120,3 +129,14 @@ def current(root: str, project: str, version: str) -> Generator[StringCommand, N
     live = (now or {}).get("current") or "none"
     words = (QuoteString(word) for word in ("store-switch", root, project, version))
     yield Change(RUN_HELPER, *words, ">/dev/null", subject=f"{root}/{project}/current", declared=version, live=live)
+
+
+@operation()
+def warmed(unit: str, mount: str, folder: str, seconds: int) -> Generator[StringCommand, None, None]:
+    """A version that will replace the one that `unit` serves is in the page cache before that one stops; at idle priority."""
+    now = host.get_fact(Unit, unit=unit, mount=mount, wanted=folder)
+    if now.active not in ("active", "reloading") or now.mounted in (None, folder):
+        host.noop(f"{unit} serves {folder}, or nothing yet")
+        return
+    words = (QuoteString(word) for word in ("store-warm", folder, str(seconds)))
+    yield Change(IDLE, RUN_HELPER, *words, ">/dev/null", subject=folder, declared="in the page cache", live="not looked at")

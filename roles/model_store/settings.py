@@ -14,6 +14,11 @@ class Settings(RoleSettings):
 
     section: ClassVar[str] = "model_store"
     mode: str = Field("0755", pattern=r"^0[0-7]{3}$", description="Permissions of the model root; octal.")
+    lock_gib: int = Field(
+        0,
+        ge=0,
+        description="Memory in which served versions are locked, so that a restart is always warm; who was not started for longest goes first; GiB, 0: none.",
+    )
     trusted_keys: tuple[str, ...] = Field(
         (),
         description="SSH public keys whose signature a version needs (`models sign`); none: versions need no signature.",

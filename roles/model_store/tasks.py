@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pyinfra.api.deploy import deploy
 from pyinfra.context import host
 
@@ -17,6 +19,8 @@ from steelyard_host.hashing import LIBRARY
 
 from .settings import Settings
 
+TEMPLATES = Path(__file__).parent / "templates"
+
 
 @deploy("model_store")
 def model_root() -> None:
@@ -31,6 +35,9 @@ def model_root() -> None:
         return
     library = hash_library(python.version, python.machine)
     content(name="Install the hash library", path=str(LIBRARY), content=library)
+    if settings_from(Settings, host.data).lock_gib:
+        unit = (TEMPLATES / "hold@.service.j2").read_text()
+        content(name="Write the unit that locks versions", path="/etc/systemd/system/steelyard-hold@.service", content=unit)
 
 
 @deploy("model_store")

@@ -19,7 +19,8 @@ class Settings(RoleSettings):
     )
     api_key: SecretStr | None = Field(None, description="Key the engines ask of the gateway; None: no key.")
     warm_s: int = Field(
-        300, ge=0, description="Seconds that a version may take into the page cache before its engine starts; 0: not at all."
+        300, ge=0, description="Seconds that a version may take into the page cache while its engine starts; 0: not at all."
     )
+    warm_at_once: int = Field(1, ge=1, description="Versions that a host reads into the page cache at the same time.")
     ready_s: int = Field(840, ge=10, description="Seconds from start to the first generated token.")
     drain_s: int = Field(60, ge=0, description="Seconds running requests get to finish when the engine stops.")

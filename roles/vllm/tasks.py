@@ -13,28 +13,33 @@ import yaml
 from pyinfra.api.deploy import deploy
 from pyinfra.context import host
 
+from steelyard.models.loading import chosen_options
 from steelyard.modules.facts.engine import Lock
+from steelyard.modules.facts.helper import HelperAnswer
 from steelyard.modules.operations.engine import venv
 from steelyard.modules.operations.haproxy import serving
 from steelyard.modules.operations.package import installed
 from steelyard.modules.operations.path import absent, content
+from steelyard.modules.operations.store import warmed
 from steelyard.modules.operations.unit import running, stopped
 from steelyard.rendering import config_id, render
 from steelyard.roles.base.settings import Settings as BaseSettings
+from steelyard.roles.model_store.settings import Settings as StoreSettings
 from steelyard.roles.package_mirror.settings import Settings as MirrorSettings
 from steelyard.settings import settings_from
 from steelyard.site import Service, Site
 from steelyard.unknowns import declare_unknown
+from steelyard_host.loading import PROBE
 
 from .checks import check_services
 from .settings import Settings
 
-TEMPLATES = Path(__file__).parent / "templates"
+TEMPLATES, FILES = Path(__file__).parent / "templates", Path(__file__).parent / "files"
 FRONT_SOCKET = "/run/steelyard-front/admin.sock"
 
 
-def engine_config(service: Service, wanted: Settings) -> str:
-    """The engine's own config file: flat keys, alias and service name both served."""
+def engine_config(service: Service, wanted: Settings, loading: dict[str, Any] | None = None) -> str:
+    """The engine's own config file: flat keys, alias and service name both served. `loading`: options that were measured."""
     serve = service.serve
     options: dict[str, Any] = {
         "model": f"/run/steelyard/{service.name}/model",
@@ -46,7 +51,7 @@ def engine_config(service: Service, wanted: Settings) -> str:
     }
     if serve.max_model_len is not None:
         options["max-model-len"] = serve.max_model_len
-    return yaml.safe_dump({**options, **serve.options}, sort_keys=True)
+    return yaml.safe_dump({**options, **(loading or {}), **serve.options}, sort_keys=True)
 
 
 @deploy("vllm")
@@ -64,8 +69,10 @@ def vllm() -> None:
     content(name="Install the key wrapper", path="/usr/lib/steelyard/engine-exec", mode="0755",
             content=(TEMPLATES / "engine-exec.sh").read_text())  # fmt: skip
     content(name="Write the unit of engines", path="/etc/systemd/system/steelyard-vllm@.service", content=unit)
+    content(name="Install the load probe", path=PROBE, content=(FILES / "load_probe.py").read_text())
+    measured = chosen_options(host.get_fact(HelperAnswer, words=("load-facts",)), engine)
     for service in host.loop(services):
-        _service(site, service, wanted, base, unit)
+        _service(site, service, wanted, base, unit, engine, measured if service.serve.load_strategy == "auto" else {})
     if "gateway" not in host.data.host_groups:
         stopped(name="Stop the distribution's HAProxy", unit="haproxy.service")
     _front(services, base)
@@ -85,13 +92,20 @@ def _engine(site: Site, folder: str) -> None:
     venv(name="Install the engine", folder=folder, index=f"{url}/simple/", lock_url=f"{url}/requirements.lock")
 
 
-def _service(site: Site, service: Service, wanted: Settings, base: BaseSettings, unit: str) -> None:
+def _service(
+    site: Site, service: Service, wanted: Settings, base: BaseSettings, unit: str, engine: str, loading: dict[str, Any]
+) -> None:
     at, name = "/etc/steelyard", service.name
     version = f"{site.model_root}/{service.model}/{service.version}"
-    config = engine_config(service, wanted)
-    bound = render(TEMPLATES / "version.conf.j2", version=version, name=name, warm_s=wanted.warm_s)
+    config = engine_config(service, wanted, loading)
+    lock_bytes = settings_from(StoreSettings, host.data).lock_gib << 30
+    bound = render(
+        TEMPLATES / "version.conf.j2", version=version, name=name, warm_s=wanted.warm_s, order=service.serve.order,
+        at_once=wanted.warm_at_once, lock_bytes=lock_bytes, root=site.model_root, engine=engine, user=base.engine_user,
+    )  # fmt: skip
     key = wanted.api_key.get_secret_value() if wanted.api_key else None
-    stamp = config_id(unit, config, str(sorted(service.serve.environment.items())), key or "")
+    # how weights are loaded is for the next start: no reason for one
+    stamp = config_id(unit, engine_config(service, wanted), str(sorted(service.serve.environment.items())), key or "")
     environment = render(TEMPLATES / "service.env.j2", environment=service.serve.environment, stamp=stamp)
     group = base.engine_user
     content(name="Write the engine's config", path=f"{at}/services/{name}.yaml", content=config, mode="0640", group=group)
@@ -104,11 +118,20 @@ def _service(site: Site, service: Service, wanted: Settings, base: BaseSettings,
         absent(name="Remove the engine's key", path=f"{at}/keys/{name}")
     drop_in = f"/etc/systemd/system/steelyard-vllm@{name}.service.d/50-version.conf"
     content(name="Bind the version", path=drop_in, content=bound)
+    mount = f"/run/steelyard/{name}/model"
+    if wanted.warm_s:
+        warmed(
+            name="Warm the new version",
+            unit=f"steelyard-vllm@{name}.service",
+            mount=mount,
+            folder=version,
+            seconds=wanted.warm_s,
+        )
     running(
         name="Run the service",
         unit=f"steelyard-vllm@{name}.service",
         config=stamp,
-        mount=f"/run/steelyard/{name}/model",
+        mount=mount,
         mounted=version,
         files=("/etc/systemd/system/steelyard-vllm@.service", drop_in),
     )

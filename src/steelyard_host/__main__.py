@@ -9,7 +9,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from steelyard_host import adopt, gpu, haproxy, hardware, holdings, leases, ready, registry, relay, status, store, warm, wheels
+from steelyard_host import (
+    adopt,
+    compiled,
+    gpu,
+    haproxy,
+    hardware,
+    holdings,
+    leases,
+    loading,
+    ready,
+    registry,
+    relay,
+    status,
+    store,
+    tier,
+    warm,
+    wheels,
+)
 
 Given = argparse.Namespace
 
@@ -62,10 +79,39 @@ def _store(add: Any) -> None:
         "store-verify", "read every byte of a version", lambda g: store.verify(g.root, g.project, g.version, g.quarantine)
     )
     verify.add_argument("--quarantine", action="store_true")
-    warmed = add("store-warm", "bring a version into the page cache", lambda g: warm.warm(g.folder, g.seconds))
+    warmed = add(
+        "store-warm",
+        "bring a version into the page cache, in turns, and lock it there within a budget",
+        lambda g: warm.in_turn(g.folder, g.seconds, warm.Turn(g.order, g.at_once), g.lock),
+    )
     warmed.add_argument("folder", type=Path)
     warmed.add_argument("seconds", type=float)
+    warmed.add_argument("--order", type=int, default=100)
+    warmed.add_argument("--at-once", type=int, default=1)
+    warmed.add_argument("--lock", type=int, default=0, help="bytes that all locked versions may take together")
+    add("store-hold", "keep a version in memory until told to stop", lambda g: tier.hold(g.folder)).add_argument(
+        "folder", type=Path
+    )
+    replaced = add(
+        "store-replaced", "lock other versions of the model no more", lambda g: {"gone": tier.release_replaced(g.folder)}
+    )
+    replaced.add_argument("folder", type=Path)
+    add("load-facts", "what was measured of loading", lambda _: loading.facts())
+    kept = add("load-record", "keep what was measured", lambda g: loading.record(g.engine, json.loads(g.found)))
+    kept.add_argument("engine")
+    kept.add_argument("found")
+    bench = add(
+        "load-bench",
+        "measure the engine's loaders",
+        lambda g: loading.bench(g.service, g.engine, g.folder, g.ranks, g.repeats, g.user),
+    )
+    for word in ("service", "engine", "folder"):
+        bench.add_argument(word)
+    bench.add_argument("ranks", type=int)
+    bench.add_argument("repeats", type=int)
+    bench.add_argument("user")
     add("store-list", "every published version", lambda g: holdings.listing(g.root)).add_argument("root", type=Path)
+    _compiled(add)
     forget = add("store-forget", "remove versions that nobody uses", lambda g: {"stays": holdings.forget(g.root, g.versions)})
     forget.add_argument("root", type=Path)
     forget.add_argument("versions", nargs="+", metavar="PROJECT@VERSION")
@@ -77,6 +123,23 @@ def _store(add: Any) -> None:
         ("wheels-index", "index a folder of wheels", wheels.index),
     ):
         add(name, text, lambda given, work=work: work(given.folder)).add_argument("folder", type=Path)
+
+
+def _compiled(add: Any) -> None:
+    _of_service(add, "compiled-state", "what this host's engine compiled, and from what", compiled.state)
+    _of_service(add, "compiled-save", "put what the engine compiled into the store", compiled.save)
+    use = _of_service(add, "compiled-use", "use what was compiled elsewhere from the same", compiled.use)
+    use.set_defaults(call=lambda g: compiled.use(g.root, g.service, g.engine, g.folder, g.user))
+    use.add_argument("user")
+
+
+def _of_service(add: Any, name: str, text: str, work: Callable[..., Any]) -> Any:
+    made = add(name, text, lambda g: work(g.root, g.service, g.engine, g.folder))
+    made.add_argument("root", type=Path)
+    made.add_argument("service")
+    made.add_argument("engine", type=Path)
+    made.add_argument("folder", type=Path)
+    return made
 
 
 def _services(add: Any) -> None:

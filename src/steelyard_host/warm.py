@@ -8,17 +8,74 @@ mincore, as root: for anybody else it says that everything is.
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import mmap
 import os
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from steelyard_host import tier
 
 STEP = 4 << 20  # bytes
 READERS = 4
 ENOUGH = 0.98  # of the pages
 SHARE = 0.9  # of the memory that is to be had
+
+
+QUEUE = Path("/run/steelyard/warming")
+SETTLE_S = 0.5  # in which those that a boot starts together can line up
+
+
+class Turn(NamedTuple):
+    """Several services of a host start at once: the lowest `order` reads first, and no more than `at_once` together."""
+
+    order: int
+    at_once: int
+
+
+@contextmanager
+def turn(wanted: Turn, until: float, queue: Path = QUEUE) -> Iterator[bool]:
+    """True once it is our turn, False where time is over before. Who waits holds a ticket, which a dead process does not."""
+    queue.mkdir(parents=True, exist_ok=True)
+    ticket = queue / ("%08d-%020d-%d" % (max(0, wanted.order), time.monotonic_ns(), os.getpid()))
+    with ticket.open("w") as mine:
+        fcntl.flock(mine, fcntl.LOCK_EX)
+        try:
+            time.sleep(min(SETTLE_S, max(0.0, until - time.monotonic())))
+            while not (first := ticket.name in _waiting(queue)[: max(1, wanted.at_once)]) and time.monotonic() < until:
+                time.sleep(0.1)
+            yield first
+        finally:
+            ticket.unlink(missing_ok=True)
+
+
+def _waiting(queue: Path) -> list[str]:
+    """Tickets in their order, those of dead processes removed."""
+    found = []
+    for path in sorted(queue.iterdir()):
+        try:
+            with path.open() as other:
+                fcntl.flock(other, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            path.unlink(missing_ok=True)
+        except BlockingIOError:
+            found.append(path.name)
+        except OSError:
+            continue
+    return found
+
+
+def in_turn(folder: Path, seconds: float, wanted: Turn, lock: int) -> dict[str, Any]:
+    """Warm a version when it is its turn; then lock it, where there is a budget for that. Never fails a start."""
+    until = time.monotonic() + seconds
+    with turn(wanted, until) as first:
+        told = warm(folder, max(0.0, until - time.monotonic()) if first else 0.0)
+    if lock and told["why_not"] is None:
+        told["why_not"] = tier.ensure(folder, lock)
+    return told
 
 
 def resident(path: Path) -> int:

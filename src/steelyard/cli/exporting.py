@@ -17,7 +17,7 @@ from steelyard.models.declared import declared_weights
 from steelyard.models.manifest import Manifest
 from steelyard_host.hashing import digest
 
-from .pushing import holders, listed, manifest_anywhere, site_in
+from .stores import holders, listed, manifest_anywhere, site_in
 
 if TYPE_CHECKING:
     from steelyard.engine.session import Session

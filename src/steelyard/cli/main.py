@@ -13,7 +13,7 @@ import typer
 from steelyard.errors import Exit, SteelyardError, UsageWrong
 
 COMMANDS = ("init", "doctor", "preflight", "plan", "apply", "drift", "status", "inventory")
-GROUPS = ("models", "lock", "mirror", "dify", "lab")
+GROUPS = ("models", "bench", "lock", "mirror", "dify", "lab")
 
 app = typer.Typer(
     name="steelyard",

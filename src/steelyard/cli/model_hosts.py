@@ -31,7 +31,7 @@ def ls(
     from steelyard.render.models import show_versions
     from steelyard.render.screen import Screen
 
-    from .pushing import listed
+    from .stores import listed
     from .work import Wanted, session
 
     screen = Screen(json=json, quiet=quiet, no_color=no_color)
@@ -62,7 +62,8 @@ def push(
     from steelyard.render.models import show_pushes
     from steelyard.render.screen import Screen
 
-    from .pushing import chosen_models, push_models, site_in
+    from .pushing import push_models
+    from .stores import chosen_models, site_in
     from .work import Wanted, session
 
     screen = Screen(json=json, quiet=quiet, no_color=no_color)
@@ -94,7 +95,8 @@ def verify(
     from steelyard.render.models import show_verified
     from steelyard.render.screen import Screen
 
-    from .pushing import chosen_models, push_models, site_in
+    from .pushing import push_models
+    from .stores import chosen_models, site_in
     from .work import Wanted, session
 
     screen = Screen(json=json, quiet=quiet, no_color=no_color)
@@ -141,7 +143,7 @@ def warm(
     from steelyard.render.models import show_warmed
     from steelyard.render.screen import Screen
 
-    from .pushing import chosen_models, site_in
+    from .stores import chosen_models, site_in
     from .work import Wanted, session
 
     screen = Screen(json=json, quiet=quiet, no_color=no_color)
@@ -162,3 +164,37 @@ def warm(
     if errors:
         return Exit.HOST_FAILED
     return Exit.CHANGES if any(answer is None or answer["why_not"] for answer in found.values()) else Exit.DONE
+
+
+def cache(
+    models: Which = None,
+    inventory: InventoryPath = INVENTORY,
+    limit: LimitTo = EVERYTHING,
+    vault_password_file: VaultPasswordFile = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    no_color: NoColor = False,
+) -> Exit:
+    """Bring what an engine compiled on one host to all hosts that are alike, beside the weights; their next start uses it.
+
+    Alike means: same engine, torch, driver, GPUs, processor, options, environment and model configuration; the hash of those is
+    the artefact's name, and a host with another one is named and gets nothing. Versions of a model with one configuration share
+    it. Exit 0: every host that is like one that compiled has it. 2: some have compiled nothing yet, and nobody like them has.
+    3: a host did not answer.
+    """
+    from steelyard.render.models import show_caches
+    from steelyard.render.screen import Screen
+
+    from .caching import share_compiled
+    from .stores import chosen_models, site_in
+    from .work import Wanted, session
+
+    screen = Screen(json=json, quiet=quiet, no_color=no_color)
+    with session(Wanted(inventory, limit, vault_password_file, None), screen) as (fleet, opened):
+        site = site_in(fleet)
+        rows = share_compiled(fleet, opened, site, chosen_models(inventory, site, models), screen)
+        errors = opened.errors
+    show_caches(screen, rows, errors)
+    if errors or any(row.error for row in rows):
+        return Exit.HOST_FAILED
+    return Exit.CHANGES if any(row.origin is None for row in rows) else Exit.DONE

@@ -59,7 +59,7 @@ def _remove(
     from steelyard.render.models import show_removed
     from steelyard.render.screen import Screen
 
-    from .pushing import listed, site_in
+    from .stores import listed, site_in
     from .work import Wanted, session
 
     screen = Screen(json=json, quiet=quiet, no_color=no_color)
@@ -115,7 +115,7 @@ def keep(
     from steelyard.render.models import show_kept
     from steelyard.render.screen import Screen
 
-    from .pushing import holders, listed, site_in
+    from .stores import holders, listed, site_in
     from .work import Wanted, session
 
     screen = Screen(json=json, quiet=quiet, no_color=no_color)
@@ -157,7 +157,7 @@ def diff(
     from steelyard.render.models import show_difference
     from steelyard.render.screen import Screen
 
-    from .pushing import manifest_anywhere
+    from .stores import manifest_anywhere
     from .work import Wanted, session
 
     screen = Screen(json=json, quiet=quiet, no_color=no_color)

@@ -81,7 +81,7 @@ def sign(
     from steelyard.render.models import show_signature
     from steelyard.render.screen import Screen
 
-    from .pushing import chosen_models, site_in
+    from .stores import chosen_models, site_in
     from .work import Wanted, read
 
     screen = Screen(json=json, quiet=quiet, no_color=no_color)

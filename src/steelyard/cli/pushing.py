@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from steelyard.errors import ModelUnknown, PushFailed, VersionNotHere, nearest_key
+from steelyard.errors import PushFailed
 from steelyard.models.declared import declared_weights
 from steelyard.models.manifest import Manifest
 from steelyard.models.push import Push, Pushed
 from steelyard.models.state import in_place, refusal
 from steelyard.modules.connectors.ask import ask
-from steelyard.modules.operations.store import relay
+from steelyard.modules.operations.store import adopt, relay
 from steelyard.problem import HostProblem
 
 if TYPE_CHECKING:
@@ -51,16 +50,29 @@ def push_models(
     for project, weights in declared.items():
         hosts = {name: connected[name] for name in site.stored_on[project] if name in connected}
         found = {name: states[name, project] for name in hosts}
-        pushes[project] = _push(fleet, site, project, weights, hosts, found, rate, screen)
+        model = site.models[project]
+        place = Place(site.model_root, project, model.version)
+        if model.shared is not None:
+            pushes[project] = _adopted(place, model.shared, weights.manifest, hosts, found)
+        else:
+            pushes[project] = push_version(fleet, place, weights, hosts, found, rate, screen)
     return pushes
 
 
-def _push(
-    fleet: Fleet, site: Site, project: str, weights: Weights, hosts: dict[str, Any],
-    states: dict[str, dict[str, Any] | None], rate: int | None, screen: Screen,
+class Place(NamedTuple):
+    """A version in the stores of hosts."""
+
+    root: str
+    project: str
+    version: str
+
+
+def push_version(
+    fleet: Fleet, place: Place, weights: Weights, hosts: dict[str, Any], states: dict[str, dict[str, Any] | None],
+    rate: int | None, screen: Screen,
 ) -> Pushed:  # fmt: skip
-    """Hosts that have the version take part too: others take from them what we need not send."""
-    (manifest, source), version, root = weights, site.models[project].version, site.model_root
+    """To connected hosts, by what their stores said. Those that have it take part too: others take from them."""
+    (manifest, source), (root, project, version) = weights, place
     errors, talks = {}, {}
     lacking = False
     for name, now in states.items():
@@ -85,54 +97,26 @@ def _push(
     return result
 
 
-def site_in(fleet: Fleet) -> Site:
-    from steelyard.site import site_of
+def _adopted(
+    place: Place, shared: str, manifest: Manifest, hosts: dict[str, Any], states: dict[str, dict[str, Any] | None]
+) -> Pushed:
+    """What lies on a NAS is compared on each host, all at once; nothing is sent."""
+    from gevent.pool import Pool
 
-    return site_of(fleet)
+    result = Pushed(manifest.id, manifest.size)
 
+    def one(name: str) -> None:
+        now = states.get(name)
+        why = (
+            NO_HELPER if now is None else refusal(manifest, now, f"{place.root}/{place.project}/{place.version}", copied=False)
+        )
+        if now is not None and why is None and not in_place(manifest, now):
+            why = adopt(hosts[name], place.root, place.project, place.version, shared, manifest)
+        if why is not None:
+            result.errors[name] = PushFailed(where=name, why=why)
+        else:
+            result.published.append(name)
+            result.received[name] = 0
 
-def chosen_models(inventory: Path, site: Site, models: list[str] | None) -> list[str]:
-    """Declared models by name. Raises ModelUnknown."""
-    for name in models or ():
-        if name not in site.models:
-            nearest = nearest_key(name, list(site.models))
-            raise ModelUnknown(where=str(inventory), model=name, nearest=nearest, allowed=", ".join(site.models))
-    return list(models or site.models)
-
-
-def listed(fleet: Fleet, opened: Session) -> dict[str, dict[str, Any] | None]:
-    """What each host's store holds; None where the helper is not installed."""
-    root = site_in(fleet).model_root
-    found: dict[str, dict[str, Any] | None] = {}
-    opened.each(lambda host: found.__setitem__(host.name, ask(host, "store-list", root)))
-    return {name: found[name] for name in opened.names if name in found}
-
-
-def holders(found: dict[str, dict[str, Any] | None], model: str, version: str, where: str) -> list[str]:
-    """Hosts that hold a version. Raises VersionNotHere."""
-    rows = [
-        (name, row)
-        for name, answer in found.items()
-        for row in (answer or {"versions": []})["versions"]
-        if row["project"] == model
-    ]
-    names = [name for name, row in rows if row["version"] == version]
-    if not names:
-        there = ", ".join(sorted({row["version"] for _, row in rows})) or "none"
-        raise VersionNotHere(where=where, model=model, version=version, found=there)
-    return names
-
-
-def manifest_anywhere(fleet: Fleet, opened: Session, model: str, version: str, where: str) -> Manifest:
-    """From the first host that holds the version, else from its source where it is the declared one. Raises VersionNotHere."""
-    site = site_in(fleet)
-    found = listed(fleet, opened)
-    try:
-        name = holders(found, model, version, where)[0]
-    except VersionNotHere:
-        declared = site.models.get(model)
-        if declared is None or declared.version != version:
-            raise
-        return declared_weights(model, declared, ()).manifest
-    host = next(host for host in opened.hosts if host.name == name)
-    return Manifest.of_json(ask(host, "store-manifest", site.model_root, model, version) or {})
+    Pool(100).map(one, list(hosts))
+    return result

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from steelyard.errors import SteelyardError
+    from steelyard.models.artefacts import Shared
     from steelyard.models.compare import Difference
     from steelyard.models.manifest import Manifest
     from steelyard.models.push import Pushed
@@ -123,6 +124,27 @@ def show_warmed(screen: Screen, found: dict[tuple[str, str], dict[str, Any] | No
             f"{host}: {project}: {gib(answer['resident'])} of {gib(answer['bytes'])} in memory, {answer['seconds']:.1f} s{why}"
         )
     screen.failures()
+
+
+def show_caches(screen: Screen, rows: list[Shared], errors: dict[str, SteelyardError]) -> None:
+    if screen.json:
+        document = {"services": [asdict(row) for row in rows], "errors": [error.as_json() for error in errors.values()]}
+        screen.document("models cache", document)
+        return
+    table = made_table("HOST", "SERVICE", "KEY", "SIZE", "FROM", "RECEIVED", "")
+    for row in rows:
+        why = row.error or (_other_than(row, rows) if row.origin is None else "")
+        table.add_row(row.host, row.service, row.key[:12], gib(row.bytes), row.origin or "-", gib(row.received), why)
+    screen.tables(table)
+    screen.failures()
+
+
+def _other_than(row: Shared, rows: list[Shared]) -> str:
+    """In what a host differs from the first of its service that has something."""
+    other = next((each for each in rows if each.service == row.service and each.origin), None)
+    if other is None:
+        return "nothing is compiled yet; serve once, without `enforce-eager`"
+    return f"unlike {other.host} in {', '.join(name for name in row.parts if row.parts[name] != other.parts[name])}"
 
 
 def _time(seconds: float) -> str:

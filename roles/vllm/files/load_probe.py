@@ -1,0 +1,178 @@
+"""How fast this host's engine loads a version: its own loaders, each byte into the model, cold and warm, in turns.
+
+Runs in the engine's environment, in a sandbox, and never beside `steelyard` itself. Each sample is a process of its own, forked
+after the imports; with tensor parallelism one process per rank, and the slowest counts. A JSON object a line:
+
+    {"engine", "torch", "device", "ranks", "strategies"}             first
+    {"strategy", "cache": "cold"|"warm"|"tier", "seconds"} or {..., "error"}
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import logging
+import os
+import sys
+import tempfile
+import time
+import traceback
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+STEP, READERS = 4 << 20, 4
+HERE = ("uds", "host", "port", "api_key", "served_model_name", "shutdown_timeout", "config", "model")  # of the server, or ours
+
+
+def strategies(cuda: bool) -> dict[str, dict[str, Any]]:
+    """Name -> engine options, of those that this engine and device have. `default` first: the others are compared with it."""
+    found: dict[str, dict[str, Any]] = {
+        "default": {},
+        "prefetch-2": {"safetensors_load_strategy": "prefetch", "safetensors_prefetch_num_threads": 2},
+        "prefetch-8": {"safetensors_load_strategy": "prefetch", "safetensors_prefetch_num_threads": 8},
+        "multithread-4": {"model_loader_extra_config": {"enable_multithread_load": True, "num_threads": 4}},
+        "eager": {"safetensors_load_strategy": "eager"},
+    }
+    if find_spec("runai_model_streamer"):
+        found["runai"] = {"load_format": "runai_streamer", "model_loader_extra_config": {"concurrency": 8}}
+    if cuda and find_spec("fastsafetensors"):
+        found["fastsafetensors"] = {"load_format": "fastsafetensors"}
+    if cuda and find_spec("instanttensor"):
+        found["instanttensor"] = {"load_format": "instanttensor"}
+    return found
+
+
+def forget(files: list[Path]) -> None:
+    for path in files:
+        handle = os.open(path, os.O_RDONLY)
+        os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.close(handle)
+
+
+def read_all(files: list[Path]) -> None:
+    buffer = bytearray(STEP)
+    for path in files:
+        with path.open("rb", buffering=0) as stream:
+            while stream.readinto(buffer):
+                pass
+
+
+def load(folder: Path, base: dict[str, Any], options: dict[str, Any], rank: int, ranks: int, meet: str) -> float:
+    """Seconds that the engine's loader takes for this rank's part of the model."""
+    import torch
+    from vllm.config import set_current_vllm_config
+    from vllm.distributed import init_distributed_environment, initialize_model_parallel
+    from vllm.engine.arg_utils import EngineArgs
+    from vllm.model_executor.model_loader import get_model_loader
+    from vllm.utils.torch_utils import set_default_torch_dtype
+
+    arguments = {**base, **options, "model": str(folder), "tensor_parallel_size": ranks, "enforce_eager": True}
+    known = EngineArgs.__dataclass_fields__
+    config = EngineArgs(**{name: value for name, value in arguments.items() if name in known}).create_engine_config()
+    cuda = torch.cuda.is_available()
+    if cuda:
+        torch.cuda.set_device(rank)
+    with set_current_vllm_config(config):
+        init_distributed_environment(ranks, rank, f"file://{meet}", rank, "nccl" if cuda else "gloo")
+        initialize_model_parallel(ranks)
+        loader = get_model_loader(config.load_config)
+        with set_default_torch_dtype(config.model_config.dtype), torch.device(f"cuda:{rank}" if cuda else "cpu"):
+            model = loader.create_model(vllm_config=config, model_config=config.model_config)
+        gc.collect()
+        torch.distributed.barrier()
+        began = time.perf_counter()
+        with set_default_torch_dtype(config.model_config.dtype):
+            loader.load_weights(model, config.model_config)
+        if cuda:
+            torch.cuda.synchronize()
+        return time.perf_counter() - began
+
+
+def sample(folder: Path, base: dict[str, Any], options: dict[str, Any], ranks: int) -> dict[str, Any]:
+    """One load by as many processes as there are ranks; the slowest of them."""
+    with tempfile.TemporaryDirectory() as made:
+        children = []
+        for rank in range(ranks):
+            receive, send = os.pipe()
+            child = os.fork()
+            if child == 0:
+                os.close(receive)
+                _child(send, folder, base, options, rank, ranks, f"{made}/meet")
+            os.close(send)
+            children.append((child, receive))
+        told = []
+        for child, receive in children:
+            with os.fdopen(receive, "rb") as stream:
+                said = stream.read()
+            _, status = os.waitpid(child, 0)
+            told.append(json.loads(said) if said else {"error": f"ended with {os.waitstatus_to_exitcode(status)}"})
+    errors = [each for each in told if "error" in each]
+    return errors[0] if errors else {"seconds": max(each["seconds"] for each in told)}
+
+
+def _child(send: int, folder: Path, base: dict[str, Any], options: dict[str, Any], rank: int, ranks: int, meet: str) -> None:
+    try:
+        said: dict[str, Any] = {"seconds": load(folder, base, options, rank, ranks, meet)}
+    except BaseException as error:
+        if os.environ.get("STEELYARD_PROBE_TRACE"):
+            traceback.print_exc()
+        said = {"error": (f"{type(error).__name__}: {error}".splitlines() or ["?"])[0][:200]}
+    os.write(send, json.dumps(said).encode())
+    os._exit(0)
+
+
+def base_options(config: Path | None) -> dict[str, Any]:
+    """The service's own engine options, from its configuration file, without those of the server."""
+    if config is None:
+        return {}
+    import yaml
+
+    found = yaml.safe_load(config.read_text()) or {}
+    named = {name.replace("-", "_"): value for name, value in found.items()}
+    return {name: value for name, value in named.items() if name not in HERE}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--config", type=Path, help="of the service")
+    parser.add_argument("--ranks", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--tier", type=Path, help="the same version in huge pages: another row")
+    given = parser.parse_args()
+    logging.disable(logging.WARNING)
+    out = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # the engine prints what it likes
+    import torch
+    import vllm
+
+    cuda = torch.cuda.is_available()
+    import vllm.engine.arg_utils
+    import vllm.model_executor.model_loader
+
+    known = strategies(cuda)
+    device = torch.cuda.get_device_name(0) if cuda else "cpu"
+    head = {"engine": vllm.__version__, "torch": torch.__version__, "device": device, "ranks": given.ranks, "strategies": known}
+    out.write(json.dumps(head) + "\n")
+    files = sorted(path for path in given.folder.rglob("*") if path.is_file())
+    base = base_options(given.config)
+    for turn in range(given.repeats):
+        names = list(known)[:: 1 if turn % 2 == 0 else -1]
+        for cache in ("cold", "warm"):
+            for name in names:
+                if cache == "cold":
+                    forget(files)
+                else:
+                    read_all(files)
+                told = sample(given.folder, base, known[name], given.ranks)
+                out.write(json.dumps({"strategy": name, "cache": cache, **told}) + "\n")
+        if given.tier is not None:
+            told = sample(given.tier, base, {}, given.ranks)
+            out.write(json.dumps({"strategy": "default", "cache": "tier", **told}) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,68 @@
+"""Compiled artefacts from the hosts that made them to those that are alike: `models cache`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from steelyard.models.artefacts import Shared
+from steelyard.models.manifest import Manifest
+from steelyard.models.source import Weights
+from steelyard.modules.connectors.ask import ask
+from steelyard.settings import role_settings, settings_from
+
+from .pushing import Place, push_version
+
+if TYPE_CHECKING:
+    from steelyard.engine.session import Session
+    from steelyard.inventory.fleet import Fleet
+    from steelyard.render.screen import Screen
+    from steelyard.site import Site
+
+NOT_ON_THIS_MACHINE = Path("/nonexistent")  # a host has all of it, so the controller is never asked for a byte
+
+
+def share_compiled(fleet: Fleet, opened: Session, site: Site, chosen: list[str], screen: Screen) -> list[Shared]:
+    """Save on the first host of each key that has something, then push from there to the others of that key."""
+    rows: list[Shared] = []
+    hosts: dict[str, Any] = {}
+    words: dict[tuple[str, str], tuple[str, ...]] = {}
+    model: Any = role_settings()["vllm"]
+
+    def look(host: Any) -> None:
+        hosts[host.name] = host
+        engine = f"/opt/steelyard/engines/vllm-{settings_from(model, host.data).version}"
+        for service in site.services_on(host.name):
+            if service.model in chosen:
+                folder = f"{site.model_root}/{service.model}/{service.version}"
+                words[host.name, service.name] = (site.model_root, service.name, engine, folder)
+                now = ask(host, "compiled-state", *words[host.name, service.name])
+                if now is not None:
+                    origin = host.name if now["saved"] else None
+                    rows.append(Shared(host.name, service.name, now["key"], now["parts"], now["bytes"], origin))
+
+    opened.each(look)
+    rows.sort(key=lambda row: (row.service, row.key, row.host))
+    for service, key in dict.fromkeys((row.service, row.key) for row in rows):
+        alike = [row for row in rows if (row.service, row.key) == (service, key)]
+        first = next((row for row in alike if row.origin), None) or next((row for row in alike if row.bytes), None)
+        if first is not None:
+            saved = ask(hosts[first.host], "compiled-save", *words[first.host, service], seconds=600)
+            if saved is None or not saved["saved"]:
+                first.error = "what the engine compiled could not be put into the store"
+            else:
+                _spread(fleet, site, hosts, first, alike, screen)
+    return rows
+
+
+def _spread(fleet: Fleet, site: Site, hosts: dict[str, Any], first: Shared, alike: list[Shared], screen: Screen) -> None:
+    place = Place(site.model_root, f"_compiled/{first.service}", first.key)
+    manifest = Manifest.of_json(ask(hosts[first.host], "store-manifest", *place) or {})
+    states = {row.host: ask(hosts[row.host], "store-state", *place) for row in alike}
+    mine = {row.host: hosts[row.host] for row in alike}
+    pushed = push_version(fleet, place, Weights(manifest, NOT_ON_THIS_MACHINE), mine, states, None, screen)
+    for row in alike:
+        error = pushed.errors.get(row.host)
+        row.error = str(error) if error else None
+        row.bytes, row.received = manifest.size, pushed.received.get(row.host, 0)
+        row.origin = first.host if row.host in pushed.published else None

@@ -1,0 +1,133 @@
+"""What an engine compiled for a service, kept as a version of the store beside the weights, and used by hosts that are alike.
+
+An artefact is good where everything that it was compiled from is equal: engine, torch, driver, GPUs, processor, the engine's
+options and environment, the model's configuration, and the path that the model has (constant, see the role vllm). Their hash is
+the version's name, so what does not match is not found. Weights are no part of it: a new version of a model keeps its key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pwd
+import re
+import shutil
+import socket
+from pathlib import Path
+from typing import Any
+
+from steelyard_host import gpu, store
+from steelyard_host.hashing import blake3 as blake3_of
+from steelyard_host.hashing import content_id, digest
+from steelyard_host.status import SERVICES
+
+CACHES = Path("/var/cache/steelyard")
+MARK = ".steelyard-key"
+CHUNK = 1 << 20
+PACKAGES = ("vllm", "torch", "triton", "flashinfer_python")
+COMPILED = ("torch_compile_cache", "torch_aot_compile", "inductor_cache", "triton_cache", "flashinfer")
+# options that say how weights are read, or where the service is: what is compiled does not depend on them
+NOT_COMPILED = re.compile(r"^(safetensors-|model-loader-|load-format|uds|served-model-name|shutdown-timeout|port|host)")
+
+
+def project(service: str) -> str:
+    return "_compiled/" + service
+
+
+def parts(service: str, engine: Path, folder: Path) -> dict[str, Any]:
+    """Everything that a compiled artefact depends on, for people and for the key."""
+    found = [path.name.removesuffix(".dist-info") for path in engine.glob("lib/python*/site-packages/*.dist-info")]
+    gpus = gpu.nvml(set())
+    flags = re.search(r"^flags\s*:(.*)$", Path("/proc/cpuinfo").read_text(), re.M)
+    lines = (SERVICES / (service + ".yaml")).read_text().splitlines()
+    environment = (SERVICES / (service + ".env")).read_text().splitlines()
+    config = folder / "config.json"
+    return {
+        "packages": sorted(name for name in found if name.rsplit("-", 1)[0].lower() in PACKAGES),
+        "python": sorted(path.name for path in engine.glob("lib/python*")),
+        "gpus": [str(each.get("name")) for each in gpus["devices"]],
+        "driver": gpus.get("driver"),
+        "processor": hashlib.sha256((flags[1] if flags else "").encode()).hexdigest()[:16],
+        "options": sorted(line for line in lines if line and not NOT_COMPILED.match(line)),
+        "environment": sorted(line for line in environment if line and not line.startswith(("#", "STEELYARD_CONFIG="))),
+        "config": hashlib.sha256(config.read_bytes()).hexdigest()[:16] if config.exists() else None,
+        "path": "/run/steelyard/%s/model" % service,
+    }
+
+
+def key_of(found: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def state(root: Path, service: str, engine: Path, folder: Path) -> dict[str, Any]:
+    """The host's key and what it is made of; bytes that were compiled here; whether they are in the store."""
+    found = parts(service, engine, folder)
+    key = key_of(found)
+    record = store.read_record(store.record_path(root, project(service), key))
+    compiled = _compiled(service)
+    return {"key": key, "parts": found, "bytes": sum(path.stat().st_size for path in compiled), "saved": record.get("id")}
+
+
+def _compiled(service: str) -> list[Path]:
+    top = CACHES / service / "vllm"
+    return [path for name in COMPILED for path in sorted((top / name).rglob("*")) if path.is_file() and not path.is_symlink()]
+
+
+def save(root: Path, service: str, engine: Path, folder: Path) -> dict[str, Any]:
+    """Put what the engine compiled into the store, under the key. Raises StoreError."""
+    now = state(root, service, engine, folder)
+    if now["saved"] or not now["bytes"]:
+        return now
+    with store.receiving(root, project(service), now["key"]) as staged:
+        try:
+            for path in _compiled(service):
+                target = staged / path.relative_to(CACHES / service / "vllm")
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, target)
+            manifest = manifest_made(staged, "made on " + socket.gethostname())
+            store.publish(root, project(service), now["key"], manifest, staged)
+        except OSError as error:
+            raise store.StoreError("%s: %s; nothing was published" % (error.filename or staged, error.strerror)) from error
+    return state(root, service, engine, folder)
+
+
+def manifest_made(folder: Path, origin: str) -> dict[str, Any]:
+    """The manifest of files that came into being on this host."""
+    files = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            data = path.read_bytes()
+            chunks = [[len(part), digest(part)] for part in (data[at : at + CHUNK] for at in range(0, len(data), CHUNK))]
+            sums = {"sha256": hashlib.sha256(data).hexdigest(), "blake3": blake3_of()(data).hexdigest()}
+            files[str(path.relative_to(folder))] = {"size": len(data), **sums, "chunks": chunks}
+    content: dict[str, Any] = {"format": 1, "files": files, "tensors": {}}
+    beside = {"origin": {"source": origin, "commit": None, "licence": None}, "fit": {}, "signature": None}
+    return {"id": content_id(content), **content, **beside}
+
+
+def use(root: Path, service: str, engine: Path, folder: Path, user: str) -> dict[str, Any]:
+    """Before a start: what was compiled elsewhere under this very key becomes this service's cache. Never fails a start."""
+    if not (root / project(service)).is_dir():
+        return {"used": None, "why": "nothing is kept for this service"}
+    key = key_of(parts(service, engine, folder))
+    top, mark = CACHES / service / "vllm", CACHES / service / MARK
+    kept = root / project(service) / key
+    record = store.read_record(store.record_path(root, project(service), key))
+    if not record or not kept.is_dir():
+        return {"used": None, "why": "what is kept was compiled from something else"}
+    if store.altered(root, record):
+        return {"used": None, "why": "what is kept was changed since"}
+    if mark.exists() and mark.read_text() == key:
+        return {"used": key, "why": "it is in use already"}
+    owner = pwd.getpwnam(user)
+    for path in sorted(kept.rglob("*")):
+        target = top / path.relative_to(kept)
+        if path.is_dir():
+            target.mkdir(parents=True, exist_ok=True)
+        else:
+            shutil.copyfile(path, target)
+    for path in [CACHES / service, top, *top.rglob("*")]:
+        os.chown(path, owner.pw_uid, owner.pw_gid, follow_symlinks=False)
+    mark.write_text(key)
+    return {"used": key, "why": None}

@@ -1,0 +1,78 @@
+"""What this host knows about loading weights: a measurement of its engine's loaders, kept until the next one."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from steelyard_host.status import SERVICES
+from steelyard_host.store import StoreError, read_record
+
+FACTS = Path("/var/lib/steelyard/load.json")
+PROBE = "/usr/lib/steelyard/load_probe.py"
+
+
+def facts() -> dict[str, Any]:
+    """Bytes of memory, and per engine folder what was measured with it."""
+    return {"memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), "engines": read_record(FACTS)}
+
+
+def record(engine: str, found: dict[str, Any]) -> dict[str, Any]:
+    """Keep a measurement of an engine; those of other engines stay. Raises StoreError."""
+    known = {**read_record(FACTS), engine: found}
+    try:
+        FACTS.parent.mkdir(parents=True, exist_ok=True)
+        new = FACTS.with_suffix(".new")
+        new.write_text(json.dumps(known, indent=1, sort_keys=True))
+        os.replace(new, FACTS)
+    except OSError as error:
+        raise StoreError("%s: %s" % (FACTS, error.strerror)) from error
+    return known
+
+
+def command(service: str, engine: str, folder: str, ranks: int, repeats: int, user: str) -> list[str]:
+    """The probe in a unit of its own: no network, nothing to write but its own /tmp, not as root."""
+    settings = {
+        "User": user, "PrivateNetwork": "yes", "PrivateTmp": "yes", "ProtectSystem": "strict", "ProtectHome": "yes",
+        "NoNewPrivileges": "yes", "CapabilityBoundingSet": "", "LimitCORE": "0", "WorkingDirectory": "/tmp",
+    }  # fmt: skip
+    words = ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", "--unit=steelyard-bench-load"]
+    for name, value in settings.items():
+        words += ["-p", "%s=%s" % (name, value)]
+    for name, value in (
+        ("HOME", "/tmp"),
+        ("VLLM_CACHE_ROOT", "/tmp/vllm"),
+        ("HF_HUB_OFFLINE", "1"),
+        ("VLLM_NO_USAGE_STATS", "1"),
+    ):
+        words += ["-E", "%s=%s" % (name, value)]
+    environment, config = SERVICES / (service + ".env"), SERVICES / (service + ".yaml")
+    words += ["-p", "EnvironmentFile=-%s" % environment]
+    words += [engine + "/bin/python", "-I", PROBE, folder, "--ranks", str(ranks), "--repeats", str(repeats)]
+    return [*words, "--config", str(config)] if config.exists() else words
+
+
+def bench(service: str, engine: str, folder: str, ranks: int, repeats: int, user: str) -> int:
+    """What the probe says goes on line by line; what the engine says only where the probe fails. Raises StoreError."""
+    if not Path(PROBE).exists() or not Path(engine).exists():
+        raise StoreError("the engine or its probe is not installed here; `steelyard apply` installs both")
+    done = subprocess.Popen(
+        command(service, engine, folder, ranks, repeats, user), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert done.stdout is not None and done.stderr is not None
+    words: list[str] = []
+    reader = threading.Thread(target=lambda: words.extend(done.stderr or ()), daemon=True)
+    reader.start()
+    for line in done.stdout:
+        sys.stdout.write(line)
+        sys.stdout.flush()
+    reader.join(timeout=10)
+    if done.wait() != 0:
+        last = [line.strip() for line in words if line.strip()][-1:] or ["it said nothing"]
+        raise StoreError("the probe ended with %d: %s" % (done.returncode, last[0]))
+    return 0

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SOURCES := src modules roles deploy tests tools
 PROGRAMS := systemd-nspawn:systemd-container mmdebstrap:mmdebstrap ip:iproute2 iptables:iptables ssh:openssh-client cc:gcc gpg:gnupg bwrap:bubblewrap mkfs.xfs:xfsprogs
 
-.PHONY: demo demo-down test test-fast golden lint types docs docs-check format system clean bench-lab bench-engine bench-scale bench-distribute bench-verify compare-inventories test-hosts
+.PHONY: demo demo-down test test-fast golden lint types docs docs-check format system clean bench-lab bench-engine bench-scale bench-distribute bench-verify bench-load compare-inventories test-hosts
 
 demo: $(VENV)/.ready | system
 	$(BIN)/python tools/demo.py
@@ -54,6 +54,9 @@ compare-inventories: $(VENV)/.ready
 
 bench-distribute: $(VENV)/.bench | system
 	$(BIN)/python tests/bench/distribute.py
+
+bench-load: $(VENV)/.ready | system
+	$(BIN)/python tests/bench/load.py
 
 bench-verify: $(VENV)/.ready
 	$(BIN)/python tests/bench/verify.py

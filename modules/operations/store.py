@@ -140,3 +140,14 @@ def warmed(unit: str, mount: str, folder: str, seconds: int) -> Generator[String
         return
     words = (QuoteString(word) for word in ("store-warm", folder, str(seconds)))
     yield Change(IDLE, RUN_HELPER, *words, ">/dev/null", subject=folder, declared="in the page cache", live="not looked at")
+
+
+@operation()
+def there(root: str, project: str, version: str, fix: str) -> Generator[StringCommand, None, None]:
+    """A version that something else makes is published and unaltered; where it is not, this host is refused with the fix."""
+    now = host.get_fact(HelperAnswer, words=("store-state", root, project, version))
+    if now is not None and now["published"] and not now["altered"]:
+        host.noop(f"{root}/{project}/{version} is published")
+        return
+    found = "changed: " + ", ".join(now["altered"]) if now is not None and now["published"] else "not there"
+    yield Refusal(f"{root}/{project}/{version} is {found}; `{fix}` makes it")

@@ -13,6 +13,8 @@ import yaml
 from pyinfra.api.deploy import deploy
 from pyinfra.context import host
 
+from steelyard.models.artefacts import sharded_key, sharded_project
+from steelyard.models.declared import declared_weights
 from steelyard.models.loading import chosen_options
 from steelyard.modules.facts.engine import Lock
 from steelyard.modules.facts.helper import HelperAnswer
@@ -20,7 +22,7 @@ from steelyard.modules.operations.engine import venv
 from steelyard.modules.operations.haproxy import serving
 from steelyard.modules.operations.package import installed
 from steelyard.modules.operations.path import absent, content
-from steelyard.modules.operations.store import warmed
+from steelyard.modules.operations.store import there, warmed
 from steelyard.modules.operations.unit import running, stopped
 from steelyard.rendering import config_id, render
 from steelyard.roles.base.settings import Settings as BaseSettings
@@ -52,6 +54,12 @@ def engine_config(service: Service, wanted: Settings, loading: dict[str, Any] | 
     if serve.max_model_len is not None:
         options["max-model-len"] = serve.max_model_len
     return yaml.safe_dump({**options, **(loading or {}), **serve.options}, sort_keys=True)
+
+
+def sharded_variant(site: Site, service: Service, engine: str) -> str:
+    """The key of the variant that a service loads with `load_strategy: sharded`."""
+    manifest = declared_weights(service.model, site.models[service.model], ()).manifest.id
+    return sharded_key(manifest, engine, service.serve.tensor_parallel_size, service.serve.options)
 
 
 @deploy("vllm")
@@ -97,6 +105,16 @@ def _service(
 ) -> None:
     at, name = "/etc/steelyard", service.name
     version = f"{site.model_root}/{service.model}/{service.version}"
+    if service.serve.load_strategy == "sharded":
+        project, variant = sharded_project(service.model), sharded_variant(site, service, wanted.version)
+        version, loading = f"{site.model_root}/{project}/{variant}", {"load-format": "sharded_state"}
+        there(
+            name="See the sharded variant",
+            root=site.model_root,
+            project=project,
+            version=variant,
+            fix=f"steelyard models shard {service.model}",
+        )
     config = engine_config(service, wanted, loading)
     lock_bytes = settings_from(StoreSettings, host.data).lock_gib << 30
     bound = render(

@@ -30,9 +30,9 @@ class Serve(BaseModel):
     tensor_parallel_size: int = Field(1, ge=1, description="GPUs one service spreads a layer over.")
     gpu_memory_utilization: float = Field(0.9, gt=0, le=1, description="Share of GPU memory the engine may take.")
     max_model_len: int | None = Field(None, ge=1, description="Longest context in tokens; None: the model's own.")
-    load_strategy: Literal["auto", "default"] = Field(
+    load_strategy: Literal["auto", "default", "sharded"] = Field(
         "auto",
-        description="How weights are loaded. `auto`: the way that `steelyard bench load` found fastest on the host, until then the engine's own; `default`: the engine's own.",
+        description="How weights are loaded. `auto`: the way that `steelyard bench load` found fastest on the host, until then the engine's own; `default`: the engine's own; `sharded`: from the variant that `steelyard models shard` made for this engine and its ranks.",
     )
     order: int = Field(
         100, ge=0, description="Services of a host warm up in this order when they start together; lowest first."

@@ -18,6 +18,7 @@ from steelyard_host import (
     holdings,
     leases,
     loading,
+    made_here,
     ready,
     registry,
     relay,
@@ -103,8 +104,9 @@ def _store(add: Any) -> None:
     bench = add(
         "load-bench",
         "measure the engine's loaders",
-        lambda g: loading.bench(g.service, g.engine, g.folder, g.ranks, g.repeats, g.user),
+        lambda g: loading.bench(g.service, g.engine, g.folder, g.ranks, g.repeats, g.user, g.sharded),
     )
+    bench.add_argument("--sharded", default="")
     for word in ("service", "engine", "folder"):
         bench.add_argument(word)
     bench.add_argument("ranks", type=int)
@@ -126,6 +128,16 @@ def _store(add: Any) -> None:
 
 
 def _compiled(add: Any) -> None:
+    sharded = add(
+        "store-shard",
+        "shard a version for an engine's ranks",
+        lambda g: made_here.shard(g.root, g.project, g.version, g.key, g.service, g.engine, g.ranks, g.user),
+    )
+    sharded.add_argument("root", type=Path)
+    for word in ("project", "version", "key", "service", "engine"):
+        sharded.add_argument(word)
+    sharded.add_argument("ranks", type=int)
+    sharded.add_argument("user")
     _of_service(add, "compiled-state", "what this host's engine compiled, and from what", compiled.state)
     _of_service(add, "compiled-save", "put what the engine compiled into the store", compiled.save)
     use = _of_service(add, "compiled-use", "use what was compiled elsewhere from the same", compiled.use)

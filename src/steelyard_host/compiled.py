@@ -17,14 +17,11 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from steelyard_host import gpu, store
-from steelyard_host.hashing import blake3 as blake3_of
-from steelyard_host.hashing import content_id, digest
+from steelyard_host import gpu, made_here, store
 from steelyard_host.status import SERVICES
 
 CACHES = Path("/var/cache/steelyard")
 MARK = ".steelyard-key"
-CHUNK = 1 << 20
 PACKAGES = ("vllm", "torch", "triton", "flashinfer_python")
 COMPILED = ("torch_compile_cache", "torch_aot_compile", "inductor_cache", "triton_cache", "flashinfer")
 # options that say how weights are read, or where the service is: what is compiled does not depend on them
@@ -85,25 +82,11 @@ def save(root: Path, service: str, engine: Path, folder: Path) -> dict[str, Any]
                 target = staged / path.relative_to(CACHES / service / "vllm")
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, target)
-            manifest = manifest_made(staged, "made on " + socket.gethostname())
+            manifest = made_here.manifest_of(staged, "made on " + socket.gethostname())
             store.publish(root, project(service), now["key"], manifest, staged)
         except OSError as error:
             raise store.StoreError("%s: %s; nothing was published" % (error.filename or staged, error.strerror)) from error
     return state(root, service, engine, folder)
-
-
-def manifest_made(folder: Path, origin: str) -> dict[str, Any]:
-    """The manifest of files that came into being on this host."""
-    files = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            data = path.read_bytes()
-            chunks = [[len(part), digest(part)] for part in (data[at : at + CHUNK] for at in range(0, len(data), CHUNK))]
-            sums = {"sha256": hashlib.sha256(data).hexdigest(), "blake3": blake3_of()(data).hexdigest()}
-            files[str(path.relative_to(folder))] = {"size": len(data), **sums, "chunks": chunks}
-    content: dict[str, Any] = {"format": 1, "files": files, "tensors": {}}
-    beside = {"origin": {"source": origin, "commit": None, "licence": None}, "fit": {}, "signature": None}
-    return {"id": content_id(content), **content, **beside}
 
 
 def use(root: Path, service: str, engine: Path, folder: Path, user: str) -> dict[str, Any]:

@@ -35,8 +35,17 @@ def record(engine: str, found: dict[str, Any]) -> dict[str, Any]:
     return known
 
 
-def command(service: str, engine: str, folder: str, ranks: int, repeats: int, user: str) -> list[str]:
-    """The probe in a unit of its own: no network, nothing to write but its own /tmp, not as root."""
+def command(
+    service: str,
+    engine: str,
+    folder: str,
+    ranks: int,
+    repeats: int,
+    user: str,
+    more: tuple[str, ...] = (),
+    out: Path | None = None,
+) -> list[str]:
+    """The probe in a unit of its own: no network, nothing to write but its own /tmp (and `out`), not as root."""
     settings = {
         "User": user, "PrivateNetwork": "yes", "PrivateTmp": "yes", "ProtectSystem": "strict", "ProtectHome": "yes",
         "NoNewPrivileges": "yes", "CapabilityBoundingSet": "", "LimitCORE": "0", "WorkingDirectory": "/tmp",
@@ -53,16 +62,18 @@ def command(service: str, engine: str, folder: str, ranks: int, repeats: int, us
         words += ["-E", "%s=%s" % (name, value)]
     environment, config = SERVICES / (service + ".env"), SERVICES / (service + ".yaml")
     words += ["-p", "EnvironmentFile=-%s" % environment]
-    words += [engine + "/bin/python", "-I", PROBE, folder, "--ranks", str(ranks), "--repeats", str(repeats)]
+    words += ["-p", "ReadWritePaths=%s" % out] if out is not None else []
+    words += [engine + "/bin/python", "-I", PROBE, folder, "--ranks", str(ranks), "--repeats", str(repeats), *more]
     return [*words, "--config", str(config)] if config.exists() else words
 
 
-def bench(service: str, engine: str, folder: str, ranks: int, repeats: int, user: str) -> int:
+def bench(service: str, engine: str, folder: str, ranks: int, repeats: int, user: str, sharded: str) -> int:
     """What the probe says goes on line by line; what the engine says only where the probe fails. Raises StoreError."""
     if not Path(PROBE).exists() or not Path(engine).exists():
         raise StoreError("the engine or its probe is not installed here; `steelyard apply` installs both")
+    more = ("--sharded", sharded) if sharded and Path(sharded).is_dir() else ()
     done = subprocess.Popen(
-        command(service, engine, folder, ranks, repeats, user), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command(service, engine, folder, ranks, repeats, user, more), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     assert done.stdout is not None and done.stderr is not None
     words: list[str] = []

@@ -5,11 +5,13 @@ told on standard output, a JSON object a line. Between hosts it is TLS 1.3: both
 that the controller made for this push; the key comes over standard input and is never in a file.
 
 A frame is 8 bytes (number, length; big endian) and as many bytes; number 0xFFFFFFFF is an order, in JSON:
-    {"manifest", "certificate", "key", "address", "rate"}   first; rate is bytes per second handed on, or null
+    {"manifest", "certificate", "key", "address", "rate", "base"}   first; rate is bytes per second handed on, or null;
+                                                             base is the id of a version that chunks may be told as a delta to
     {"pull": {"name", "address", "port"} | null}             who the predecessor is; null: chunks come from here
     {"missing": true}, {"echo": true}                        say what is missing; say that all before was read
     {"stop": true}                                           end
-Told: alive, ready, missing, echo, at, lost, corrupt, published, error.
+Told: alive, ready (with `base` where the host has it), missing, echo, at, lost, corrupt, published, error.
+A chunk's frame whose number has the flag of delta.py holds a delta.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from typing import Any, BinaryIO
 
 from steelyard_host import store
 from steelyard_host.chunks import Staging
+from steelyard_host.delta import FLAG, Delta
 from steelyard_host.hashing import NoHashLibrary
 
 FRAME = struct.Struct(">II")
@@ -115,7 +118,7 @@ class Relay:
         order = json.loads(body)
         self.manifest = order["manifest"]
         self.bucket = Bucket(order.get("rate"))
-        self.order = order
+        self.order, self.delta = order, None if order.get("base") is None else self._base(order["base"])
         try:
             store.checked(self.manifest)
             with store.receiving(self.root, self.project, self.version) as folder:
@@ -134,7 +137,8 @@ class Relay:
         except OSError as error:
             return self._gave_up(error)
         listener = socket.create_server((self.order["address"], 0), family=_family(self.order["address"]), backlog=64)
-        self.tell(ready=listener.getsockname()[1], missing=self.staging.missing(), bytes=had)
+        base = self.delta.base if self.delta else None
+        self.tell(ready=listener.getsockname()[1], missing=self.staging.missing(), bytes=had, base=base)
         for work in (lambda: self._listen(listener), self._progress, self._finish):
             threading.Thread(target=work, daemon=True).start()
         try:
@@ -143,6 +147,14 @@ class Relay:
             pass  # the controller has gone: what was received stays for the next try
         self.done.set()
         return 1 if self.failed else 0
+
+    def _base(self, wanted: str) -> Delta | None:
+        """The version that deltas are to, where this host has it and nobody changed it."""
+        for record in store.records(self.root):
+            if record["id"] == wanted and not store.altered(self.root, record):
+                folder = self.root / record["project"] / record["version"]
+                return Delta(self.manifest, store.manifest_of(self.root, record), folder)
+        return None
 
     # From the controller
 
@@ -167,16 +179,22 @@ class Relay:
 
     def _keep(self, number: int, body: bytes, peer: str) -> bool:
         try:
-            taken = self.staging.take(number, body)
+            taken = self.staging.take(*self._plain(number, body))
         except OSError as error:
             self._gave_up(error)
             raise EOFError("gave up") from error
         if taken:
             self.received += len(body)
         else:
-            chunk = self.staging.chunks[number]
-            self.tell(corrupt={"file": chunk.file, "chunk": number, "peer": peer})
+            chunk = self.staging.chunks[number & ~FLAG]
+            self.tell(corrupt={"file": chunk.file, "chunk": chunk.number, "peer": peer})
         return taken
+
+    def _plain(self, number: int, body: bytes) -> tuple[int, bytes]:
+        if not number & FLAG:
+            return number, body
+        number &= ~FLAG
+        return number, self.delta.decode(number, body, self.staging.chunks[number].size) if self.delta else b""
 
     def _gave_up(self, error: OSError) -> int:
         """Tell why, and end: a full disk gives back what this push took."""
@@ -201,7 +219,8 @@ class Relay:
                 with context.wrap_socket(plain) as link:
                     while not self.staging.whole and self.pulling == turn:
                         want = self.staging.missing()
-                        body = json.dumps({"version": self.manifest["id"], "want": want}).encode()
+                        base = self.delta.base if self.delta and not lies else None
+                        body = json.dumps({"version": self.manifest["id"], "want": want, "base": base}).encode()
                         link.sendall(FRAME.pack(ORDER, len(body)) + body)
                         for _ in range(sum(last - first + 1 for first, last in want)):
                             number, body = read_frame(link.recv)
@@ -234,12 +253,13 @@ class Relay:
                     asked = json.loads(body)
                     if asked["version"] != self.manifest["id"]:
                         return
-                    self._hand_on(link, [number for first, last in asked["want"] for number in range(first, last + 1)])
+                    delta = self.delta if self.delta and asked.get("base") == self.delta.base else None
+                    self._hand_on(link, [number for first, last in asked["want"] for number in range(first, last + 1)], delta)
                     link.settimeout(None)  # it may take what it lacks from elsewhere, and ask again
         except (OSError, EOFError, ValueError):
             return  # the successor went; the controller knows from it or from its silence
 
-    def _hand_on(self, link: ssl.SSLSocket, wanted: list[int]) -> None:
+    def _hand_on(self, link: ssl.SSLSocket, wanted: list[int], delta: Delta | None) -> None:
         """In the order of the list; what we lack ourselves is passed over while something else is here."""
         link.settimeout(SILENT_S * 3)
         while wanted:
@@ -247,8 +267,11 @@ class Relay:
             for number in wanted:
                 if self.staging.here[number] or (not later and self._soon(link, number)):
                     data = self.staging.read(number)
+                    packed = delta.encode(number, data) if delta else None
+                    if packed is not None:
+                        data = packed
                     time.sleep(self.bucket.due(len(data)))
-                    link.sendall(FRAME.pack(number, len(data)))
+                    link.sendall(FRAME.pack(number | FLAG if packed is not None else number, len(data)))
                     link.sendall(data)
                     self.sent += len(data)
                 else:

@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import struct
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,10 +15,12 @@ import pytest
 
 from steelyard.events import BytesMoved, Event
 from steelyard.lab.relays import LocalRelay
+from steelyard.models.keys import PushKey
 from steelyard.models.manifest import Manifest
 from steelyard.models.push import Push, Pushed
 from steelyard.models.source import read_manifest
 from steelyard_host import store
+from steelyard_host.delta import Delta
 from steelyard_host.relay import LIES
 
 PROJECT = "llm/x"
@@ -58,12 +61,20 @@ class Fleet:
         return folder
 
     def push(
-        self, source: Path, version: str = "v1", rate: int | None = None, meanwhile: Callable[[], None] | None = None
+        self,
+        source: Path,
+        version: str = "v1",
+        rate: int | None = None,
+        meanwhile: Callable[[], None] | None = None,
+        base: Path | None = None,
     ) -> tuple[Manifest, Pushed]:
         manifest = read_manifest(PROJECT, f"file://{source}", "models.yml")
         self.talks = {name: LocalRelay(self.root(name), PROJECT, version) for name in self.names}
         where = dict.fromkeys(self.names, "127.0.0.1")
-        push = Push(manifest, source, where, {}, rate, self.events.append)
+        delta = None
+        if base is not None:
+            delta = Delta(manifest.as_json(), read_manifest(PROJECT, f"file://{base}", "models.yml").as_json(), base)
+        push = Push(manifest, source, where, {}, rate, self.events.append, delta)
         if meanwhile is not None:
             gevent.spawn(meanwhile)
         return manifest, push.run(self.talks)
@@ -380,3 +391,45 @@ def test_a_rotten_chunk_is_found_out_of_sight_and_alone_sent_again(fleet: Fleet)
     _, pushed = fleet.push(source)
     assert pushed.received["h2"] == manifest.files[name].chunks[chunks[0]].size
     assert store.verify(fleet.root("h2"), PROJECT, "v1", quarantine=False)["wrong"] == {}
+
+
+def fine_tuned(fleet: Fleet, source: Path) -> Path:
+    """Every number of every tensor moved a little, as a full fine-tune does: no chunk is equal any more."""
+    folder = fleet.home / "tuned"
+    folder.mkdir()
+    data = bytearray((source / "model.safetensors").read_bytes())
+    start = 8 + struct.unpack("<Q", data[:8])[0]
+    data[start::2] = bytes(byte ^ 1 for byte in data[start::2])
+    (folder / "model.safetensors").write_bytes(data)
+    (folder / "config.json").write_text("{}")
+    return folder
+
+
+def test_a_fine_tune_goes_as_what_changed_to_hosts_that_have_its_base(fleet: Fleet) -> None:
+    source = fleet.source()
+    everyone, fleet.names = fleet.names, ["h0", "h1", "h2"]
+    fleet.push(source)
+    tuned, fleet.names = fine_tuned(fleet, source), everyone  # h3 has no base, and gets plain chunks
+    manifest, pushed = fleet.push(tuned, "v2", base=source)
+    assert (sorted(pushed.published), pushed.errors) == (fleet.names, {})
+    assert all(fleet.holds(name, tuned, "v2") for name in fleet.names)
+    assert max(pushed.received[name] for name in ("h0", "h1", "h2")) < 0.05 * manifest.size
+    assert pushed.received["h3"] >= 0.99 * manifest.size
+    assert pushed.origin_bytes < 0.1 * manifest.size
+
+
+def test_a_delta_to_another_base_is_refused_like_any_other_wrong_chunk(fleet: Fleet, tmp_path: Path) -> None:
+    source = fleet.source()
+    fleet.push(source)
+    tuned = fine_tuned(fleet, source)
+    rot(fleet.root("h0") / PROJECT / "v1/model.safetensors", SIZE // 2)
+    _, pushed = fleet.push(tuned, "v2", base=source)
+    assert all(fleet.holds(name, tuned, "v2") for name in pushed.published)
+    assert any("came corrupted" in text for text in pushed.relinked)
+
+
+def test_a_certificate_is_good_at_any_time_a_wrong_clock_may_show(tmp_path: Path) -> None:
+    (tmp_path / "pem").write_text(PushKey.new().certificate)
+    for when in (1_000_000, 946_684_800, 4_000_000_000):
+        command = ["openssl", "verify", "-attime", str(when), "-CAfile", tmp_path / "pem", tmp_path / "pem"]
+        assert subprocess.run(command, capture_output=True, text=True).stdout.strip().endswith("OK"), when

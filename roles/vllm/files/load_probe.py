@@ -4,12 +4,13 @@ Runs in the engine's environment, in a sandbox, and never beside `steelyard` its
 after the imports; with tensor parallelism one process per rank, and the slowest counts. A JSON object a line:
 
     {"engine", "torch", "device", "ranks", "strategies"}             first
-    {"strategy", "cache": "cold"|"warm"|"tier", "seconds"} or {..., "error"}
+    {"strategy", "cache": "cold"|"warm", "seconds"} or {..., "error"}
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import gc
 import json
 import logging
@@ -18,11 +19,14 @@ import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-STEP, READERS = 4 << 20, 4
+STEP = 4 << 20
+SHARD = 1 << 30  # bytes of a file of a sharded variant
+SHARDED = {"load_format": "sharded_state"}
 HERE = ("uds", "host", "port", "api_key", "served_model_name", "shutdown_timeout", "config", "model")  # of the server, or ours
 
 
@@ -59,8 +63,13 @@ def read_all(files: list[Path]) -> None:
                 pass
 
 
-def load(folder: Path, base: dict[str, Any], options: dict[str, Any], rank: int, ranks: int, meet: str) -> float:
-    """Seconds that the engine's loader takes for this rank's part of the model."""
+def load(
+    folder: Path, base: dict[str, Any], options: dict[str, Any], rank: int, ranks: int, meet: str, save: Path | None = None
+) -> float:
+    """Seconds that the engine's loader takes for this rank's part of the model; which is then saved, where that is asked for.
+
+    It is saved as it was loaded, before the engine repacks it for its kernels: that is what a load of it is followed by.
+    """
     import torch
     from vllm.config import set_current_vllm_config
     from vllm.distributed import init_distributed_environment, initialize_model_parallel
@@ -87,10 +96,16 @@ def load(folder: Path, base: dict[str, Any], options: dict[str, Any], rank: int,
             loader.load_weights(model, config.model_config)
         if cuda:
             torch.cuda.synchronize()
-        return time.perf_counter() - began
+        took = time.perf_counter() - began
+        if save is not None:
+            from vllm.model_executor.model_loader.sharded_state_loader import ShardedStateLoader
+
+            ShardedStateLoader.save_model(model, str(save), max_size=SHARD)
+            torch.distributed.barrier()
+        return took
 
 
-def sample(folder: Path, base: dict[str, Any], options: dict[str, Any], ranks: int) -> dict[str, Any]:
+def sample(folder: Path, base: dict[str, Any], options: dict[str, Any], ranks: int, save: Path | None = None) -> dict[str, Any]:
     """One load by as many processes as there are ranks; the slowest of them."""
     with tempfile.TemporaryDirectory() as made:
         children = []
@@ -99,7 +114,7 @@ def sample(folder: Path, base: dict[str, Any], options: dict[str, Any], ranks: i
             child = os.fork()
             if child == 0:
                 os.close(receive)
-                _child(send, folder, base, options, rank, ranks, f"{made}/meet")
+                _child(send, functools.partial(load, folder, base, options, rank, ranks, f"{made}/meet", save))
             os.close(send)
             children.append((child, receive))
         told = []
@@ -112,9 +127,9 @@ def sample(folder: Path, base: dict[str, Any], options: dict[str, Any], ranks: i
     return errors[0] if errors else {"seconds": max(each["seconds"] for each in told)}
 
 
-def _child(send: int, folder: Path, base: dict[str, Any], options: dict[str, Any], rank: int, ranks: int, meet: str) -> None:
+def _child(send: int, work: Callable[[], float]) -> None:
     try:
-        said: dict[str, Any] = {"seconds": load(folder, base, options, rank, ranks, meet)}
+        said: dict[str, Any] = {"seconds": work()}
     except BaseException as error:
         if os.environ.get("STEELYARD_PROBE_TRACE"):
             traceback.print_exc()
@@ -140,7 +155,8 @@ def main() -> int:
     parser.add_argument("--config", type=Path, help="of the service")
     parser.add_argument("--ranks", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--tier", type=Path, help="the same version in huge pages: another row")
+    parser.add_argument("--sharded", type=Path, help="the same version, sharded for these ranks: another row")
+    parser.add_argument("--save", type=Path, help="measure nothing: shard the version for these ranks into this folder")
     given = parser.parse_args()
     logging.disable(logging.WARNING)
     out = os.fdopen(os.dup(1), "w", buffering=1)
@@ -152,25 +168,24 @@ def main() -> int:
     import vllm.engine.arg_utils
     import vllm.model_executor.model_loader
 
-    known = strategies(cuda)
+    known = {**strategies(cuda), **({"sharded": SHARDED} if given.sharded else {})}
     device = torch.cuda.get_device_name(0) if cuda else "cpu"
     head = {"engine": vllm.__version__, "torch": torch.__version__, "device": device, "ranks": given.ranks, "strategies": known}
     out.write(json.dumps(head) + "\n")
-    files = sorted(path for path in given.folder.rglob("*") if path.is_file())
     base = base_options(given.config)
+    if given.save is not None:
+        told = sample(given.folder, base, {}, given.ranks, given.save)
+        out.write(json.dumps({"strategy": "default", "cache": "warm", **told}) + "\n")
+        return 1 if "error" in told else 0
     for turn in range(given.repeats):
         names = list(known)[:: 1 if turn % 2 == 0 else -1]
         for cache in ("cold", "warm"):
             for name in names:
-                if cache == "cold":
-                    forget(files)
-                else:
-                    read_all(files)
-                told = sample(given.folder, base, known[name], given.ranks)
+                folder = given.sharded if name == "sharded" else given.folder
+                files = sorted(path for path in folder.rglob("*") if path.is_file())
+                (forget if cache == "cold" else read_all)(files)
+                told = sample(folder, base, known[name], given.ranks)
                 out.write(json.dumps({"strategy": name, "cache": cache, **told}) + "\n")
-        if given.tier is not None:
-            told = sample(given.tier, base, {}, given.ranks)
-            out.write(json.dumps({"strategy": "default", "cache": "tier", **told}) + "\n")
     return 0
 
 

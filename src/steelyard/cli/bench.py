@@ -75,6 +75,7 @@ def _measure(
 
     from steelyard.events import Step
     from steelyard.host_helper import RUN_HELPER
+    from steelyard.models.artefacts import sharded_project
     from steelyard.models.loading import Measured
     from steelyard.modules.connectors.ask import ask
     from steelyard.settings import role_settings, settings_from
@@ -96,7 +97,17 @@ def _measure(
         f"/opt/steelyard/engines/vllm-{settings['vllm'].version}",
         f"{site.model_root}/{service.model}/{service.version}",
     )
-    words = (service.name, engine, folder, str(service.serve.tensor_parallel_size), str(repeats), settings["base"].engine_user)
+    words: tuple[str, ...] = (
+        service.name,
+        engine,
+        folder,
+        str(service.serve.tensor_parallel_size),
+        str(repeats),
+        settings["base"].engine_user,
+    )
+    variant = next((row for row in listed["versions"] if row["project"] == sharded_project(service.model)), None)
+    if variant is not None:
+        words = (*words, "--sharded", f"{site.model_root}/{variant['project']}/{variant['version']}")
     talk = host.connector.converse(StringCommand(RUN_HELPER, "load-bench", *(QuoteString(word) for word in words)))
     measured: Measured | None = None
     for said in talk.told():

@@ -1,11 +1,12 @@
-"""Compiled artefacts from the hosts that made them to those that are alike: `models cache`."""
+"""What engines make on a host, to those that are alike: `models cache`, `models shard`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from steelyard.models.artefacts import Shared
+from steelyard.models.artefacts import Shared, sharded_key, sharded_project
+from steelyard.models.declared import declared_weights
 from steelyard.models.manifest import Manifest
 from steelyard.models.source import Weights
 from steelyard.modules.connectors.ask import ask
@@ -51,12 +52,51 @@ def share_compiled(fleet: Fleet, opened: Session, site: Site, chosen: list[str],
             if saved is None or not saved["saved"]:
                 first.error = "what the engine compiled could not be put into the store"
             else:
-                _spread(fleet, site, hosts, first, alike, screen)
+                place = Place(site.model_root, f"_compiled/{service}", key)
+                _spread(fleet, place, hosts, first, alike, screen)
     return rows
 
 
-def _spread(fleet: Fleet, site: Site, hosts: dict[str, Any], first: Shared, alike: list[Shared], screen: Screen) -> None:
-    place = Place(site.model_root, f"_compiled/{first.service}", first.key)
+def share_sharded(fleet: Fleet, opened: Session, site: Site, chosen: list[str], screen: Screen) -> list[Shared]:
+    """Per model: the variant of its serving hosts, made on the first that answers, or where it is already, then pushed."""
+    hosts: dict[str, Any] = {}
+    opened.each(lambda host: hosts.__setitem__(host.name, host))
+    vllm: Any = role_settings()["vllm"]
+    base: Any = role_settings()["base"]
+    rows: list[Shared] = []
+    for project in chosen:
+        services = [service for service in site.services if service.model == project and service.host in hosts]
+        if not services:
+            continue
+        serve, version = services[0].serve, site.models[project].version
+        engine = settings_from(vllm, hosts[services[0].host].data).version
+        manifest = declared_weights(project, site.models[project], ()).manifest.id
+        parts = {"manifest": manifest, "engine": engine, "ranks": serve.tensor_parallel_size}
+        key = sharded_key(manifest, engine, serve.tensor_parallel_size, serve.options)
+        place = Place(site.model_root, sharded_project(project), key)
+        alike = [Shared(service.host, service.name, key, parts) for service in services]
+        held = [row for row in alike if (ask(hosts[row.host], "store-state", *place) or {}).get("published")]
+        first = (held or alike)[0]
+        if not held:
+            user = settings_from(base, hosts[first.host].data).engine_user
+            words = (
+                project,
+                version,
+                key,
+                first.service,
+                f"/opt/steelyard/engines/vllm-{engine}",
+                str(serve.tensor_parallel_size),
+                user,
+            )
+            if ask(hosts[first.host], "store-shard", site.model_root, *words, seconds=4 * 3600) is None:
+                first.error = "the engine could not shard it; `journalctl -u steelyard-bench-load` on the host says why"
+        rows += alike
+        if first.error is None:
+            _spread(fleet, place, hosts, first, alike, screen)
+    return rows
+
+
+def _spread(fleet: Fleet, place: Place, hosts: dict[str, Any], first: Shared, alike: list[Shared], screen: Screen) -> None:
     manifest = Manifest.of_json(ask(hosts[first.host], "store-manifest", *place) or {})
     states = {row.host: ask(hosts[row.host], "store-state", *place) for row in alike}
     mine = {row.host: hosts[row.host] for row in alike}

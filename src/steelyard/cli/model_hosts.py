@@ -49,6 +49,14 @@ def push(
     rate: Annotated[
         int | None, typer.Option("--rate", min=1, metavar="MBIT", help="Megabits per second that each host hands on, at most.")
     ] = None,
+    delta_from: Annotated[
+        str | None,
+        typer.Option(
+            "--delta-from",
+            metavar="URI",
+            help="Source of a version that hosts have: chunks go as what changed since. For slow links.",
+        ),
+    ] = None,
     vault_password_file: VaultPasswordFile = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -69,7 +77,7 @@ def push(
     screen = Screen(json=json, quiet=quiet, no_color=no_color)
     with session(Wanted(inventory, limit, vault_password_file, None), screen) as (fleet, opened):
         site = site_in(fleet)
-        pushes = push_models(fleet, opened, site, chosen_models(inventory, site, models), rate, screen)
+        pushes = push_models(fleet, opened, site, chosen_models(inventory, site, models), rate, screen, delta_from)
         errors = opened.errors
     show_pushes(screen, pushes, errors)
     return Exit.HOST_FAILED if errors or any(pushed.errors for pushed in pushes.values()) else Exit.DONE
@@ -198,3 +206,34 @@ def cache(
     if errors or any(row.error for row in rows):
         return Exit.HOST_FAILED
     return Exit.CHANGES if any(row.origin is None for row in rows) else Exit.DONE
+
+
+def shard(
+    models: Which = None,
+    inventory: InventoryPath = INVENTORY,
+    limit: LimitTo = EVERYTHING,
+    vault_password_file: VaultPasswordFile = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    no_color: NoColor = False,
+) -> Exit:
+    """Shard declared versions for their engine and its ranks, once, and bring the variant to all hosts that serve them.
+
+    Each rank then reads its own part and nothing else. The variant is a version of the store under a key of content, engine,
+    ranks and options; `load_strategy: sharded` serves it. On a GPU stop the service of the first host meanwhile: sharding needs
+    the memory. Exit 0: every host has it. 3: a host did not answer, or could not.
+    """
+    from steelyard.render.models import show_caches
+    from steelyard.render.screen import Screen
+
+    from .caching import share_sharded
+    from .stores import chosen_models, site_in
+    from .work import Wanted, session
+
+    screen = Screen(json=json, quiet=quiet, no_color=no_color)
+    with session(Wanted(inventory, limit, vault_password_file, None), screen) as (fleet, opened):
+        site = site_in(fleet)
+        rows = share_sharded(fleet, opened, site, chosen_models(inventory, site, models), screen)
+        errors = opened.errors
+    show_caches(screen, rows, errors, "models shard")
+    return Exit.HOST_FAILED if errors or any(row.error for row in rows) else Exit.DONE

@@ -8,15 +8,17 @@ from steelyard.errors import PushFailed
 from steelyard.models.declared import declared_weights
 from steelyard.models.manifest import Manifest
 from steelyard.models.push import Push, Pushed
+from steelyard.models.source import Weights
+from steelyard.models.source import weights as weights_of
 from steelyard.models.state import in_place, refusal
 from steelyard.modules.connectors.ask import ask
 from steelyard.modules.operations.store import adopt, relay
 from steelyard.problem import HostProblem
+from steelyard_host.delta import Delta
 
 if TYPE_CHECKING:
     from steelyard.engine.session import Session
     from steelyard.inventory.fleet import Fleet
-    from steelyard.models.source import Weights
     from steelyard.render.screen import Screen
     from steelyard.site import Site
 
@@ -31,11 +33,13 @@ def trusted_keys(fleet: Fleet) -> tuple[str, ...]:
 
 
 def push_models(
-    fleet: Fleet, opened: Session, site: Site, chosen: list[str], rate: int | None, screen: Screen
+    fleet: Fleet, opened: Session, site: Site, chosen: list[str], rate: int | None, screen: Screen, base: str | None = None
 ) -> dict[str, Pushed]:
-    """Sources are read before the first host is talked to. `rate`: megabits per second. Raises SourceMissing, SourceRefused."""
+    """Sources are read before the first host is talked to. `rate`: megabits per second; `base`: source of the version that chunks
+    may be told as a delta to. Raises SourceMissing, SourceRefused."""
     trusted = trusted_keys(fleet)
     declared = {project: declared_weights(project, site.models[project], trusted) for project in chosen}
+    bases = {project: _base(project, site, base) for project in chosen} if base else {}
     connected: dict[str, Any] = {}
     states: dict[tuple[str, str], dict[str, Any] | None] = {}
 
@@ -55,7 +59,7 @@ def push_models(
         if model.shared is not None:
             pushes[project] = _adopted(place, model.shared, weights.manifest, hosts, found)
         else:
-            pushes[project] = push_version(fleet, place, weights, hosts, found, rate, screen)
+            pushes[project] = push_version(fleet, place, weights, hosts, found, rate, screen, bases.get(project))
     return pushes
 
 
@@ -67,9 +71,14 @@ class Place(NamedTuple):
     version: str
 
 
+def _base(project: str, site: Site, source: str) -> Weights:
+    model = site.models[project]
+    return weights_of(project, source, "--delta-from", model.code, model.shape)
+
+
 def push_version(
     fleet: Fleet, place: Place, weights: Weights, hosts: dict[str, Any], states: dict[str, dict[str, Any] | None],
-    rate: int | None, screen: Screen,
+    rate: int | None, screen: Screen, base: Weights | None = None,
 ) -> Pushed:  # fmt: skip
     """To connected hosts, by what their stores said. Those that have it take part too: others take from them."""
     (manifest, source), (root, project, version) = weights, place
@@ -92,7 +101,8 @@ def push_version(
             errors[name] = problem.error  # type: ignore[assignment]
     where = {name: fleet.host(name).address for name in talks}
     racks = {name: str(fleet.host(name).variables.get("rack") or "") for name in talks}
-    result = Push(manifest, source, where, racks, rate * MEGABIT if rate else None, screen.event).run(talks)
+    delta = Delta(manifest.as_json(), base.manifest.as_json(), base.folder) if base else None
+    result = Push(manifest, source, where, racks, rate * MEGABIT if rate else None, screen.event, delta).run(talks)
     result.errors = {**errors, **result.errors}
     return result
 

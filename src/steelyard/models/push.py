@@ -18,6 +18,7 @@ from gevent.queue import Empty, Queue
 
 from steelyard.errors import PushFailed, SteelyardError
 from steelyard.events import BytesMoved, Emit, Step
+from steelyard_host.delta import FLAG, Delta
 from steelyard_host.relay import Bucket
 
 from .chain import ORIGIN, Chain, Pace
@@ -61,13 +62,19 @@ class Pushed:
 
 class Push:
     def __init__(
-        self, manifest: Manifest, source: Path, where: Mapping[str, str], racks: Mapping[str, str], rate: int | None, emit: Emit
-    ) -> None:
-        """`where`: host -> address at which the others reach it. `rate`: bytes per second that each hands on, we too, or None."""
+        self, manifest: Manifest, source: Path, where: Mapping[str, str], racks: Mapping[str, str], rate: int | None, emit: Emit,
+        delta: Delta | None = None,
+    ) -> None:  # fmt: skip
+        """`where`: host -> address at which the others reach it. `rate`: bytes per second that each hands on, we too, or None.
+
+        `delta`: to a version whose files are here; hosts that have that version too are told what changed.
+        """
         self.manifest, self.source, self.rate, self.emit = manifest, source, rate, emit
         self.where, self.racks = dict(where), dict(racks)
         self.chunks = [(name, chunk) for name, file in manifest.files.items() for chunk in file.chunks]
+        self.delta = delta
         self.talks: dict[str, Talk] = {}
+        self.bases: dict[str, str | None] = {}
         self.missing: dict[str, list[int]] = {}
         self.ports: dict[str, int] = {}
         self.chain = Chain(())
@@ -149,6 +156,7 @@ class Push:
         order = {
             "manifest": self.manifest.as_json(), "certificate": key.certificate, "key": key.key,
             "address": self.where[name], "rate": self.rate,
+            "base": self.delta.base if self.delta else None,
         }  # fmt: skip
         try:
             talk.order(order)
@@ -163,7 +171,7 @@ class Push:
                 if "alive" in said:
                     continue
                 if "ready" in said:
-                    self.ports[name] = said["ready"]
+                    self.ports[name], self.bases[name] = said["ready"], said.get("base")
                     self.missing[name] = [n for first, last in said["missing"] for n in range(first, last + 1)]
                     self._events.put((name, {"bytes": said["bytes"]}))
                 elif "echo" in said:
@@ -251,8 +259,11 @@ class Push:
         except OSError as error:
             self._events.put((name, {"error": f"{file} of the source can no longer be read: {error.strerror}"}))
             return False
+        has_base = self.delta is not None and self.bases.get(name) == self.delta.base
+        plainly = number in self._again  # it did not arrive as a delta
+        packed = self.delta.encode(number, data) if self.delta and has_base and not plainly else None
         try:
-            self.talks[name].chunk(number, data)
+            self.talks[name].chunk(*((number, data) if packed is None else (number | FLAG, packed)))
         except (OSError, EOFError):
             self._events.put((name, {"gone": True}))
             return False

@@ -20,9 +20,9 @@ def show_loads(
 ) -> None:
     if screen.json:
         hosts = [_document(host, model, measured) for (host, model), measured in sorted(found.items())]
-        words = [{"host": host, "why": why} for host, why in sorted(failed.items())]
+        unmeasured = [{"host": host, "why": why} for host, why in sorted(failed.items())]
         screen.document(
-            "bench load", {"hosts": hosts, "failed": words, "errors": [error.as_json() for error in errors.values()]}
+            "bench load", {"hosts": hosts, "failed": unmeasured, "errors": [error.as_json() for error in errors.values()]}
         )
         return
     for (host, model), measured in sorted(found.items()):
@@ -32,10 +32,9 @@ def show_loads(
         for strategy in head["strategies"]:
             cells = [text for cache in CACHES for text in _cells(measured, strategy, cache)]
             chosen = [cache for cache in CACHES if measured.winner(cache) == strategy]
-            words = [f"chosen {' and '.join(chosen)}"] if chosen else []
-            table.add_row(
-                strategy, *cells, "; ".join(words + ([measured.errors[strategy]] if strategy in measured.errors else []))
-            )
+            remarks = [f"chosen {' and '.join(chosen)}"] if chosen else []
+            remarks += [measured.errors[strategy]] if strategy in measured.errors else []
+            table.add_row(strategy, *cells, "; ".join(remarks))
         screen.tables(table)
         warm = measured.ratio(DEFAULT, "warm", (DEFAULT, "cold"))
         if warm is not None:

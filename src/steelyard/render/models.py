@@ -126,10 +126,10 @@ def show_warmed(screen: Screen, found: dict[tuple[str, str], dict[str, Any] | No
     screen.failures()
 
 
-def show_caches(screen: Screen, rows: list[Shared], errors: dict[str, SteelyardError]) -> None:
+def show_caches(screen: Screen, rows: list[Shared], errors: dict[str, SteelyardError], command: str = "models cache") -> None:
     if screen.json:
         document = {"services": [asdict(row) for row in rows], "errors": [error.as_json() for error in errors.values()]}
-        screen.document("models cache", document)
+        screen.document(command, document)
         return
     table = made_table("HOST", "SERVICE", "KEY", "SIZE", "FROM", "RECEIVED", "")
     for row in rows:

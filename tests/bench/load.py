@@ -1,0 +1,233 @@
+"""What loading costs on a lab host with the real engine (CPU build): every way it has, and whole starts, ours beside plain ones.
+
+`make bench-load`. A model of random weights of 1.9 GB. The last line is one JSON object:
+
+    cold_vs_default   the loading phase of our start, pages cold before it, beside that of a start without a warm-up
+    warm_vs_default   the way that was chosen for warm pages, beside the engine's default with warm pages; 1 where that is chosen
+    tier_vs_default   the loading phase of a start from locked memory, after an attempt to empty the page cache, beside the cold one
+    best_cold_way     the engine's fastest way with cold pages, beside its default with cold pages
+    verify_vs_cat     rate of `models verify`'s reader beside `cat FILE >/dev/null`, warm
+    keys_after_two_versions, compiled_start_vs_first
+                      compile-cache keys that two versions of a model left behind; seconds until the engine was initialised with
+                      artefacts that another start had compiled, beside those of a first one
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import re
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from steelyard.lab import tiny_model
+from steelyard.lab.record import require_lab
+
+NAME = "bench-load"
+BIN = Path(sys.executable).parent
+ROOT = Path(__file__).parent.parent.parent
+PAGE = ROOT / "docs/how-it-works/loading.md"
+LAYERS, HIDDEN, INTERMEDIATE, SHARDS = 22, 2048, 5632, 4
+UNIT = "steelyard-vllm@big.service"
+ENVIRONMENT = {"VLLM_CPU_KVCACHE_SPACE": "1"}
+LINES: list[str] = []
+
+
+def big_model(folder: Path, seed: int) -> Path:
+    """The lab's tiny Llama with other sizes: the same files, and weights that fill memory."""
+    tiny_model.HIDDEN, tiny_model.INTERMEDIATE, tiny_model.LAYERS = HIDDEN, INTERMEDIATE, LAYERS
+    tiny_model.HEADS, tiny_model.KV_HEADS = HIDDEN // tiny_model.HEAD, HIDDEN // tiny_model.HEAD // 4
+    small = tiny_model.make(folder.with_name("small"), 1)
+    folder.mkdir()
+    shapes = tiny_model.tensor_shapes()
+    names = list(shapes)
+    per = -(-len(names) // SHARDS)
+    places: dict[str, str] = {}
+    block = tiny_model.random_bf16(random.Random(seed), 1 << 20)
+    for number in range(SHARDS):
+        shard = f"model-{number + 1:05}-of-{SHARDS:05}.safetensors"
+        part = names[number * per : (number + 1) * per]
+        header, at = {}, 0
+        for name in part:
+            size = 2 * (shapes[name][0] * (shapes[name][1] if len(shapes[name]) > 1 else 1))
+            header[name] = {"dtype": "BF16", "shape": list(shapes[name]), "data_offsets": [at, at + size]}
+            at, places[name] = at + size, shard
+        text = json.dumps(header).encode()
+        text += b" " * (-len(text) % 8)
+        with (folder / shard).open("wb") as out:
+            out.write(struct.pack("<Q", len(text)) + text)
+            while at > 0:
+                out.write(block[:at])
+                at -= len(block)
+    for path in small.glob("*.json"):
+        (folder / path.name).write_bytes(path.read_bytes())
+    (folder / "config.json").write_text(json.dumps(tiny_model.config()))
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": places}))
+    return folder
+
+
+class Bench:
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.inventory = folder, folder / "inventory"
+        self.steelyard("lab", "up", "3", "--name", NAME, "--inventory", str(self.inventory), inventory=False)
+        self.lab = require_lab(NAME, "bench")
+
+    def steelyard(self, *words: str, inventory: bool = True, expect: tuple[int, ...] = (0,)) -> str:
+        command = [str(BIN / "steelyard"), *words, *(["-i", str(self.inventory)] if inventory else [])]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode not in expect:
+            sys.exit(f"{' '.join(command)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
+        return done.stdout
+
+    def on(self, command: str) -> str:
+        return self.steelyard(
+            "lab", "exec", "gpu-1", "--name", NAME, "--", "sh", "-c", command, inventory=False, expect=(0, 1, 3)
+        )
+
+    def declare(self, source: Path, version: str, *, warm_s: int, lock_gib: int = 0, compiled: bool = False) -> None:
+        options: dict[str, Any] = {} if compiled else {"enforce-eager": True}
+        environment = ENVIRONMENT if compiled else {**ENVIRONMENT, "TORCHDYNAMO_DISABLE": "1"}
+        serve = {"hosts": "gpu[0]", "port": 8000, "max_model_len": 128, "options": options, "environment": environment}
+        model = {"source": f"file://{source}", "version": version, "serve": serve, "alias": "big"}
+        at = self.inventory / "group_vars/all"
+        (at / "models.yml").write_text(yaml.safe_dump({"model_root": "/models", "models": {"llm/big": model}}))
+        (at / "bench.yml").write_text(yaml.safe_dump({"model_store": {"lock_gib": lock_gib}}))
+        roles = (at / "roles.yml").read_text()
+        roles = re.sub(r"^vllm:\n(  warm_s: \d+\n)?", f"vllm:\n  warm_s: {warm_s}\n", roles, flags=re.M)
+        (at / "roles.yml").write_text(roles)
+
+    def apply(self) -> None:
+        self.steelyard("apply", "--yes", "-q")
+
+    def forget(self) -> None:
+        """Out of the page cache, as far as nobody holds it."""
+        program = (
+            "import os,sys\nfor p in sys.argv[1:]:\n h=os.open(p,os.O_RDONLY); os.posix_fadvise(h,0,0,os.POSIX_FADV_DONTNEED)"
+        )
+        self.on(f"sync; python3 -c '{program}' /models/llm/big/*/*.safetensors")
+
+    def start(self, cold: bool) -> dict[str, float]:
+        """One start of the engine; seconds of the phases that its log names."""
+        self.on(f"systemctl stop {UNIT}")
+        if cold:
+            self.forget()
+        since = self.on("date +%s.%N").strip()
+        self.on(f"systemctl start {UNIT}")
+        log = self.on(f"journalctl --no-pager -o cat -u {UNIT} --since @{since}")
+        phases = {"load": r"Loading weights took ([\d.]+) seconds", "init": r"init engine .* took ([\d.]+) s"}
+        found = {name: re.search(pattern, log) for name, pattern in phases.items()}
+        if found["load"] is None:
+            sys.exit(f"the engine did not start:\n{log[-3000:]}")
+        return {name: float(match[1]) for name, match in found.items() if match}
+
+    def init_seconds(self) -> float:
+        """Of the start that is running now, out of its log."""
+        log = self.on(f"journalctl --no-pager -o cat -u {UNIT}")
+        return float(re.findall(r"init engine .* took ([\d.]+) s", log)[-1])
+
+
+def tell(text: str) -> None:
+    print(text, flush=True)
+    LINES.append(text)
+
+
+def ways(bench: Bench, repeats: int) -> dict[str, float]:
+    """`steelyard bench load`, as an operator runs it."""
+    bench.on(f"systemctl stop {UNIT}")
+    [host] = json.loads(bench.steelyard("bench", "load", "--repeats", str(repeats), "--json"))["hosts"]
+    rows = {(row["strategy"], row["cache"]): row for row in host["samples"]}
+    tell("| way of the engine | cold, s | / default | warm, s | / default |\n|---|---|---|---|---|")
+    names = list(dict.fromkeys(strategy for strategy, _ in rows))
+    for name in names:
+        cold, warm = rows[name, "cold"], rows[name, "warm"]
+        tell(f"| {name} | {cold['median']:.2f} | {cold['ratio']:.2f} | {warm['median']:.2f} | {warm['ratio']:.2f} |")
+    chosen = host["chosen"]
+    tell(f"\nChosen: cold `{chosen['cold']}`, warm `{chosen['warm']}`.\n")
+    best = min(rows[name, "cold"]["ratio"] for name in names)
+    return {"warm_vs_default": round(rows[chosen["warm"], "warm"]["ratio"], 2), "best_cold_way": round(best, 2)}
+
+
+def starts(bench: Bench, source: Path, repeats: int) -> dict[str, float]:
+    """Whole starts in turns: plain, with our warm-up beside it, and from locked memory."""
+    loads: dict[str, list[float]] = {"plain, cold": [], "warmed beside the start, cold before": [], "locked in memory": []}
+    settings = ({"warm_s": 0}, {"warm_s": 300}, {"warm_s": 300, "lock_gib": 6})
+    for _ in range(repeats):
+        for title, wanted in zip(loads, settings, strict=True):
+            bench.declare(source, "v1", **wanted)
+            bench.apply()
+            if "lock_gib" in wanted:
+                bench.start(cold=False)  # the lock comes with a start; the next one has it
+            loads[title].append(bench.start(cold=True)["load"])
+        bench.on("systemctl stop 'steelyard-hold@*'")
+    tell("| loading phase of a start | seconds | / plain |\n|---|---|---|")
+    plain = loads["plain, cold"]
+    ratios = {}
+    for title, seconds in loads.items():
+        ratios[title] = statistics.median(mine / other for mine, other in zip(seconds, plain, strict=True))
+        tell(f"| {title} | {statistics.median(seconds):.2f} | {ratios[title]:.2f} |")
+    _, ours, tier = ratios.values()
+    return {"cold_vs_default": round(ours, 2), "tier_vs_default": round(tier, 2)}
+
+
+def compiled(bench: Bench, first: Path, second: Path) -> dict[str, float]:
+    """Two versions at one constant path, then a start that finds what another one compiled."""
+    bench.on(f"systemctl stop {UNIT}; rm -rf /var/cache/steelyard/big /models/_compiled")
+    bench.declare(first, "v1", warm_s=300, compiled=True)
+    bench.apply()
+    fresh = bench.init_seconds()
+    bench.declare(second, "v2", warm_s=300, compiled=True)
+    bench.apply()
+    again = bench.init_seconds()
+    folders = bench.on(
+        "ls /var/cache/steelyard/big/vllm/torch_compile_cache/torch_aot_compile 2>/dev/null; ls -d /var/cache/steelyard/big/vllm/torch_aot_compile/* 2>/dev/null"
+    )
+    keys = len({line.rsplit("/", 1)[-1] for line in folders.split()})
+    shared = json.loads(bench.steelyard("models", "cache", "--json"))["services"]
+    bench.on(f"systemctl stop {UNIT}; rm -rf /var/cache/steelyard/big")
+    brought = bench.start(cold=False)
+    tell("\n| start of the engine, compiling | `init engine`, s |\n|---|---|")
+    tell(f"| version 1, nothing compiled yet | {fresh:.1f} |")
+    tell(f"| version 2 at the same path: {keys} key for both | {again:.1f} |")
+    tell(f"| with an empty cache and artefacts out of the store ({shared[0]['bytes'] / 1e6:.0f} MB) | {brought['init']:.1f} |")
+    return {"keys_after_two_versions": keys, "compiled_start_vs_first": round(brought["init"] / fresh, 2)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=5)
+    given = parser.parse_args()
+    figures: dict[str, float] = {}
+    subprocess.run([str(BIN / "steelyard"), "lab", "down", "--name", NAME], stdout=subprocess.DEVNULL, check=False)
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as made:
+        folder = Path(made)
+        first, second = big_model(folder / "v1", 1), big_model(folder / "v2", 2)
+        try:
+            bench = Bench(folder)
+            bench.declare(first, "v1", warm_s=300)
+            bench.apply()
+            size = sum(path.stat().st_size for path in first.iterdir())
+            tell(f"{size / 1e9:.1f} GB in {SHARDS} files, vLLM's CPU build, one machine with {os.cpu_count()} processors.\n")
+            figures |= ways(bench, given.repeats)
+            figures |= starts(bench, first, max(2, given.repeats - 2))
+            figures |= compiled(bench, first, second)
+        finally:
+            subprocess.run([str(BIN / "steelyard"), "lab", "down", "--name", NAME], stdout=subprocess.DEVNULL, check=False)
+    done = subprocess.run([sys.executable, str(ROOT / "tests/bench/verify.py")], stdout=subprocess.PIPE, text=True, check=True)
+    figures["verify_vs_cat"] = json.loads(done.stdout.splitlines()[-1])["warm_share_of_cat"]
+    tell(f"\n{done.stdout.splitlines()[0]}.")
+    marks = re.compile(r"(<!-- load -->\n).*?(<!-- end -->)", re.S)
+    PAGE.write_text(marks.sub(lambda found: found[1] + "\n".join(LINES) + "\n" + found[2], PAGE.read_text()))
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()

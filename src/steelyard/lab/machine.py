@@ -105,7 +105,7 @@ def write_identity(machine: Machine, names: dict[str, str]) -> str:
 
 
 def nspawn_command(machine: Machine) -> list[str]:
-    """The argv that boots the host; capabilities are only widened for Docker."""
+    """The argv that boots the host; CAP_IPC_LOCK is for memory that is locked, the rest of the capabilities for Docker."""
     host = machine.host
     command = [
         "systemd-nspawn", "--quiet", "--boot", f"--directory={machine.root}", f"--machine={host.name}",
@@ -115,8 +115,8 @@ def nspawn_command(machine: Machine) -> list[str]:
     for inside, cached in sorted(host.binds.items()):
         command.append(f"--bind={cache_root() / cached}:{inside}")
     if not host.docker:
-        return [*command, "--capability=CAP_NET_ADMIN"]
-    command += ["--capability=CAP_NET_ADMIN,CAP_BPF,CAP_PERFMON,CAP_SYSLOG", "--system-call-filter=add_key keyctl bpf"]
+        return [*command, "--capability=CAP_NET_ADMIN,CAP_IPC_LOCK"]
+    command += ["--capability=CAP_NET_ADMIN,CAP_IPC_LOCK,CAP_BPF,CAP_PERFMON,CAP_SYSLOG", "--system-call-filter=add_key keyctl bpf"]
     # overlay on overlay is not possible: Docker's own layers need a real file system
     command += [f"--bind={machine.folder}/docker:/var/lib/docker", f"--bind={machine.folder}/containerd:/var/lib/containerd"]
     return [*command, *(f"--bind={device}" for device in ("/dev/fuse",) if Path(device).exists())]

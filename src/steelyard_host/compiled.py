@@ -14,6 +14,8 @@ import pwd
 import re
 import shutil
 import socket
+import stat
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from steelyard_host.status import SERVICES
 
 CACHES = Path("/var/cache/steelyard")
 MARK = ".steelyard-key"
+ALREADY = 2  # exit status of the process that copies
 PACKAGES = ("vllm", "torch", "triton", "flashinfer_python")
 COMPILED = ("torch_compile_cache", "torch_aot_compile", "inductor_cache", "triton_cache", "flashinfer")
 # options that say how weights are read, or where the service is: what is compiled does not depend on them
@@ -76,12 +79,14 @@ def save(root: Path, service: str, engine: Path, folder: Path) -> dict[str, Any]
     now = state(root, service, engine, folder)
     if now["saved"] or not now["bytes"]:
         return now
+    top = CACHES / service / "vllm"
+    owner = top.stat().st_uid
     with store.receiving(root, project(service), now["key"]) as staged:
         try:
             for path in _compiled(service):
-                target = staged / path.relative_to(CACHES / service / "vllm")
+                target = staged / path.relative_to(top)
                 target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(path, target)
+                _copy_of(path, target, owner)
             manifest = made_here.manifest_of(staged, "made on " + socket.gethostname())
             store.publish(root, project(service), now["key"], manifest, staged)
         except OSError as error:
@@ -89,28 +94,55 @@ def save(root: Path, service: str, engine: Path, folder: Path) -> dict[str, Any]
     return state(root, service, engine, folder)
 
 
+def _copy_of(path: Path, target: Path, owner: int) -> None:
+    """A plain file of the engine's own: its folder is the engine's to write, and a link in it may point at anything."""
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    with os.fdopen(handle, "rb") as stream:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode) or found.st_uid != owner:
+            raise store.StoreError("%s is not a file of the engine's own; nothing was published" % path)
+        with target.open("xb") as out:
+            shutil.copyfileobj(stream, out)
+
+
 def use(root: Path, service: str, engine: Path, folder: Path, user: str) -> dict[str, Any]:
     """Before a start: what was compiled elsewhere under this very key becomes this service's cache. Never fails a start."""
     if not (root / project(service)).is_dir():
         return {"used": None, "why": "nothing is kept for this service"}
     key = key_of(parts(service, engine, folder))
-    top, mark = CACHES / service / "vllm", CACHES / service / MARK
     kept = root / project(service) / key
     record = store.read_record(store.record_path(root, project(service), key))
     if not record or not kept.is_dir():
         return {"used": None, "why": "what is kept was compiled from something else"}
     if store.altered(root, record):
         return {"used": None, "why": "what is kept was changed since"}
-    if mark.exists() and mark.read_text() == key:
-        return {"used": key, "why": "it is in use already"}
-    owner = pwd.getpwnam(user)
-    for path in sorted(kept.rglob("*")):
-        target = top / path.relative_to(kept)
-        if path.is_dir():
-            target.mkdir(parents=True, exist_ok=True)
-        else:
-            shutil.copyfile(path, target)
-    for path in [CACHES / service, top, *top.rglob("*")]:
-        os.chown(path, owner.pw_uid, owner.pw_gid, follow_symlinks=False)
-    mark.write_text(key)
-    return {"used": key, "why": None}
+    child = os.fork()
+    if child == 0:
+        os._exit(_copied_as(user, kept, CACHES / service, key))
+    ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    words = {0: None, ALREADY: "it is in use already"}
+    return {"used": key if ended in words else None, "why": words.get(ended, "it could not be copied into the service's cache")}
+
+
+def _copied_as(user: str, kept: Path, place: Path, key: str) -> int:
+    """As the engine's user: what it may write is all that it can be led to write over."""
+    try:
+        account = pwd.getpwnam(user)
+        os.setgroups([])
+        os.setgid(account.pw_gid)
+        os.setuid(account.pw_uid)
+        mark = place / MARK
+        if mark.exists() and mark.read_text() == key:
+            return ALREADY
+        for path in sorted(kept.rglob("*")):
+            target = place / "vllm" / path.relative_to(kept)
+            if path.is_dir():
+                target.mkdir(parents=True, exist_ok=True)
+            else:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, target)
+        mark.write_text(key)
+    except (OSError, KeyError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0

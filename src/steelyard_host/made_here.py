@@ -49,13 +49,15 @@ def shard(root: Path, project: str, version: str, key: str, service: str, engine
             if done.returncode != 0:
                 lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
                 raise store.StoreError("the engine could not shard it: %s" % (lines or ["it said nothing"])[-1][:300])
+            for path in [staged, *staged.rglob("*")]:
+                if path.is_symlink():
+                    raise store.StoreError("%s is a link, which no engine saves; nothing was published" % path)
+                os.chown(path, 0, 0)
             for path in source.rglob("*"):
                 if path.is_file() and ".safetensors" not in path.name:
                     target = staged / path.relative_to(source)
                     target.parent.mkdir(parents=True, exist_ok=True)
                     shutil.copyfile(path, target)
-            for path in [staged, *staged.rglob("*")]:
-                os.chown(path, 0, 0)
             manifest = manifest_of(staged, "%s %s, sharded for %d" % (project, version, ranks))
             store.publish(root, "_sharded/" + project, key, manifest, staged)
         except OSError as error:

@@ -6,13 +6,13 @@ is in nobody's data path: engines read the same pages as ever. Who has not been 
 
 from __future__ import annotations
 
-import ctypes
-import mmap
 import os
 import signal
 import socket
 import subprocess
 from pathlib import Path
+
+from steelyard_host import pages
 
 ASKED = Path("/run/steelyard/held")  # a file per held version; its time is when it was asked for last
 UNIT = "steelyard-hold@%s.service"
@@ -88,19 +88,10 @@ def release_replaced(folder: Path) -> list[str]:
 
 def hold(folder: Path) -> int:
     """Lock every file, say so to systemd, and sleep until a signal ends it. The unit's command."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.mmap.restype = ctypes.c_void_p
-    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
-    libc.mlock.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
     for path in sorted(folder.rglob("*")):
-        size = path.stat().st_size if path.is_file() else 0
-        if not size:
-            continue
-        handle = os.open(path, os.O_RDONLY)
-        at = libc.mmap(None, size, mmap.PROT_READ, mmap.MAP_SHARED, handle, 0)
-        os.close(handle)
-        if at in (None, ctypes.c_void_p(-1).value) or libc.mlock(at, size):
-            raise SystemExit("%s: %s" % (path, os.strerror(ctypes.get_errno())))
+        why = pages.lock(path) if path.is_file() else None
+        if why is not None:
+            raise SystemExit("%s: %s" % (path, why))
     _notify("READY=1\nSTATUS=%d bytes locked" % size_of(folder))
     signal.sigwait({signal.SIGTERM, signal.SIGINT})
     return 0

@@ -7,9 +7,7 @@ mincore, as root: for anybody else it says that everything is.
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
-import mmap
 import os
 import time
 from collections.abc import Iterator
@@ -19,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from steelyard_host import tier
+from steelyard_host.pages import resident
 
 STEP = 4 << 20  # bytes
 READERS = 4
@@ -76,34 +75,6 @@ def in_turn(folder: Path, seconds: float, wanted: Turn, lock: int) -> dict[str, 
     if lock and told["why_not"] is None:
         told["why_not"] = tier.ensure(folder, lock)
     return told
-
-
-def resident(path: Path) -> int:
-    """Bytes of a file that are in the page cache."""
-    size = path.stat().st_size
-    if not size:
-        return 0
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.mmap.restype = ctypes.c_void_p
-    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
-    libc.mincore.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p]
-    libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
-    pages = (size + mmap.PAGESIZE - 1) // mmap.PAGESIZE
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        at = libc.mmap(None, size, mmap.PROT_READ, mmap.MAP_SHARED, handle, 0)
-    finally:
-        os.close(handle)
-    if at in (None, ctypes.c_void_p(-1).value):
-        return 0
-    try:
-        seen = ctypes.create_string_buffer(pages)
-        if libc.mincore(at, size, seen):
-            return 0
-        there = sum(byte & 1 for byte in seen.raw)
-    finally:
-        libc.munmap(at, size)
-    return min(size, there * mmap.PAGESIZE)
 
 
 def room(meminfo: Path = Path("/proc/meminfo"), cgroup: Path | None = None) -> int:

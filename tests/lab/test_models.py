@@ -138,6 +138,15 @@ def test_rot_is_named_taken_out_of_sight_and_mended_from_a_neighbour(pushing: Pu
     [repaired] = pushing.json("verify", "llm/pushed", "--repair")["repaired"]
     assert (repaired["origin_bytes"], 0 < repaired["hosts"]["gw-1"] <= 1 << 16) == (0, True)
     assert pushing.json("verify", "llm/pushed")["hosts"]
+    # without its source on this machine it is mended too: a neighbour has it whole
+    (pushing.folder / "source-v1").rename(pushing.folder / "elsewhere")
+    on_host(pushing.site, "gw-1", f"rm -f {path}")
+    mended = pushing.run("verify", "llm/pushed", "--repair")
+    assert (mended.returncode, "its source is not on this machine; gpu-1 has v1" in mended.stderr) == (0, True), mended.stderr
+    assert (
+        on_host(pushing.site, "gw-1", f"sha256sum {path}").split()[0]
+        == on_host(pushing.site, "gpu-1", f"sha256sum {path}").split()[0]
+    )
 
 
 def test_what_stands_in_the_way_is_one_sentence_per_host_and_the_others_are_served(pushing: Pushing) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from steelyard.models.artefacts import Shared, sharded_key, sharded_project
@@ -12,15 +11,13 @@ from steelyard.models.source import Weights
 from steelyard.modules.connectors.ask import ask
 from steelyard.settings import role_settings, settings_from
 
-from .pushing import Place, push_version
+from .pushing import NOT_ON_THIS_MACHINE, Place, push_version
 
 if TYPE_CHECKING:
     from steelyard.engine.session import Session
     from steelyard.inventory.fleet import Fleet
     from steelyard.render.screen import Screen
     from steelyard.site import Site
-
-NOT_ON_THIS_MACHINE = Path("/nonexistent")  # a host has all of it, so the controller is never asked for a byte
 
 
 def share_compiled(fleet: Fleet, opened: Session, site: Site, chosen: list[str], screen: Screen) -> list[Shared]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from steelyard.errors import PushFailed
+from steelyard.errors import PushFailed, SourceMissing
 from steelyard.models.declared import declared_weights
 from steelyard.models.manifest import Manifest
 from steelyard.models.push import Push, Pushed
+from steelyard.models.signing import hold
 from steelyard.models.source import Weights
 from steelyard.models.source import weights as weights_of
 from steelyard.models.state import in_place, refusal
@@ -20,10 +22,11 @@ if TYPE_CHECKING:
     from steelyard.engine.session import Session
     from steelyard.inventory.fleet import Fleet
     from steelyard.render.screen import Screen
-    from steelyard.site import Site
+    from steelyard.site import Model, Site
 
 NO_HELPER = "the helper is not installed; `steelyard apply --deploy store` installs it"
 MEGABIT = 125_000  # bytes
+NOT_ON_THIS_MACHINE = Path("/nonexistent")  # a host has all of it, so the controller is never asked for a byte
 
 
 def trusted_keys(fleet: Fleet) -> tuple[str, ...]:
@@ -35,10 +38,17 @@ def trusted_keys(fleet: Fleet) -> tuple[str, ...]:
 def push_models(
     fleet: Fleet, opened: Session, site: Site, chosen: list[str], rate: int | None, screen: Screen, base: str | None = None
 ) -> dict[str, Pushed]:
-    """Sources are read before the first host is talked to. `rate`: megabits per second; `base`: source of the version that chunks
-    may be told as a delta to. Raises SourceMissing, SourceRefused."""
-    trusted = trusted_keys(fleet)
-    declared = {project: declared_weights(project, site.models[project], trusted) for project in chosen}
+    """Sources are read before the first host is talked to; one that is not on this machine is a host's, where one has the version.
+
+    `rate`: megabits per second; `base`: source of the version that chunks may be told as a delta to. Raises SourceMissing,
+    SourceRefused, SignatureWrong.
+    """
+    declared: dict[str, Weights | SourceMissing] = {}
+    for project in chosen:
+        try:
+            declared[project] = declared_weights(project, site.models[project], trusted_keys(fleet))
+        except SourceMissing as error:
+            declared[project] = error
     bases = {project: _base(project, site, base) for project in chosen} if base else {}
     connected: dict[str, Any] = {}
     states: dict[tuple[str, str], dict[str, Any] | None] = {}
@@ -51,11 +61,12 @@ def push_models(
 
     opened.each(look)
     pushes = {}
-    for project, weights in declared.items():
+    for project, here in declared.items():
         hosts = {name: connected[name] for name in site.stored_on[project] if name in connected}
         found = {name: states[name, project] for name in hosts}
         model = site.models[project]
         place = Place(site.model_root, project, model.version)
+        weights = here if isinstance(here, Weights) else _held(here, place, model, hosts, found, trusted_keys(fleet), screen)
         if model.shared is not None:
             pushes[project] = _adopted(place, model.shared, weights.manifest, hosts, found)
         else:
@@ -74,6 +85,22 @@ class Place(NamedTuple):
 def _base(project: str, site: Site, source: str) -> Weights:
     model = site.models[project]
     return weights_of(project, source, "--delta-from", model.code, model.shape)
+
+
+def _held(
+    missing: SourceMissing, place: Place, model: Model, hosts: dict[str, Any], states: dict[str, dict[str, Any] | None],
+    trusted: tuple[str, ...], screen: Screen,
+) -> Weights:  # fmt: skip
+    """The version as the first host has it that has it whole. Raises `missing` where none has."""
+    for name, now in states.items():
+        if now is not None and now["published"] and not now["altered"]:
+            manifest = Manifest.of_json(ask(hosts[name], "store-manifest", *place) or {})
+            hold(place.project, place.version, manifest.id, model.signature, trusted, name)
+            screen.note(
+                f"{place.project}: its source is not on this machine; {name} has {place.version}, and the others take it from there"
+            )
+            return Weights(manifest, NOT_ON_THIS_MACHINE)
+    raise missing
 
 
 def push_version(

@@ -116,7 +116,10 @@ def nspawn_command(machine: Machine) -> list[str]:
         command.append(f"--bind={cache_root() / cached}:{inside}")
     if not host.docker:
         return [*command, "--capability=CAP_NET_ADMIN,CAP_IPC_LOCK"]
-    command += ["--capability=CAP_NET_ADMIN,CAP_IPC_LOCK,CAP_BPF,CAP_PERFMON,CAP_SYSLOG", "--system-call-filter=add_key keyctl bpf"]
+    command += [
+        "--capability=CAP_NET_ADMIN,CAP_IPC_LOCK,CAP_BPF,CAP_PERFMON,CAP_SYSLOG",
+        "--system-call-filter=add_key keyctl bpf",
+    ]
     # overlay on overlay is not possible: Docker's own layers need a real file system
     command += [f"--bind={machine.folder}/docker:/var/lib/docker", f"--bind={machine.folder}/containerd:/var/lib/containerd"]
     return [*command, *(f"--bind={device}" for device in ("/dev/fuse",) if Path(device).exists())]

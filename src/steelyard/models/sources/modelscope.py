@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from steelyard.errors import DownloadFailed, LibraryMissing, SourceWrong
 from steelyard.models.refused import wanted_names
 
-from .record import Asked, Record, keep, listing_hash, place, refuse, sha256_of
+from .record import Asked, PinnedByContent, Record, keep, listing_hash, place, refuse, sha256_of
 
 FORM = re.compile(
     r"^modelscope://(?P<repo>[A-Za-z0-9][\w.-]*/[\w.-]+)(?:@(?P<revision>[\w./-]+))?(?:#sha256=(?P<sha256>[0-9a-f]{64}))?$"
@@ -20,7 +20,7 @@ FORM = re.compile(
 
 
 @dataclass(frozen=True)
-class ModelScopeSource:
+class ModelScopeSource(PinnedByContent):
     """`sha256` is None until it is pinned."""
 
     repo: str
@@ -30,14 +30,6 @@ class ModelScopeSource:
     @property
     def url(self) -> str:
         return f"modelscope://{self.repo}@{self.revision}"
-
-    @property
-    def uri(self) -> str:
-        return f"{self.url}#sha256={self.sha256}" if self.sha256 else self.url
-
-    @property
-    def pinned(self) -> bool:
-        return self.sha256 is not None
 
 
 def parse(uri: str, where: str) -> ModelScopeSource:

@@ -31,6 +31,21 @@ class Asked:
     told: Callable[[int, int], None] = lambda done, total: None
 
 
+class PinnedByContent:
+    """What sources have in common whose address says nothing of their content: a sha256 behind it, None until it is known."""
+
+    url: Any  # a field of one kind, made of fields by the others
+    sha256: str | None
+
+    @property
+    def uri(self) -> str:
+        return f"{self.url}#sha256={self.sha256}" if self.sha256 else str(self.url)
+
+    @property
+    def pinned(self) -> bool:
+        return self.sha256 is not None
+
+
 @dataclass(frozen=True)
 class Record:
     """A pinned source and its files: name below `folder` -> the source's own hash, `sha256:...`, `git:...` or `etag:...`."""

@@ -16,7 +16,7 @@ from typing import Any
 from steelyard.errors import DownloadFailed, LibraryMissing, SourceWrong
 from steelyard.models.refused import wanted_names
 
-from .record import Asked, Record, keep, leaves_folder, listing_hash, place, refuse, sha256_of
+from .record import Asked, PinnedByContent, Record, keep, leaves_folder, listing_hash, place, refuse, sha256_of
 
 FORM = re.compile(
     r"^s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(?P<prefix>[^\s#]*)(?:#sha256=(?P<sha256>[0-9a-f]{64}))?$"
@@ -24,7 +24,7 @@ FORM = re.compile(
 
 
 @dataclass(frozen=True)
-class S3Source:
+class S3Source(PinnedByContent):
     """`prefix` ends with a slash, or is empty; `sha256` is None until it is pinned."""
 
     bucket: str
@@ -34,14 +34,6 @@ class S3Source:
     @property
     def url(self) -> str:
         return f"s3://{self.bucket}/{self.prefix}"
-
-    @property
-    def uri(self) -> str:
-        return f"{self.url}#sha256={self.sha256}" if self.sha256 else self.url
-
-    @property
-    def pinned(self) -> bool:
-        return self.sha256 is not None
 
 
 def parse(uri: str, where: str) -> S3Source:

@@ -22,7 +22,7 @@ from steelyard.errors import DownloadFailed, SourceWrong
 from steelyard.models.refused import wanted_names
 
 from .archive import ENDINGS, unpack
-from .record import Asked, Record, keep, leaves_folder, listing_hash, place, refuse, sha256_of
+from .record import Asked, PinnedByContent, Record, keep, leaves_folder, listing_hash, place, refuse, sha256_of
 
 FORM = re.compile(r"^(?P<url>https?://[^\s#]+)(?:#sha256=(?P<sha256>[0-9a-f]{64}))?$")
 LISTED = re.compile(r"^(?P<hash>[0-9a-f]{64}) [ *](?P<name>.+)$")
@@ -31,19 +31,11 @@ BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
-class WebSource:
+class WebSource(PinnedByContent):
     """`sha256` is None until it is pinned."""
 
     url: str
     sha256: str | None
-
-    @property
-    def uri(self) -> str:
-        return f"{self.url}#sha256={self.sha256}" if self.sha256 else self.url
-
-    @property
-    def pinned(self) -> bool:
-        return self.sha256 is not None
 
     @property
     def is_folder(self) -> bool:

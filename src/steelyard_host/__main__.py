@@ -104,9 +104,10 @@ def _store(add: Any) -> None:
     bench = add(
         "load-bench",
         "measure the engine's loaders",
-        lambda g: loading.bench(g.service, g.engine, g.folder, g.ranks, g.repeats, g.user, g.sharded),
+        lambda g: loading.bench(g.service, g.engine, g.folder, g.ranks, g.repeats, g.user, g.sharded, g.ways),
     )
     bench.add_argument("--sharded", default="")
+    bench.add_argument("--ways", default="")
     for word in ("service", "engine", "folder"):
         bench.add_argument(word)
     bench.add_argument("ranks", type=int)

@@ -67,11 +67,12 @@ def command(
     return [*words, "--config", str(config)] if config.exists() else words
 
 
-def bench(service: str, engine: str, folder: str, ranks: int, repeats: int, user: str, sharded: str) -> int:
+def bench(service: str, engine: str, folder: str, ranks: int, repeats: int, user: str, sharded: str, ways: str) -> int:
     """What the probe says goes on line by line; what the engine says only where the probe fails. Raises StoreError."""
     if not Path(PROBE).exists() or not Path(engine).exists():
         raise StoreError("the engine or its probe is not installed here; `steelyard apply` installs both")
-    more = ("--sharded", sharded) if sharded and Path(sharded).is_dir() else ()
+    more: tuple[str, ...] = ("--sharded", sharded) if sharded and Path(sharded).is_dir() else ()
+    more = (*more, "--ways", ways) if ways else more
     done = subprocess.Popen(
         command(service, engine, folder, ranks, repeats, user, more), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

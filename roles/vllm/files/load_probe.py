@@ -89,6 +89,9 @@ def load(
         loader = get_model_loader(config.load_config)
         with set_default_torch_dtype(config.model_config.dtype), torch.device(f"cuda:{rank}" if cuda else "cpu"):
             model = loader.create_model(vllm_config=config, model_config=config.model_config)
+        if not cuda:  # memory that is there before, as a GPU's is: the first touch of a page is no part of loading
+            for parameter in model.parameters():
+                parameter.data.zero_()
         gc.collect()
         torch.distributed.barrier()
         began = time.perf_counter()
@@ -155,6 +158,7 @@ def main() -> int:
     parser.add_argument("--config", type=Path, help="of the service")
     parser.add_argument("--ranks", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--ways", default="", help="only these besides the default, with commas")
     parser.add_argument("--sharded", type=Path, help="the same version, sharded for these ranks: another row")
     parser.add_argument("--save", type=Path, help="measure nothing: shard the version for these ranks into this folder")
     given = parser.parse_args()
@@ -169,6 +173,8 @@ def main() -> int:
     import vllm.model_executor.model_loader
 
     known = {**strategies(cuda), **({"sharded": SHARDED} if given.sharded else {})}
+    if given.ways:
+        known = {name: options for name, options in known.items() if name in ("default", *given.ways.split(","))}
     device = torch.cuda.get_device_name(0) if cuda else "cpu"
     head = {"engine": vllm.__version__, "torch": torch.__version__, "device": device, "ranks": given.ranks, "strategies": known}
     out.write(json.dumps(head) + "\n")

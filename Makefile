@@ -14,7 +14,8 @@ demo-down: $(VENV)/.ready
 	$(BIN)/steelyard lab down
 
 test: lint types docs-check $(VENV)/.ready | system
-	$(BIN)/pytest
+	$(BIN)/pytest -m "not lab" -n 2
+	$(BIN)/pytest -m lab
 
 golden: $(VENV)/.ready
 	STEELYARD_WRITE_GOLDEN=1 $(BIN)/pytest -q tests/roles
@@ -25,7 +26,7 @@ test-hosts: $(VENV)/.ready | system
 	@cat build/drifts.json
 
 test-fast: $(VENV)/.ready
-	$(BIN)/pytest -m "not lab"
+	$(BIN)/pytest -m "not lab" -n 2
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check $(SOURCES)

@@ -30,7 +30,7 @@ class SourceRefused(SteelyardError):
     """A source that may not be served: pickle weights, broken safetensors, a link out of the folder."""
 
     sentence = "model `{model}`: file `{file}` is refused: {why}"
-    fix = "give a folder of safetensors files; pickle weights can run code when they are loaded"
+    fix = "give plain files that an engine reads: safetensors, JSON, tokenizers; `models add --convert` makes safetensors of pickles"
     sample = {"where": "/srv/weights/tiny", "model": "llm/tiny", "file": "model.bin", "why": "pickle weights"}
     model: str
     file: str

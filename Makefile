@@ -14,8 +14,7 @@ demo-down: $(VENV)/.ready
 	$(BIN)/steelyard lab down
 
 test: lint types docs-check $(VENV)/.ready | system
-	$(BIN)/pytest -m "not lab" -n 2
-	$(BIN)/pytest -m lab
+	$(BIN)/pytest
 
 golden: $(VENV)/.ready
 	STEELYARD_WRITE_GOLDEN=1 $(BIN)/pytest -q tests/roles
@@ -26,7 +25,7 @@ test-hosts: $(VENV)/.ready | system
 	@cat build/drifts.json
 
 test-fast: $(VENV)/.ready
-	$(BIN)/pytest -m "not lab" -n 2
+	$(BIN)/pytest -m "not lab"
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check $(SOURCES)

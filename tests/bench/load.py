@@ -103,7 +103,11 @@ class Bench:
         (at / "models.yml").write_text(yaml.safe_dump({"model_root": "/models", "models": {"llm/big": model}}))
         (at / "bench.yml").write_text(yaml.safe_dump({"model_store": {"lock_gib": lock_gib}}))
         roles = (at / "roles.yml").read_text()
-        roles = re.sub(r"^vllm:\n(  warm_s: \d+\n)?", f"vllm:\n  warm_s: {warm_s}\n", roles, flags=re.M)
+        packages = (
+            "  packages: [python3-venv, libnuma1, haproxy, g++, python3-dev]\n" if compiled else ""
+        )  # what compiling needs
+        wanted = f"vllm:\n  warm_s: {warm_s}\n{packages}"
+        roles = re.sub(r"^vllm:\n(  (warm_s|packages): .*\n)*", wanted, roles, flags=re.M)
         (at / "roles.yml").write_text(roles)
 
     def apply(self, limit: str = "all") -> None:
@@ -202,7 +206,7 @@ def compiled(bench: Bench, first: Path, second: Path) -> dict[str, float]:
     bench.apply("gpu-1")
     again = bench.init_seconds()
     folders = bench.on(
-        "ls /var/cache/steelyard/big/vllm/torch_compile_cache/torch_aot_compile 2>/dev/null; ls -d /var/cache/steelyard/big/vllm/torch_aot_compile/* 2>/dev/null"
+        "ls /var/cache/steelyard/big/vllm/torch_compile_cache/torch_aot_compile 2>/dev/null; ls -d /var/cache/steelyard/big/vllm/torch_aot_compile/* 2>/dev/null; true"
     )
     keys = len({line.rsplit("/", 1)[-1] for line in folders.split()})
     shared = json.loads(bench.steelyard("models", "cache", "--json"))["services"]

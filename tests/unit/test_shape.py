@@ -109,6 +109,17 @@ def test_pickle_weights_become_safetensors_with_the_same_bytes(tmp_path: Path) -
         weights("llm/x", source, "x")
 
 
+def test_types_that_the_tensor_names_and_not_its_storage(tmp_path: Path) -> None:
+    rebuild = Named("torch._utils", "_rebuild_tensor_v3")
+    small = Called(
+        rebuild, Stored("UntypedStorage", "0", 240), 4, (2, 3), (3, 1), False, OrderedDict(), Named("torch", "float8_e4m3fn")
+    )
+    found = weights("llm/x", folder(tmp_path, {"a": small}), "x", shape=Shape(convert=True), make=True)
+    path = found.folder / "model.safetensors"
+    [read] = tensors_of(path)
+    assert (read.dtype, read.shape, path.read_bytes()[read.start : read.end]) == ("F8_E4M3", (2, 3), VALUES[4:10])
+
+
 def test_several_files_and_their_index_keep_their_names(tmp_path: Path) -> None:
     made = tmp_path / "source"
     made.mkdir()

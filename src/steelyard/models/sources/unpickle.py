@@ -22,8 +22,11 @@ from typing import Any, NamedTuple
 BITS = {  # storage -> safetensors type, bytes of an element
     "DoubleStorage": ("F64", 8), "FloatStorage": ("F32", 4), "HalfStorage": ("F16", 2), "BFloat16Storage": ("BF16", 2),
     "LongStorage": ("I64", 8), "IntStorage": ("I32", 4), "ShortStorage": ("I16", 2), "CharStorage": ("I8", 1),
-    "ByteStorage": ("U8", 1), "BoolStorage": ("BOOL", 1), "Float8_e4m3fnStorage": ("F8_E4M3", 1),
-    "Float8_e5m2Storage": ("F8_E5M2", 1),
+    "ByteStorage": ("U8", 1), "BoolStorage": ("BOOL", 1), "UntypedStorage": ("U8", 1),
+}  # fmt: skip
+TYPES = {  # torch's own names; newer types lie in storages without one, and the tensor names it
+    "float8_e4m3fn": ("F8_E4M3", 1), "float8_e5m2": ("F8_E5M2", 1), "float8_e8m0fnu": ("F8_E8M0", 1), "uint16": ("U16", 2),
+    "uint32": ("U32", 4), "uint64": ("U64", 8),
 }  # fmt: skip
 HEADER_MOST = 512 << 20  # bytes of the pickle itself; the weights are not in it
 
@@ -53,6 +56,12 @@ def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tenso
     return Tensor(storage, offset, size, stride)
 
 
+def _typed_tensor(storage: Any, offset: Any, size: Any, stride: Any, grad: Any, hooks: Any, kind: Any, *_: Any) -> Tensor:
+    if not isinstance(storage, Storage) or not isinstance(kind, str) or kind not in TYPES:
+        raise Refused("a tensor in it is of a type that is not known")
+    return _tensor(storage._replace(dtype=TYPES[kind][0], width=TYPES[kind][1]), offset, size, stride)
+
+
 def _parameter(tensor: Any, *_: Any) -> Any:
     return tensor
 
@@ -60,6 +69,7 @@ def _parameter(tensor: Any, *_: Any) -> Any:
 ALLOWED = {
     ("collections", "OrderedDict"): OrderedDict,
     ("torch._utils", "_rebuild_tensor_v2"): _tensor,
+    ("torch._utils", "_rebuild_tensor_v3"): _typed_tensor,
     ("torch._utils", "_rebuild_parameter"): _parameter,
 }
 
@@ -68,7 +78,7 @@ class _Reader(pickle.Unpickler):
     """Only what ALLOWED and BITS name can be had; a name is all that a pickle can act by."""
 
     def find_class(self, module: str, name: str) -> Any:
-        if module in ("torch", "torch.storage") and name in BITS:
+        if module in ("torch", "torch.storage") and (name in BITS or name in TYPES):
             return name
         if (module, name) not in ALLOWED:
             raise Refused(f"the pickle asks for `{module}.{name}`, which is no part of a tensor")

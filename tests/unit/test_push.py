@@ -309,10 +309,10 @@ def test_a_controller_that_is_killed_leaves_nothing_visible_and_no_process(fleet
 
     def cut() -> None:
         fleet.until_had("h3", SIZE // 3)
-        for talk in fleet.talks.values():
+        for talk in reversed(fleet.talks.values()):  # the head last: a feeder may be writing to it
             talk.process.stdin.close()
 
-    _, pushed = fleet.push(source, rate=3 << 20, meanwhile=cut)
+    _, pushed = fleet.push(source, rate=1 << 20, meanwhile=cut)
     assert (pushed.published, sorted(pushed.errors)) == ([], fleet.names)
     assert all(talk.process.wait() is not None for talk in fleet.talks.values())
     assert not any((fleet.root(name) / PROJECT).exists() for name in fleet.names)

@@ -7,21 +7,29 @@ from typing import Any
 
 from pyinfra.api.command import QuoteString, StringCommand
 
+from steelyard.errors import HelperRefused
 from steelyard.host_helper import HELPER, IDLE, RUN_HELPER
+from steelyard.problem import HostProblem
 
 
 def ask(host: Any, *words: str, seconds: float = 180, idle: bool = False) -> dict[str, Any] | None:
-    """The helper's answer; None where it is not installed, or says nothing. `idle`: what serves goes before it."""
+    """The helper's answer; None where it is not installed, or does not know the words yet. `idle`: what serves goes before it.
+
+    Raises HostProblem with its sentence where it refuses.
+    """
     asked: dict[str, Any] = {"_sudo": bool(host.data.get("_sudo")), "_timeout": seconds}
     if host.data.get("_sudo_password"):
         asked["_sudo_password"] = host.data.get("_sudo_password")
-    command = StringCommand(
-        "if test -e", HELPER, "; then", IDLE if idle else "", RUN_HELPER, *(QuoteString(word) for word in words), "; fi"
-    )
+    quoted = [QuoteString(word) for word in words]
+    older = "|| test $? = 2"  # argparse's status for words that it does not know
+    command = StringCommand("if test -e", HELPER, "; then", IDLE if idle else "", RUN_HELPER, *quoted, older, "; fi")
     done, output = host.run_shell_command(command, **asked)
     lines = output.stdout_lines
+    if not done:
+        why = (output.stderr_lines or ["it said nothing"])[-1]
+        raise HostProblem(HelperRefused(where=host.name, command=words[0], why=why))
     try:
-        found = json.loads(lines[-1]) if done and lines else None
+        found = json.loads(lines[-1]) if lines else None
     except ValueError:
         return None
     return found if isinstance(found, dict) else None

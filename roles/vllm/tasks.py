@@ -58,7 +58,7 @@ def engine_config(service: Service, wanted: Settings, loading: dict[str, Any] | 
 
 def sharded_variant(site: Site, service: Service, engine: str) -> str:
     """The key of the variant that a service loads with `load_strategy: sharded`."""
-    manifest = declared_weights(service.model, site.models[service.model], ()).manifest.id
+    manifest = declared_weights(service.model, site.models[service.model]).manifest.id
     return sharded_key(manifest, engine, service.serve.tensor_parallel_size, service.serve.options)
 
 

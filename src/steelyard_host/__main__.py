@@ -215,6 +215,9 @@ def main() -> int:
     except store.StoreError as error:
         print(error, file=sys.stderr)
         return 1
+    except OSError as error:
+        print("%s: %s" % (error.filename or given.command, error.strerror or error), file=sys.stderr)
+        return 1
     if isinstance(found, int):
         return found
     print(json.dumps(found, sort_keys=True))

@@ -27,6 +27,7 @@ from steelyard_host.chunks import Held, chunks_of, copied
 from steelyard_host.hashing import content_id, wrong_chunks
 
 STATE = ".steelyard"
+MANIFEST = "its manifest"  # among files that are not as they were published
 
 
 class StoreError(Exception):
@@ -57,7 +58,11 @@ def records(root: Path) -> list[dict[str, Any]]:
 
 def manifest_of(root: Path, record: dict[str, Any]) -> dict[str, Any]:
     """Empty where it is gone: then nothing can be compared with it."""
-    return read_record(root / STATE / "manifests" / (record["id"] + ".json"))
+    return read_record(_manifest_path(root, record["id"]))
+
+
+def _manifest_path(root: Path, manifest: str) -> Path:
+    return root / STATE / "manifests" / (manifest + ".json")
 
 
 def shown(root: Path, project: str, version: str) -> dict[str, Any]:
@@ -97,6 +102,10 @@ def altered(root: Path, record: dict[str, Any]) -> list[str]:
     return sorted({*changed, *(present - set(files))})
 
 
+def _altered_or_unknown(root: Path, record: dict[str, Any]) -> list[str]:
+    return [*altered(root, record), *([] if _manifest_path(root, record["id"]).exists() else [MANIFEST])]
+
+
 def held_files(root: Path) -> dict[str, str]:
     """Unaltered published files, by blake3."""
     found: dict[str, str] = {}
@@ -128,7 +137,7 @@ def state(root: Path, project: str, version: str) -> dict[str, Any]:
     return {
         "published": published,
         "unrecorded": folder.is_dir() and published is None,
-        "altered": altered(root, record) if published is not None else [],
+        "altered": _altered_or_unknown(root, record) if published is not None else [],
         "current": pointed(root, project, "current"),
         "previous": pointed(root, project, "previous"),
         "free_bytes": space.free,
@@ -227,7 +236,7 @@ def record(root: Path, project: str, version: str, manifest: dict[str, Any]) -> 
         name: {"size": entry["size"], "sha256": entry["sha256"], "blake3": entry["blake3"], "stat": file_stat(folder / name)}
         for name, entry in manifest["files"].items()
     }
-    _write(root / STATE / "manifests" / (manifest["id"] + ".json"), manifest)
+    _write(_manifest_path(root, manifest["id"]), manifest)
     _write(record_path(root, project, version), {"project": project, "version": version, "id": manifest["id"], "files": files})
 
 
@@ -258,13 +267,18 @@ def _replace_files(staged: Path, target: Path, manifest: dict[str, Any]) -> None
 
 
 def verify(root: Path, project: str, version: str, quarantine: bool) -> dict[str, Any]:
-    """Read every byte; per file the chunks that are not what was published. With `quarantine` such files go out of sight."""
+    """Read every byte; per file the chunks that are not what was published. With `quarantine` such files go out of sight.
+
+    `id` is None where nothing is published. A manifest that is not the one of then is named as a file, and nothing else can be.
+    """
     record = read_record(record_path(root, project, version))
-    manifest = manifest_of(root, record) if record else {}
-    if not manifest:
-        raise StoreError("%s %s is not published here" % (project, version))
-    if content_id(manifest) != record["id"]:
-        raise StoreError("%s %s: its manifest on this host is not the one it was published with" % (project, version))
+    if not record or not (root / project / version).is_dir():
+        return {"id": None, "bytes": 0, "wrong": {}, "extra": []}
+    manifest = manifest_of(root, record)
+    if not manifest or content_id(manifest) != record["id"]:
+        if quarantine:
+            _manifest_path(root, record["id"]).unlink(missing_ok=True)
+        return {"id": record["id"], "bytes": 0, "wrong": {MANIFEST: [0]}, "extra": []}
     folder = root / project / version
     spans: dict[str, list[tuple[int, int, str]]] = {name: [] for name in manifest["files"]}
     for chunk in chunks_of(manifest):

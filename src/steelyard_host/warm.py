@@ -23,8 +23,6 @@ STEP = 4 << 20  # bytes
 READERS = 4
 ENOUGH = 0.98  # of the pages
 SHARE = 0.9  # of the memory that is to be had
-
-
 QUEUE = Path("/run/steelyard/warming")
 SETTLE_S = 0.5  # in which those that a boot starts together can line up
 
@@ -72,8 +70,8 @@ def in_turn(folder: Path, seconds: float, wanted: Turn, lock: int) -> dict[str, 
     until = time.monotonic() + seconds
     with turn(wanted, until) as first:
         told = warm(folder, max(0.0, until - time.monotonic()) if first else 0.0)
-    if lock and told["why_not"] is None:
-        told["why_not"] = tier.ensure(folder, lock)
+        if lock and told["why_not"] is None:  # still in turn: two that make room at once would not see each other
+            told["why_not"] = tier.ensure(folder, lock)
     return told
 
 

@@ -55,6 +55,12 @@ def test_a_version_on_a_read_only_nas_is_used_in_place(pushing: Pushing) -> None
         redeclare(pushing, shared="/srv/nas", hosts="gw-1")
         done = pushing.run("push", "llm/pushed")
         assert (done.returncode, "is other than at the source; nothing was published" in done.stderr) == (3, True), done.stderr
+        # rot on the NAS is named, and is not ours to mend
+        redeclare(pushing, source=f"file://{source}", version="v1")
+        (at / "config.json").write_text("[]")
+        assert pushing.run("verify", "llm/pushed").returncode == 2
+        done = pushing.run("verify", "llm/pushed", "--repair")
+        assert (done.returncode, "lies on /srv/nas, which is not ours to mend" in done.stderr) == (3, True), done.stderr
     finally:
         on_host(site, "gw-1", "umount -l /srv/nas; rm -rf /srv/nas")
 
@@ -120,6 +126,12 @@ def test_a_site_with_trusted_keys_takes_signed_versions_only(pushing: Pushing, t
     assert sorted(pushed["hosts"]) == HOSTS
     rows = [row for host in pushing.json("ls")["hosts"] for row in host["store"]["versions"] if row["project"] == "llm/pushed"]
     assert [row["signed"] for row in rows] == [True] * 3
+    assert pushing.run("verify", "llm/pushed").returncode == 0
+    # a key that is no longer trusted: what lies on the hosts is named
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "other"], check=True)
+    roles.write_text(yaml.safe_dump({"model_store": {"trusted_keys": [(tmp_path / "other.pub").read_text()]}}))
+    done = pushing.run("verify", "llm/pushed")
+    assert (done.returncode, "the signature is not of a trusted key" in done.stderr) == (3, True), done.stderr
 
 
 def test_a_link_that_is_cut_costs_the_others_nothing_and_is_taken_up_again(pushing: Pushing) -> None:

@@ -21,7 +21,7 @@ from steelyard.models.manifest import Manifest
 from steelyard.models.source import read_manifest
 from steelyard.render.progress import Streams
 from steelyard_host import adopt, holdings, leases, store
-from steelyard_host.chunks import cloned, copied
+from steelyard_host.chunks import Staging, cloned, copied
 
 
 @pytest.fixture(autouse=True)
@@ -87,8 +87,17 @@ def test_a_manifest_changed_on_the_host_is_noticed(root: Path) -> None:
     found = json.loads(path.read_text())
     found["files"]["a.txt"]["chunks"][0][1] = "0" * 64
     path.write_text(json.dumps(found))
-    with pytest.raises(store.StoreError, match="its manifest on this host is not the one it was published with"):
-        store.verify(root, "llm/x", "v1", quarantine=False)
+    assert store.verify(root, "llm/x", "v1", quarantine=False)["wrong"] == {store.MANIFEST: [0]}
+    assert store.state(root, "llm/x", "v1")["altered"] == []
+    # out of sight, it makes the version one that a push mends, and nothing of it is sent again
+    store.verify(root, "llm/x", "v1", quarantine=True)
+    assert store.state(root, "llm/x", "v1")["altered"] == [store.MANIFEST]
+    with store.receiving(root, "llm/x", "v1") as staged:
+        staging = Staging(staged, manifest.as_json())
+        assert staging.prepare(store.held_files(root), store.held_chunks(root)) == manifest.size
+        store.publish(root, "llm/x", "v1", manifest.as_json(), staged)
+    assert store.verify(root, "llm/x", "v1", quarantine=False)["wrong"] == {}
+    assert store.verify(root, "llm/x", "v9", quarantine=False)["id"] is None
 
 
 # On a NAS

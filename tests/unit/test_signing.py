@@ -59,7 +59,7 @@ def test_a_declared_version_is_held_against_the_sites_keys_before_a_byte_moves(
     source.mkdir()
     (source / "config.json").write_text("{}")
     model = Model(source=f"file://{source}", version="v1")
-    manifest = declared_weights("llm/x", model, ()).manifest
+    manifest = declared_weights("llm/x", model).manifest
     trusted = (public(keys[0]),)
     signed = Model(source=f"file://{source}", version="v1", signature=sign("llm/x", "v1", manifest.id, keys[0]))
     assert declared_weights("llm/x", signed, trusted).manifest.as_json()["signature"] == signed.signature

@@ -9,6 +9,7 @@ from steelyard.models.declared import declared_weights
 from steelyard.models.manifest import Manifest
 from steelyard.models.source import Weights
 from steelyard.modules.connectors.ask import ask
+from steelyard.problem import HostProblem
 from steelyard.settings import role_settings, settings_from
 
 from .pushing import NOT_ON_THIS_MACHINE, Place, push_version
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from steelyard.inventory.fleet import Fleet
     from steelyard.render.screen import Screen
     from steelyard.site import Site
+
+MAKING_S = 4 * 3600  # that an engine may take to load and save a version
 
 
 def share_compiled(fleet: Fleet, opened: Session, site: Site, chosen: list[str], screen: Screen) -> list[Shared]:
@@ -45,12 +48,8 @@ def share_compiled(fleet: Fleet, opened: Session, site: Site, chosen: list[str],
         alike = [row for row in rows if (row.service, row.key) == (service, key)]
         first = next((row for row in alike if row.origin), None) or next((row for row in alike if row.bytes), None)
         if first is not None:
-            saved = ask(hosts[first.host], "compiled-save", *words[first.host, service], seconds=600)
-            if saved is None or not saved["saved"]:
-                first.error = "what the engine compiled could not be put into the store"
-            else:
-                place = Place(site.model_root, f"_compiled/{service}", key)
-                _spread(fleet, place, hosts, first, alike, screen)
+            words_of = ("compiled-save", *words[first.host, service])
+            _made_and_spread(fleet, Place(site.model_root, f"_compiled/{service}", key), hosts, first, alike, words_of, screen)
     return rows
 
 
@@ -67,30 +66,37 @@ def share_sharded(fleet: Fleet, opened: Session, site: Site, chosen: list[str], 
             continue
         serve, version = services[0].serve, site.models[project].version
         engine = settings_from(vllm, hosts[services[0].host].data).version
-        manifest = declared_weights(project, site.models[project], ()).manifest.id
+        manifest = declared_weights(project, site.models[project]).manifest.id
         parts = {"manifest": manifest, "engine": engine, "ranks": serve.tensor_parallel_size}
         key = sharded_key(manifest, engine, serve.tensor_parallel_size, serve.options)
         place = Place(site.model_root, sharded_project(project), key)
         alike = [Shared(service.host, service.name, key, parts) for service in services]
         held = [row for row in alike if (ask(hosts[row.host], "store-state", *place) or {}).get("published")]
         first = (held or alike)[0]
-        if not held:
-            user = settings_from(base, hosts[first.host].data).engine_user
-            words = (
-                project,
-                version,
-                key,
-                first.service,
-                f"/opt/steelyard/engines/vllm-{engine}",
-                str(serve.tensor_parallel_size),
-                user,
-            )
-            if ask(hosts[first.host], "store-shard", site.model_root, *words, seconds=4 * 3600) is None:
-                first.error = "the engine could not shard it; `journalctl -u steelyard-bench-load` on the host says why"
+        user = settings_from(base, hosts[first.host].data).engine_user
+        folder, ranks = f"/opt/steelyard/engines/vllm-{engine}", str(serve.tensor_parallel_size)
+        words = ("store-shard", site.model_root, project, version, key, first.service, folder, ranks, user)
         rows += alike
-        if first.error is None:
-            _spread(fleet, place, hosts, first, alike, screen)
+        _made_and_spread(fleet, place, hosts, first, alike, () if held else words, screen)
     return rows
+
+
+def _made_and_spread(
+    fleet: Fleet,
+    place: Place,
+    hosts: dict[str, Any],
+    first: Shared,
+    alike: list[Shared],
+    words: tuple[str, ...],
+    screen: Screen,
+) -> None:
+    """The first host makes it, by the helper's `words` where it has not; the others take it from there."""
+    try:
+        if words:
+            ask(hosts[first.host], *words, seconds=MAKING_S)
+        _spread(fleet, place, hosts, first, alike, screen)
+    except HostProblem as problem:
+        first.error = str(problem.error)
 
 
 def _spread(fleet: Fleet, place: Place, hosts: dict[str, Any], first: Shared, alike: list[Shared], screen: Screen) -> None:

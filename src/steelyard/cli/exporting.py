@@ -17,7 +17,7 @@ from steelyard.models.declared import declared_weights
 from steelyard.models.manifest import Manifest
 from steelyard_host.hashing import digest
 
-from .stores import holders, listed, manifest_anywhere, site_in
+from .stores import held_version, listed, site_in
 
 if TYPE_CHECKING:
     from steelyard.engine.session import Session
@@ -37,7 +37,7 @@ def export_version(
     manifest: Manifest | None = None
     if declared is not None and declared.version == version:
         try:
-            manifest, source = declared_weights(model, declared, ())
+            manifest, source = declared_weights(model, declared)
         except SourceMissing:
             pass  # a host may have it
     made = folder.with_name(f".{folder.name}.making")
@@ -47,9 +47,8 @@ def export_version(
             _write(made, manifest, _from_source(source, manifest), "this machine", screen)
             origin = "its source"
         else:
-            manifest = manifest_anywhere(fleet, opened, model, version, where)
-            origin = holders(listed(fleet, opened), model, version, where)[0]
-            host = next(host for host in opened.hosts if host.name == origin)
+            manifest, host = held_version(opened, site.model_root, listed(fleet, opened), model, version, where)
+            origin = host.name
             _write(made, manifest, _from_host(host, manifest, site.model_root, model, version), origin, screen)
         made.rename(folder)
     except OSError as error:

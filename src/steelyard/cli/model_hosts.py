@@ -97,13 +97,18 @@ def verify(
 ) -> Exit:
     """Read every byte of the declared versions again, on all hosts at once and at idle priority; name what is not as published.
 
+    Signatures are held against the host's `model_store.trusted_keys` too.
+
     Exit 0: all are whole, or were repaired. 2: some are not. 3: a host did not answer, or could not be repaired.
     """
+    from steelyard.errors import SignatureWrong
+    from steelyard.models.signing import hold
     from steelyard.modules.connectors.ask import ask
+    from steelyard.problem import HostProblem
     from steelyard.render.models import show_verified
     from steelyard.render.screen import Screen
 
-    from .pushing import push_models
+    from .pushing import push_models, trusted_on
     from .stores import chosen_models, site_in
     from .work import Wanted, session
 
@@ -119,7 +124,18 @@ def verify(
                 if host.name in site.stored_on[project]:
                     words = ["store-verify", site.model_root, project, site.models[project].version]
                     answer = ask(host, *words, *(["--quarantine"] if repair else []), seconds=24 * 3600, idle=True)
-                    found[host.name, project] = answer
+                    there = answer is not None and answer["id"] is not None
+                    found[host.name, project] = answer if there else None
+                    if answer is not None and there:
+                        signed(host, project, answer["id"])
+
+        def signed(host: Any, project: str, manifest: str) -> None:
+            """What lies there is what a key that the host's site trusts has signed."""
+            model = site.models[project]
+            try:
+                hold(project, model.version, manifest, model.signature, trusted_on(host.data), host.name)
+            except SignatureWrong as error:
+                raise HostProblem(error) from error
 
         opened.each(read)
         bad = {project for (_, project), answer in found.items() if answer is None or answer["wrong"] or answer["extra"]}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -23,7 +23,7 @@ def rm(
     quiet: Quiet = False,
     no_color: NoColor = False,
 ) -> Exit:
-    """Remove a version from the hosts. One that is declared, current, or in use by a process stays.
+    """Remove a version from the hosts. One that is declared, current, previous, leased, or in use by a process stays.
 
     Exit 0: gone. 3: a host kept it, and says why.
     """
@@ -77,11 +77,17 @@ def _remove(
             screen.note(f"{host}: would remove {', '.join(words)}")
         if removed and not yes and not screen.confirm("Remove them?"):
             raise typer.Abort
-        by_name = {host.name: host for host in opened.hosts}
-        for name, words in removed.items():
-            answer = ask(by_name[name], "store-forget", site.model_root, *words, seconds=3600)
-            stays[name] += (answer or {"stays": ["the helper said nothing"]})["stays"]
-            removed[name] = [word for word in words if not any(text.startswith(word + " ") for text in stays[name])]
+
+        def forget(host: Any) -> None:
+            words = removed.pop(host.name, None)
+            if words:
+                answer = ask(host, "store-forget", site.model_root, *words, seconds=3600)
+                stays[host.name] += (answer or {"stays": ["the helper said nothing"]})["stays"]
+                removed[host.name] = [
+                    word for word in words if not any(text.startswith(word + " ") for text in stays[host.name])
+                ]
+
+        opened.each(forget)
         if named is None:
             opened.each(
                 lambda host: tidied.__setitem__(host.name, (ask(host, "store-tidy", site.model_root) or {}).get("gone", []))
@@ -128,9 +134,12 @@ def keep(
             if release
             else ("store-lease", root, model, version, who, str(hours * 3600), why)
         )
-        for host in opened.hosts:
+
+        def say(host: Any) -> None:
             if host.name in names:
                 ask(host, *words)
+
+        opened.each(say)
         after = listed(fleet, opened)
         errors = opened.errors
     show_kept(screen, model, version, {name: after[name] for name in names if name in after}, errors)
@@ -157,12 +166,13 @@ def diff(
     from steelyard.render.models import show_difference
     from steelyard.render.screen import Screen
 
-    from .stores import manifest_anywhere
+    from .stores import listed, manifest_anywhere, site_in
     from .work import Wanted, session
 
     screen = Screen(json=json, quiet=quiet, no_color=no_color)
     with session(Wanted(inventory, limit, vault_password_file, None), screen) as (fleet, opened):
-        first, second = (manifest_anywhere(fleet, opened, model, version, str(inventory)) for version in (before, after))
+        site, found = site_in(fleet), listed(fleet, opened)
+        first, second = (manifest_anywhere(opened, site, found, model, version, str(inventory)) for version in (before, after))
         errors = opened.errors
     show_difference(screen, model, (before, after), compared(first, second), errors)
     return Exit.HOST_FAILED if errors else Exit.DONE

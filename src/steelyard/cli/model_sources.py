@@ -88,7 +88,7 @@ def sign(
     site = site_in(read(Wanted(inventory, EVERYTHING, vault_password_file, None), screen))
     [name] = chosen_models(inventory, site, [model])
     declared = site.models[name]
-    manifest = declared_weights(name, declared, ()).manifest
+    manifest = declared_weights(name, declared).manifest
     show_signature(screen, name, declared.version, manifest.id, signature_of(name, declared.version, manifest.id, key))
     return Exit.DONE
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from steelyard.engine.session import Session
     from steelyard.inventory.fleet import Fleet
     from steelyard.render.screen import Screen
+    from steelyard.settings import HostVariables
     from steelyard.site import Model, Site
 
 NO_HELPER = "the helper is not installed; `steelyard apply --deploy store` installs it"
@@ -29,10 +30,14 @@ MEGABIT = 125_000  # bytes
 NOT_ON_THIS_MACHINE = Path("/nonexistent")  # a host has all of it, so the controller is never asked for a byte
 
 
-def trusted_keys(fleet: Fleet) -> tuple[str, ...]:
-    """Of the site: `model_store.trusted_keys` of any of its hosts."""
-    found = [host.variables.get("model_store") or {} for host in fleet.hosts]
-    return tuple(dict.fromkeys(str(key) for settings in found for key in settings.get("trusted_keys", ())))
+def trusted_on(variables: HostVariables) -> tuple[str, ...]:
+    """`model_store.trusted_keys` of a host."""
+    return tuple(str(key) for key in (variables.get("model_store") or {}).get("trusted_keys", ()))
+
+
+def _trusted(fleet: Fleet, site: Site, project: str) -> set[tuple[str, ...]]:
+    """Sets of keys that hosts which store a model trust: a version has to satisfy each of them before a byte moves."""
+    return {trusted_on(fleet.host(name).variables) for name in site.stored_on[project]}
 
 
 def push_models(
@@ -46,7 +51,7 @@ def push_models(
     declared: dict[str, Weights | SourceMissing] = {}
     for project in chosen:
         try:
-            declared[project] = declared_weights(project, site.models[project], trusted_keys(fleet))
+            declared[project] = declared_weights(project, site.models[project], *_trusted(fleet, site, project))
         except SourceMissing as error:
             declared[project] = error
     bases = {project: _base(project, site, base) for project in chosen} if base else {}
@@ -66,7 +71,11 @@ def push_models(
         found = {name: states[name, project] for name in hosts}
         model = site.models[project]
         place = Place(site.model_root, project, model.version)
-        weights = here if isinstance(here, Weights) else _held(here, place, model, hosts, found, trusted_keys(fleet), screen)
+        weights = (
+            here
+            if isinstance(here, Weights)
+            else _held(here, place, model, hosts, found, _trusted(fleet, site, project), screen)
+        )
         if model.shared is not None:
             pushes[project] = _adopted(place, model.shared, weights.manifest, hosts, found)
         else:
@@ -89,13 +98,17 @@ def _base(project: str, site: Site, source: str) -> Weights:
 
 def _held(
     missing: SourceMissing, place: Place, model: Model, hosts: dict[str, Any], states: dict[str, dict[str, Any] | None],
-    trusted: tuple[str, ...], screen: Screen,
+    trusted: set[tuple[str, ...]], screen: Screen,
 ) -> Weights:  # fmt: skip
     """The version as the first host has it that has it whole. Raises `missing` where none has."""
     for name, now in states.items():
         if now is not None and now["published"] and not now["altered"]:
-            manifest = Manifest.of_json(ask(hosts[name], "store-manifest", *place) or {})
-            hold(place.project, place.version, manifest.id, model.signature, trusted, name)
+            try:
+                manifest = Manifest.of_json(ask(hosts[name], "store-manifest", *place) or {})
+            except HostProblem:
+                continue  # another one may answer
+            for keys in trusted:
+                hold(place.project, place.version, manifest.id, model.signature, keys, name)
             screen.note(
                 f"{place.project}: its source is not on this machine; {name} has {place.version}, and the others take it from there"
             )

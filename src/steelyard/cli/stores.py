@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from steelyard.errors import ModelUnknown, VersionNotHere, nearest_key
 from steelyard.models.declared import declared_weights
 from steelyard.models.manifest import Manifest
 from steelyard.modules.connectors.ask import ask
+from steelyard.problem import HostProblem
 
 if TYPE_CHECKING:
     from steelyard.engine.session import Session
@@ -54,16 +55,33 @@ def holders(found: dict[str, dict[str, Any] | None], model: str, version: str, w
     return names
 
 
-def manifest_anywhere(fleet: Fleet, opened: Session, model: str, version: str, where: str) -> Manifest:
-    """From the first host that holds the version, else from its source where it is the declared one. Raises VersionNotHere."""
-    site = site_in(fleet)
-    found = listed(fleet, opened)
+class Held(NamedTuple):
+    """A version on the first host that holds it."""
+
+    manifest: Manifest
+    host: Any
+
+
+def held_version(
+    opened: Session, root: str, found: dict[str, dict[str, Any] | None], model: str, version: str, where: str
+) -> Held:
+    """`found` is what `listed` gave. Raises VersionNotHere, HelperRefused."""
+    name = holders(found, model, version, where)[0]
+    host = next(host for host in opened.hosts if host.name == name)
     try:
-        name = holders(found, model, version, where)[0]
+        return Held(Manifest.of_json(ask(host, "store-manifest", root, model, version) or {}), host)
+    except HostProblem as problem:
+        raise problem.error from problem
+
+
+def manifest_anywhere(
+    opened: Session, site: Site, found: dict[str, dict[str, Any] | None], model: str, version: str, where: str
+) -> Manifest:
+    """From a host that holds the version, else from its source where it is the declared one. Raises VersionNotHere."""
+    declared = site.models.get(model)
+    try:
+        return held_version(opened, site.model_root, found, model, version, where).manifest
     except VersionNotHere:
-        declared = site.models.get(model)
         if declared is None or declared.version != version:
             raise
-        return declared_weights(model, declared, ()).manifest
-    host = next(host for host in opened.hosts if host.name == name)
-    return Manifest.of_json(ask(host, "store-manifest", site.model_root, model, version) or {})
+        return declared_weights(model, declared).manifest

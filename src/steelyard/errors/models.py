@@ -152,6 +152,21 @@ class PushFailed(SteelyardError):
     why: str
 
 
+class HelperRefused(SteelyardError):
+    """The helper on a host was asked for something, and could not do it."""
+
+    sentence = "{why} (`{command}`)"
+    fix = "mend what it names on the host, and run the same command again"
+    sample = {
+        "where": "gpu-2",
+        "command": "store-verify",
+        "why": "llm/x v1 lies on /mnt/weights/x, which is not ours to mend",
+    }
+    exit = Exit.HOST_FAILED
+    command: str
+    why: str
+
+
 class DifyUnreachable(SteelyardError):
     """Dify's console API gives no answer."""
 

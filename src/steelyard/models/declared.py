@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from steelyard.site import Model
 
 
-def declared_weights(project: str, model: Model, trusted: tuple[str, ...]) -> Weights:
-    """Raises SourceMissing, SourceRefused, SignatureWrong."""
+def declared_weights(project: str, model: Model, *trusted: tuple[str, ...]) -> Weights:
+    """`trusted`: sets of keys, one of each of which has to have signed it. Raises SourceMissing, SourceRefused, SignatureWrong."""
     found = weights(project, model.source, "models.yml", model.code, model.shape)
-    hold(project, model.version, found.manifest.id, model.signature, trusted, "models.yml")
+    for keys in trusted:
+        hold(project, model.version, found.manifest.id, model.signature, keys, "models.yml")
     return Weights(replace(found.manifest, signature=model.signature), found.folder)

@@ -9,6 +9,7 @@ import shutil
 import stat
 import tarfile
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
@@ -38,7 +39,7 @@ def unpack(archive: Path, kind: str, folder: Path, model: str, where: str) -> No
     """
     try:
         _check(archive, kind, folder, model, where)
-        with _opened(archive, kind) as members:
+        with _Members(archive, kind) as members:
             for member in members:
                 assert member.stream is not None
                 target = folder / member.name
@@ -53,19 +54,19 @@ def unpack(archive: Path, kind: str, folder: Path, model: str, where: str) -> No
         raise
     except Exception as error:  # a hostile archive fails in any way it likes
         shutil.rmtree(folder, ignore_errors=True)
-        why = (
-            f"{error.strerror}: {error.filename or folder}"
-            if isinstance(error, OSError) and error.errno
-            else "the archive cannot be read"
-        )
-        words = "" if isinstance(error, OSError) else f": {str(error) or type(error).__name__}"
-        raise refuse(where, model, PurePosixPath(kind).name, " ".join(f"{why}{words}".split())) from error
+        raise refuse(where, model, PurePosixPath(kind).name, _sentence(error, folder)) from error
+
+
+def _sentence(error: Exception, folder: Path) -> str:
+    if isinstance(error, OSError) and error.errno:
+        return f"{error.strerror}: {error.filename or folder}"
+    return " ".join(f"the archive cannot be read: {str(error) or type(error).__name__}".split())
 
 
 def _check(archive: Path, kind: str, folder: Path, model: str, where: str) -> None:
     """Every member before the first byte is written."""
     names, total = [], 0
-    with _opened(archive, kind) as members:
+    with _Members(archive, kind) as members:
         for name, size, why, _ in members:
             if why is None:
                 why = _name_wrong(name)
@@ -73,9 +74,9 @@ def _check(archive: Path, kind: str, folder: Path, model: str, where: str) -> No
                 raise refuse(where, model, name, why)
             names.append(name)
             total += size
-    twice = next((name for number, name in enumerate(names) if name in set(names[:number])), None) if _repeats(names) else None
-    if twice is not None:
-        raise refuse(where, model, twice, "the archive has it twice")
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise refuse(where, model, name, "the archive has it twice")
     folded = same_when_folded(names)
     if folded is not None:
         raise refuse(where, model, folded[1], f"`{folded[0]}` differs from it by case only")
@@ -83,10 +84,6 @@ def _check(archive: Path, kind: str, folder: Path, model: str, where: str) -> No
     free = shutil.disk_usage(folder).free
     if total > free:
         raise refuse(where, model, PurePosixPath(kind).name, f"it unpacks to {total} bytes, and {free} are free")
-
-
-def _repeats(names: list[str]) -> bool:
-    return len(set(names)) != len(names)
 
 
 def _name_wrong(name: str) -> str | None:
@@ -137,10 +134,6 @@ class _Members:
                 kind = "a link" if entry.issym() or entry.islnk() else "neither a file nor a folder"
                 to = f" to `{entry.linkname}`" if entry.linkname else ""
                 yield Member(entry.name, 0, f"{kind}{to}", None)
-
-
-def _opened(archive: Path, kind: str) -> _Members:
-    return _Members(archive, kind)
 
 
 def _lift(folder: Path) -> None:

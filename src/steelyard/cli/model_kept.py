@@ -63,35 +63,30 @@ def _remove(
     from .work import Wanted, session
 
     screen = Screen(json=json, quiet=quiet, no_color=no_color)
-    removed: dict[str, list[str]] = {}
+    doomed: dict[str, list[str]] = {}
     stays: dict[str, list[str]] = {}
+    removed: dict[str, list[str]] = {}
     tidied: dict[str, list[str]] = {}
     with session(Wanted(inventory, limit, vault_password_file, None), screen) as (fleet, opened):
         site = site_in(fleet)
         declared = {project: model.version for project, model in site.models.items()}
-        found = listed(fleet, opened)
-        for host, answer in found.items():
-            removed[host], stays[host] = removable((answer or {"versions": []})["versions"], declared, named, keep)
-        removed = {host: words for host, words in removed.items() if words}
-        for host, words in removed.items():
-            screen.note(f"{host}: would remove {', '.join(words)}")
-        if removed and not yes and not screen.confirm("Remove them?"):
+        for host, answer in listed(fleet, opened).items():
+            doomed[host], stays[host] = removable((answer or {"versions": []})["versions"], declared, named, keep)
+            if doomed[host]:
+                screen.note(f"{host}: would remove {', '.join(doomed[host])}")
+        if any(doomed.values()) and not yes and not screen.confirm("Remove them?"):
             raise typer.Abort
 
         def forget(host: Any) -> None:
-            words = removed.pop(host.name, None)
+            words = doomed.get(host.name, [])
             if words:
-                answer = ask(host, "store-forget", site.model_root, *words, seconds=3600)
-                stays[host.name] += (answer or {"stays": ["the helper said nothing"]})["stays"]
-                removed[host.name] = [
-                    word for word in words if not any(text.startswith(word + " ") for text in stays[host.name])
-                ]
+                kept = (ask(host, "store-forget", site.model_root, *words, seconds=3600) or {"stays": []})["stays"]
+                stays[host.name] += kept
+                removed[host.name] = [word for word in words if not any(text.startswith(word + " ") for text in kept)]
+            if named is None:
+                tidied[host.name] = (ask(host, "store-tidy", site.model_root) or {"gone": []})["gone"]
 
         opened.each(forget)
-        if named is None:
-            opened.each(
-                lambda host: tidied.__setitem__(host.name, (ask(host, "store-tidy", site.model_root) or {}).get("gone", []))
-            )
         errors = opened.errors
     show_removed(screen, "rm" if named else "gc", removed, stays, tidied, errors)
     return Exit.HOST_FAILED if errors or any(stays.values()) else Exit.DONE

@@ -29,7 +29,7 @@ from steelyard.roles.base.settings import Settings as BaseSettings
 from steelyard.roles.model_store.settings import Settings as StoreSettings
 from steelyard.roles.package_mirror.settings import Settings as MirrorSettings
 from steelyard.settings import settings_from
-from steelyard.site import Service, Site
+from steelyard.site import Service, Site, engine_folder
 from steelyard.unknowns import declare_unknown
 from steelyard_host.loading import PROBE
 
@@ -71,7 +71,7 @@ def vllm() -> None:
         return
     wanted, base = settings_from(Settings, host.data), settings_from(BaseSettings, host.data)
     installed(name="Install what engines need", packages=wanted.packages)
-    engine = f"/opt/steelyard/engines/vllm-{wanted.version}"
+    engine = engine_folder(wanted.version)
     _engine(site, engine)
     unit = render(TEMPLATES / "vllm@.service.j2", engine=engine, user=base.engine_user, wanted=wanted, root=site.model_root)
     content(name="Install the key wrapper", path="/usr/lib/steelyard/engine-exec", mode="0755",

@@ -139,6 +139,11 @@ class Site:
         return self.addresses[names[0]] if names else None
 
 
+def engine_folder(version: str) -> str:
+    """Where a host has vLLM of a version: one environment each, so that two can live side by side."""
+    return f"/opt/steelyard/engines/vllm-{version}"
+
+
 def service_name(project: str, alias: str | None) -> str:
     """A unit instance name: letters, digits and dashes."""
     return re.sub(r"[^A-Za-z0-9]+", "-", alias or project).strip("-").lower()

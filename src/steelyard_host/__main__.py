@@ -104,7 +104,7 @@ def _store(add: Any) -> None:
     bench = add(
         "load-bench",
         "measure the engine's loaders",
-        lambda g: loading.bench(g.service, g.engine, g.folder, g.ranks, g.repeats, g.user, g.sharded, g.ways),
+        lambda g: loading.bench(loading.Probe(g.service, g.engine, g.folder, g.ranks, g.user), g.repeats, g.sharded, g.ways),
     )
     bench.add_argument("--sharded", default="")
     bench.add_argument("--ways", default="")

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from steelyard_host.status import SERVICES
 from steelyard_host.store import StoreError, read_record
@@ -35,47 +35,42 @@ def record(engine: str, found: dict[str, Any]) -> dict[str, Any]:
     return known
 
 
-def command(
-    service: str,
-    engine: str,
-    folder: str,
-    ranks: int,
-    repeats: int,
-    user: str,
-    more: tuple[str, ...] = (),
-    out: Path | None = None,
-) -> list[str]:
-    """The probe in a unit of its own: no network, nothing to write but its own /tmp (and `out`), not as root."""
-    settings = {
-        "User": user, "PrivateNetwork": "yes", "PrivateTmp": "yes", "ProtectSystem": "strict", "ProtectHome": "yes",
-        "NoNewPrivileges": "yes", "CapabilityBoundingSet": "", "LimitCORE": "0", "WorkingDirectory": "/tmp",
-    }  # fmt: skip
-    words = ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", "--unit=steelyard-bench-load"]
-    for name, value in settings.items():
-        words += ["-p", "%s=%s" % (name, value)]
-    for name, value in (
-        ("HOME", "/tmp"),
-        ("VLLM_CACHE_ROOT", "/tmp/vllm"),
-        ("HF_HUB_OFFLINE", "1"),
-        ("VLLM_NO_USAGE_STATS", "1"),
-    ):
-        words += ["-E", "%s=%s" % (name, value)]
-    environment, config = SERVICES / (service + ".env"), SERVICES / (service + ".yaml")
-    words += ["-p", "EnvironmentFile=-%s" % environment]
-    words += ["-p", "ReadWritePaths=%s" % out] if out is not None else []
-    words += [engine + "/bin/python", "-I", PROBE, folder, "--ranks", str(ranks), "--repeats", str(repeats), *more]
-    return [*words, "--config", str(config)] if config.exists() else words
+class Probe(NamedTuple):
+    """A version to be loaded as a service's engine would: `ranks` processes, by `user`."""
+
+    service: str
+    engine: str  # the folder of its environment
+    folder: str  # the version's
+    ranks: int
+    user: str
+
+    def command(self, *more: str, out: Path | None = None) -> list[str]:
+        """In a unit of its own: no network, nothing to write but its own /tmp (and `out`), not as root."""
+        settings = {
+            "User": self.user, "PrivateNetwork": "yes", "PrivateTmp": "yes", "ProtectSystem": "strict", "ProtectHome": "yes",
+            "NoNewPrivileges": "yes", "CapabilityBoundingSet": "", "LimitCORE": "0", "WorkingDirectory": "/tmp",
+        }  # fmt: skip
+        environment = {"HOME": "/tmp", "VLLM_CACHE_ROOT": "/tmp/vllm", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
+        file, config = SERVICES / (self.service + ".env"), SERVICES / (self.service + ".yaml")
+        words = ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", "--unit=steelyard-bench-load"]
+        for name, value in settings.items():
+            words += ["-p", "%s=%s" % (name, value)]
+        for name, value in environment.items():
+            words += ["-E", "%s=%s" % (name, value)]
+        words += ["-p", "EnvironmentFile=-%s" % file]
+        words += ["-p", "ReadWritePaths=%s" % out] if out is not None else []
+        words += [self.engine + "/bin/python", "-I", PROBE, self.folder, "--ranks", str(self.ranks), *more]
+        return [*words, "--config", str(config)] if config.exists() else words
 
 
-def bench(service: str, engine: str, folder: str, ranks: int, repeats: int, user: str, sharded: str, ways: str) -> int:
+def bench(probe: Probe, repeats: int, sharded: str, ways: str) -> int:
     """What the probe says goes on line by line; what the engine says only where the probe fails. Raises StoreError."""
-    if not Path(PROBE).exists() or not Path(engine).exists():
+    if not Path(PROBE).exists() or not Path(probe.engine).exists():
         raise StoreError("the engine or its probe is not installed here; `steelyard apply` installs both")
-    more: tuple[str, ...] = ("--sharded", sharded) if sharded and Path(sharded).is_dir() else ()
-    more = (*more, "--ways", ways) if ways else more
-    done = subprocess.Popen(
-        command(service, engine, folder, ranks, repeats, user, more), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    more = ["--repeats", str(repeats)]
+    more += ["--sharded", sharded] if sharded and Path(sharded).is_dir() else []
+    more += ["--ways", ways] if ways else []
+    done = subprocess.Popen(probe.command(*more), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert done.stdout is not None and done.stderr is not None
     words: list[str] = []
     reader = threading.Thread(target=lambda: words.extend(done.stderr or ()), daemon=True)

@@ -44,8 +44,8 @@ def shard(root: Path, project: str, version: str, key: str, service: str, engine
         staged.mkdir(parents=True)
         try:
             shutil.chown(staged, user)
-            command = loading.command(service, engine, str(source), ranks, 1, user, ("--save", str(staged)), staged)
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            probe = loading.Probe(service, engine, str(source), ranks, user)
+            done = subprocess.run(probe.command("--save", str(staged), out=staged), capture_output=True, text=True, check=False)
             if done.returncode != 0:
                 lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
                 raise store.StoreError("the engine could not shard it: %s" % (lines or ["it said nothing"])[-1][:300])

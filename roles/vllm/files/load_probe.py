@@ -27,7 +27,9 @@ from typing import Any
 STEP = 4 << 20
 SHARD = 1 << 30  # bytes of a file of a sharded variant
 SHARDED = {"load_format": "sharded_state"}
-HERE = ("uds", "host", "port", "api_key", "served_model_name", "shutdown_timeout", "config", "model")  # of the server, or ours
+# of the server, or ours; and how weights are read, which is what is measured: a choice of before must not become the default
+LEFT_OUT = ("uds", "host", "port", "api_key", "served_model_name", "shutdown_timeout", "config", "model", "load_format")
+LEFT_OUT_KINDS = ("safetensors_", "model_loader_")
 
 
 def strategies(cuda: bool) -> dict[str, dict[str, Any]]:
@@ -134,22 +136,21 @@ def _child(send: int, work: Callable[[], float]) -> None:
     try:
         said: dict[str, Any] = {"seconds": work()}
     except BaseException as error:
-        if os.environ.get("STEELYARD_PROBE_TRACE"):
-            traceback.print_exc()
+        traceback.print_exc()
         said = {"error": (f"{type(error).__name__}: {error}".splitlines() or ["?"])[0][:200]}
     os.write(send, json.dumps(said).encode())
     os._exit(0)
 
 
 def base_options(config: Path | None) -> dict[str, Any]:
-    """The service's own engine options, from its configuration file, without those of the server."""
+    """The service's own engine options, from its configuration file, without those of the server and of loading."""
     if config is None:
         return {}
     import yaml
 
     found = yaml.safe_load(config.read_text()) or {}
     named = {name.replace("-", "_"): value for name, value in found.items()}
-    return {name: value for name, value in named.items() if name not in HERE}
+    return {name: value for name, value in named.items() if name not in LEFT_OUT and not name.startswith(LEFT_OUT_KINDS)}
 
 
 def main() -> int:

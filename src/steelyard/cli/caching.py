@@ -11,6 +11,7 @@ from steelyard.models.source import Weights
 from steelyard.modules.connectors.ask import ask
 from steelyard.problem import HostProblem
 from steelyard.settings import role_settings, settings_from
+from steelyard.site import engine_folder
 
 from .pushing import NOT_ON_THIS_MACHINE, Place, push_version
 
@@ -32,7 +33,7 @@ def share_compiled(fleet: Fleet, opened: Session, site: Site, chosen: list[str],
 
     def look(host: Any) -> None:
         hosts[host.name] = host
-        engine = f"/opt/steelyard/engines/vllm-{settings_from(model, host.data).version}"
+        engine = engine_folder(settings_from(model, host.data).version)
         for service in site.services_on(host.name):
             if service.model in chosen:
                 folder = f"{site.model_root}/{service.model}/{service.version}"
@@ -74,7 +75,7 @@ def share_sharded(fleet: Fleet, opened: Session, site: Site, chosen: list[str], 
         held = [row for row in alike if (ask(hosts[row.host], "store-state", *place) or {}).get("published")]
         first = (held or alike)[0]
         user = settings_from(base, hosts[first.host].data).engine_user
-        folder, ranks = f"/opt/steelyard/engines/vllm-{engine}", str(serve.tensor_parallel_size)
+        folder, ranks = engine_folder(engine), str(serve.tensor_parallel_size)
         words = ("store-shard", site.model_root, project, version, key, first.service, folder, ranks, user)
         rows += alike
         _made_and_spread(fleet, place, hosts, first, alike, () if held else words, screen)

@@ -14,6 +14,7 @@ from steelyard.models.artefacts import sharded_project
 from steelyard.models.loading import Measured
 from steelyard.modules.connectors.ask import ask
 from steelyard.settings import role_settings, settings_from
+from steelyard.site import engine_folder
 
 if TYPE_CHECKING:
     from steelyard.site import Service, Site
@@ -40,7 +41,7 @@ class Loads:
             self.failed[host.name] = f"{service.model} {service.version} is not published there"
             return
         models: Any = role_settings()
-        engine = f"/opt/steelyard/engines/vllm-{settings_from(models['vllm'], host.data).version}"
+        engine = engine_folder(settings_from(models["vllm"], host.data).version)
         words = self._words(service, engine, settings_from(models["base"], host.data).engine_user)
         variants = [version for project, version in sizes if project == sharded_project(service.model)]
         if variants:

@@ -20,4 +20,4 @@ def test_a_way_that_was_chosen_before_is_not_what_the_next_measurement_compares_
     )
     assert probe.base_options(config) == {"max_model_len": 256, "dtype": "bfloat16"}
     assert probe.base_options(None) == {}
-    assert list(probe.strategies(cuda=False))[0] == "default"
+    assert next(iter(probe.strategies(cuda=False))) == "default"

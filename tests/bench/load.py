@@ -8,6 +8,8 @@
                       default with cold pages
     start_vs_plain    the loading phase of our whole start, pages cold before it, beside that of a start without a warm-up
     verify_vs_cat     rate of `models verify`'s reader beside `cat FILE >/dev/null`, warm
+    mapped_vs_zip_cold, mapped_vs_zip_warm
+                      torch.load of a mapped zip checkpoint, beside one that is read
     keys_after_two_versions, compiled_start_vs_first
                       compile-cache keys that two versions of a model left behind; seconds until the engine was initialised with
                       artefacts that another start had compiled, beside those of a first one
@@ -219,10 +221,25 @@ def compiled(bench: Bench, first: Path, second: Path) -> dict[str, float]:
     return {"keys_after_two_versions": keys, "compiled_start_vs_first": round(brought["init"] / fresh, 2)}
 
 
+def checkpoints(bench: Bench) -> dict[str, float]:
+    """What mapping gains, and against what: checkpoints.py on the lab host, in the engine's environment."""
+    bench.on(f"systemctl stop {UNIT}")
+    target = bench.lab.paths.host("gpu-1") / "root/root/checkpoints.py"
+    target.write_text((ROOT / "tests/bench/checkpoints.py").read_text())
+    said = bench.on("/opt/steelyard/engines/vllm-*/bin/python /root/checkpoints.py")
+    found: dict[str, list[float]] = json.loads(said.splitlines()[-1])
+    base = found["torch.load, zip checkpoint"]
+    tell("\n| 1 GB, every byte copied out | cold, s | / zip | warm, s | / zip |\n|---|---|---|---|---|")
+    for title, (cold, warm) in found.items():
+        tell(f"| {title} | {cold:.2f} | {cold / base[0]:.2f} | {warm:.2f} | {warm / base[1]:.2f} |")
+    mapped = found["torch.load, zip checkpoint, mapped"]
+    return {"mapped_vs_zip_cold": round(mapped[0] / base[0], 2), "mapped_vs_zip_warm": round(mapped[1] / base[1], 2)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--only", choices=("ways", "starts", "compiled"), help="one part; nothing is written")
+    parser.add_argument("--only", choices=("ways", "starts", "compiled", "checkpoints"), help="one part; nothing is written")
     given = parser.parse_args()
     figures: dict[str, float] = {}
     subprocess.run([str(BIN / "steelyard"), "lab", "down", "--name", NAME], stdout=subprocess.DEVNULL, check=False)
@@ -240,6 +257,8 @@ def main() -> None:
                 figures |= ways(bench, first, given.repeats)
             if given.only in (None, "starts"):
                 figures |= starts(bench, first, max(2, given.repeats - 2))
+            if given.only in (None, "checkpoints"):
+                figures |= checkpoints(bench)
             if given.only in (None, "compiled"):
                 figures |= compiled(bench, small[0], small[1])
         finally:

@@ -6,10 +6,11 @@ from collections.abc import Generator
 
 from pyinfra.api.command import QuoteString, StringCommand
 from pyinfra.api.operation import operation
-from pyinfra.context import host
+from pyinfra.context import host, state
 
 from steelyard.change import Change
 from steelyard.host_helper import RUN_HELPER
+from steelyard.look_again import look_again
 from steelyard.modules.facts.helper import HelperAnswer
 
 
@@ -36,6 +37,8 @@ def serving(unit: str, socket: str, config: str) -> Generator[StringCommand, Non
 @operation()
 def healthy(socket: str, servers: tuple[str, ...], wait_s: int) -> Generator[StringCommand, None, None]:
     """HAProxy sees each of `servers` (`backend/server`) UP: it gives tokens. Waits for them; fails where one gives none."""
+    if state.is_executing:  # engines may have been restarted on other hosts since the plan looked
+        look_again(host)
     states = (host.get_fact(HelperAnswer, words=("haproxy", socket)) or {}).get("servers", {})
     down = [server for server in servers if not states.get(server, "").startswith("UP")]
     if not down:

@@ -118,7 +118,8 @@ def on_host(site: Site, host: str, command: str) -> str:
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Three hosts as an installer leaves them (or from kept layers), and nothing applied yet."""
     inventory = tmp_path_factory.mktemp("site") / "inventory"
-    steelyard("lab", "down", "--name", "test")
+    for left in ("test", "hosts", "second"):  # by a run that was killed
+        steelyard("lab", "down", "--name", left)
     before = traces()
     up = steelyard("lab", "up", "3", "--name", "test", "--inventory", str(inventory))
     assert up.returncode == 0, up.stderr

@@ -22,6 +22,7 @@ from pyinfra.context import ctx_host, ctx_state
 from steelyard.barriers import barriers_of
 from steelyard.errors import SteelyardError, TaskFailed
 from steelyard.events import TaskChanged, TaskStarted, WaveStarted
+from steelyard.look_again import look_again
 from steelyard.problem import HostProblem
 from steelyard.refusal import FAILED_BY
 
@@ -86,9 +87,7 @@ class Execution:
     def _wave(self, wave: list[Host]) -> None:
         for host in wave:
             if self._pending(host):  # looked at before the lock was taken and before earlier waves
-                forget = getattr(host.connector, "forget", None)
-                if forget is not None:
-                    forget()
+                look_again(host)
         left = wave
         for segment in self._segments():
             work = [op_hash for op_hash in segment if any(op_hash in self.state.ops[host] for host in left)]

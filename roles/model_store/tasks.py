@@ -7,8 +7,9 @@ from pathlib import Path
 from pyinfra.api.deploy import deploy
 from pyinfra.context import host
 
-from steelyard.models.declared import declared_weights
+from steelyard.models.declared import declared_figures, declared_weights
 from steelyard.modules.facts.python import Python
+from steelyard.modules.operations.fitting import has_room
 from steelyard.modules.operations.path import content, folder
 from steelyard.modules.operations.store import current, published
 from steelyard.native import hash_library
@@ -46,8 +47,12 @@ def model_store() -> None:
     site: Site = host.data.site
     model_root()
     wanted = settings_from(Settings, host.data)
+    serving = declared_figures(site, site.services_on(host.data.host_name))
     for project in host.loop(_stored(site)):
         model = site.models[project]
+        for service, _ in serving:
+            if service.model == project and service.serve.fit == "refuse":
+                has_room(name="See that the version has room", service=service.name, services=serving)
         manifest, source = declared_weights(project, model, wanted.trusted_keys)
         published(
             name="Publish the version",

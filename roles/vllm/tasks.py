@@ -14,11 +14,12 @@ from pyinfra.api.deploy import deploy
 from pyinfra.context import host
 
 from steelyard.models.artefacts import sharded_key, sharded_project
-from steelyard.models.declared import declared_weights
+from steelyard.models.declared import declared_figures, declared_weights
 from steelyard.models.loading import chosen_options
 from steelyard.modules.facts.engine import Lock
 from steelyard.modules.facts.helper import HelperAnswer
 from steelyard.modules.operations.engine import venv
+from steelyard.modules.operations.fitting import has_room
 from steelyard.modules.operations.haproxy import serving
 from steelyard.modules.operations.package import installed
 from steelyard.modules.operations.path import absent, content
@@ -79,7 +80,10 @@ def vllm() -> None:
     content(name="Write the unit of engines", path="/etc/systemd/system/steelyard-vllm@.service", content=unit)
     content(name="Install the load probe", path=PROBE, content=(FILES / "load_probe.py").read_text())
     measured = chosen_options(host.get_fact(HelperAnswer, words=("load-facts",)), engine)
+    known = declared_figures(site, services)
     for service in host.loop(services):
+        if service.serve.fit == "refuse" and any(other is service for other, _ in known):
+            has_room(name="See that the version has room", service=service.name, services=known)
         _service(site, service, wanted, base, unit, engine, measured if service.serve.load_strategy == "auto" else {})
     if "gateway" not in host.data.host_groups:
         stopped(name="Stop the distribution's HAProxy", unit="haproxy.service")

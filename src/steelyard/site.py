@@ -37,6 +37,10 @@ class Serve(BaseModel):
     order: int = Field(
         100, ge=0, description="Services of a host warm up in this order when they start together; lowest first."
     )
+    fit: Literal["refuse", "ignore"] = Field(
+        "refuse",
+        description="What a plan does with a version that has no room on its host by the numbers of `models fit`: refuse it, or let the engine try.",
+    )
     load: Literal["preload"] = Field("preload", description="`preload`: started at boot.")
     options: dict[str, str | int | float | bool] = Field(
         default_factory=dict, description="Further engine options as in the engine's own config file, unchecked."

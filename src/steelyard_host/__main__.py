@@ -184,6 +184,7 @@ def _gpus(add: Any) -> None:
         print("\n".join(refused), file=sys.stderr)
         return 1 if refused else 0
 
+    add("memory", "memory of GPUs and of the host", lambda _: gpu.memory())
     add("gpu-health", "GPUs by NVML, the PCI bus and the kernel log", lambda _: gpu.health())
     settings = add("gpu-settings", "set GPUs: persistence, power_limit, clocks, compute_mode, ecc, mig, mig_layout", settle)
     settings.add_argument("--gpu", type=int)

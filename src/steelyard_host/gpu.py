@@ -6,6 +6,7 @@ lost GPU answers nothing while its neighbours live. None means "this driver or G
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from collections.abc import Callable
@@ -84,8 +85,16 @@ def health() -> dict[str, Any]:
     return {"pci": bus, "loaded": loaded(), "xids": xids(), **nvml(asleep)}
 
 
-def nvml(asleep: set[str]) -> dict[str, Any]:
-    """Driver and devices by NVML. `asleep` GPUs are listed and not asked: asking would wake them.
+def memory() -> dict[str, Any]:
+    """What engines may take: memory of each GPU and of the host, bytes. Cheap enough for every plan."""
+    bus = on_the_bus()
+    found = nvml({entry["bus"] for entry in bus if entry["asleep"]}, brief=True)
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {"pci": bus, "devices": found["devices"], "memory_bytes": whole}
+
+
+def nvml(asleep: set[str], brief: bool = False) -> dict[str, Any]:
+    """Driver and devices by NVML. `asleep` GPUs are listed and not asked: asking would wake them. `brief`: names and memory only.
 
     `error` is NVML's sentence and `code` its number where the library does not start.
     """
@@ -99,14 +108,14 @@ def nvml(asleep: set[str]) -> dict[str, Any]:
         return {"error": str(error), "code": error.value, "devices": []}
     try:
         count = pynvml.nvmlDeviceGetCount()
-        devices = [device(pynvml, index, asleep) for index in range(count)]
+        devices = [device(pynvml, index, asleep, brief) for index in range(count)]
         cuda = _try(pynvml, pynvml.nvmlSystemGetCudaDriverVersion_v2)
         return {"driver": pynvml.nvmlSystemGetDriverVersion(), "cuda": cuda, "error": None, "code": 0, "devices": devices}
     finally:
         pynvml.nvmlShutdown()
 
 
-def device(pynvml: Any, index: int, asleep: set[str]) -> dict[str, Any]:
+def device(pynvml: Any, index: int, asleep: set[str], brief: bool = False) -> dict[str, Any]:
     """One GPU. `error` where it does not answer at all."""
     try:
         handle = pynvml.nvmlDeviceGetHandleByIndex(index)
@@ -125,7 +134,7 @@ def device(pynvml: Any, index: int, asleep: set[str]) -> dict[str, Any]:
         }
     except pynvml.NVMLError as error:
         return {"index": index, "error": str(error)}
-    for name, read in _getters(pynvml, handle).items():
+    for name, read in ({} if brief else _getters(pynvml, handle)).items():
         found[name] = _try(pynvml, read)
     return found
 

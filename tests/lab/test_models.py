@@ -163,3 +163,33 @@ def test_what_stands_in_the_way_is_one_sentence_per_host_and_the_others_are_serv
     unknown = pushing.run("push", "llm/pusht")
     assert unknown.returncode == 1
     assert "there is no model `llm/pusht`" in unknown.stderr and "did you mean `llm/pushed`" in unknown.stderr
+
+
+def test_what_has_no_room_is_refused_before_anything_is_touched(site: Site, tmp_path: Path) -> None:
+    inventory = site.copy(tmp_path)
+    models = inventory / "group_vars/all/models.yml"
+
+    def told(*words: str) -> tuple[int, dict[str, Any]]:
+        done = steelyard("models", "fit", "-i", str(inventory), "--json", *words)
+        found = json.loads(done.stdout)
+        jsonschema.validate(found, SCHEMA)
+        return done.returncode, found
+
+    code, found = told()
+    [row] = found["services"]
+    assert (code, row["host"], row["verdict"], row["gpus_needed"]) == (0, "gpu-1", "fits", 1)
+    assert row["room"]["weights_bytes"] > 0 and row["room"]["request_bytes"] > 0
+    before = on_host(site, "gpu-1", "systemctl show -p MainPID,ActiveEnterTimestamp --value steelyard-vllm@tiny")
+    declared = yaml.safe_load(models.read_text())
+    declared["models"]["llm/tiny"]["serve"]["tensor_parallel_size"] = 64
+    models.write_text(yaml.safe_dump(declared))
+    code, found = told()
+    [row] = found["services"]
+    assert (code, row["verdict"]) == (2, "no")
+    assert "it asks for 64 GPUs, and the host has" in row["why"]
+    refused = steelyard("apply", "-i", str(inventory), "--yes", "-l", "gpu-1")
+    assert (refused.returncode, "it asks for 64 GPUs" in refused.stderr) == (3, True), refused.stderr
+    assert on_host(site, "gpu-1", "systemctl show -p MainPID,ActiveEnterTimestamp --value steelyard-vllm@tiny") == before
+    code, found = told("--gpu-gib", "8", "--gpus", "64")
+    assert found["services"][0]["why"] is None
+    assert site.changed("plan") == {}

@@ -1,60 +1,53 @@
-"""How much memory a version asks for, from its own files: bytes of weights by type, and what one token of context keeps. Pure.
+"""What a version asks of memory, from its own files: bytes of weights by type, and what its layers keep. Pure.
 
-The formulas are those of the engine (facts: store.md section 6). What only a start can tell (activations, CUDA graphs) is
-not guessed here.
+What only a start can tell (activations, CUDA graphs) is not here; `room` holds these figures against GPUs.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
+
+from .attention import count, head_count, kept, layer_count, text_part
+
+IN_A_LAYER = re.compile(r"\.\d+\.")
+# every GPU of a tensor-parallel group has these whole
+WHOLE = re.compile(r"(q_a_proj|kv_a_proj_with_mqa|\bgate)\.weight$|norm|\bnorm")
 
 
 def figures(config: dict[str, Any], tensors: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """`tensors`: file -> tensor -> {dtype, size, ...}. A figure that the files do not tell is None.
+    """`tensors`: file -> tensor -> {dtype, shape, size, ...}. A figure that the files do not tell is None.
 
-    `kv_values_per_token` are numbers, not bytes: times the bytes of the cache's type; `kv_splits` is over how many GPUs they
-    divide at most (1: not at all, as with MLA).
+    `outside_bytes` are in no layer (embeddings, the last projection); `whole_bytes` are on every GPU of a tensor-parallel group.
     """
     by_type: dict[str, int] = {}
-    for entries in tensors.values():
-        for entry in entries.values():
-            by_type[entry["dtype"]] = by_type.get(entry["dtype"], 0) + entry["size"]
-    values, splits = _kept_per_token(_text(config))
-    quantization = config.get("quantization_config") or {}
+    outside = whole = 0
+    for name, entry in _entries(tensors):
+        size = int(entry["size"])
+        by_type[entry["dtype"]] = by_type.get(entry["dtype"], 0) + size
+        outside += 0 if IN_A_LAYER.search(name) else size
+        whole += size if len(entry["shape"]) < 2 or WHOLE.search(name) else 0
+    text = text_part(config)
+    quantization = config.get("quantization_config") or text.get("quantization_config") or {}
+    groups = kept(config)
     return {
         "weights_bytes": sum(by_type.values()),
         "weights_by_type": dict(sorted(by_type.items())),
+        "outside_bytes": outside,
+        "whole_bytes": whole,
         "quantization": quantization.get("quant_method") if isinstance(quantization, dict) else None,
-        "layers": _count(_text(config), "num_hidden_layers"),
-        "context": _count(_text(config), "max_position_embeddings"),
-        "sliding_window": _count(_text(config), "sliding_window"),
-        "kv_values_per_token": values,
-        "kv_splits": splits,
+        "layers": layer_count(text),
+        "heads": head_count(text),
+        "width": count(text, "hidden_size", "n_embd", "d_model"),
+        "inner": count(text, "intermediate_size", "n_inner", "ffn_hidden_size"),
+        "vocabulary": count(text, "vocab_size") or count(config, "vocab_size"),
+        "context": count(text, "max_position_embeddings", "n_positions", "seq_length", "max_seq_len", "max_target_positions"),
+        "kept": None if groups is None else [asdict(group) for group in groups],
     }
 
 
-def _text(config: dict[str, Any]) -> dict[str, Any]:
-    """The language model's part where a configuration has several."""
-    inner = config.get("text_config")
-    return inner if isinstance(inner, dict) else config
-
-
-def _count(config: dict[str, Any], *names: str) -> int | None:
-    for name in names:
-        value = config.get(name)
-        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-            return value
-    return None
-
-
-def _kept_per_token(config: dict[str, Any]) -> tuple[int | None, int | None]:
-    layers = _count(config, "num_hidden_layers", "n_layer")
-    latent, rope = _count(config, "kv_lora_rank"), _count(config, "qk_rope_head_dim")
-    if layers and latent and rope:
-        return layers * (latent + rope), 1  # MLA keeps one vector for all heads
-    heads, width = _count(config, "num_attention_heads", "n_head"), _count(config, "hidden_size", "n_embd")
-    kept = _count(config, "num_key_value_heads") or heads
-    size = _count(config, "head_dim") or (width // heads if width and heads else None)
-    if layers and kept and size:
-        return 2 * layers * kept * size, kept
-    return None, None
+def _entries(tensors: dict[str, dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for entries in tensors.values():
+        yield from entries.items()

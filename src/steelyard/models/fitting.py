@@ -1,0 +1,110 @@
+"""Whether what is declared has room on the hosts that serve it: figures of versions against GPUs, or against a processor's memory. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from .room import GIB, Room, Wish, number, room, ways
+
+if TYPE_CHECKING:
+    from steelyard.site import Service
+
+CPU_SPACE = "VLLM_CPU_KVCACHE_SPACE"  # the engine's variable, GiB
+CPU_SPACE_GIB = 4  # its default
+CPU_SHARE = 0.9  # of a host's memory that engines may take together
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """A service on its host. `needs` and `has` count GPUs, 0 on a host without; `why` says what numbers of `room` do not."""
+
+    host: str
+    service: str
+    model: str
+    version: str
+    device: str
+    needs: int
+    has: int
+    room: Room | None
+    why: str | None = None
+    ways: list[str] = field(default_factory=list)
+
+    @property
+    def verdict(self) -> str:
+        """`fits`, `tight`, `no` or `unknown`."""
+        if self.room is None:
+            return "unknown"
+        return "no" if self.why else self.room.verdict
+
+    @property
+    def sentence(self) -> str:
+        """Why not, or the sum, for people."""
+        if self.why or self.room is None:
+            return f"{self.model} {self.version}: {self.why or 'its files do not tell what it needs'}"
+        found = self.room
+        asked = f"{_gib(found.budget_bytes)} of {_gib(found.memory_bytes)} on each {self.device}"
+        request = f" + {_gib(found.request_bytes)} for one request of {found.context:,} tokens" if found.request_bytes else ""
+        return f"{self.model} {self.version}: {_gib(found.weights_bytes)} weights + about {_gib(found.working_bytes)} to work with{request}; it may take {asked}"
+
+
+def _gib(count: int) -> str:
+    return f"{count / GIB:.1f} GiB"
+
+
+def fittings(host: str, services: Sequence[tuple[Service, dict[str, Any]]], memory: dict[str, Any]) -> list[Fitting]:
+    """`services` with the figures of their versions; `memory` is what the helper answers to that word."""
+    silent = [row for row in services if "weights_bytes" not in row[1]]  # published before figures were kept
+    told = [row for row in services if row not in silent]
+    unknown = [_unknown(host, service, None) for service, _ in silent]
+    devices = [device for device in memory["devices"] if device.get("memory_bytes")]
+    if not devices and any(entry["kind"] == "gpu" for entry in memory["pci"]):
+        return [_unknown(host, service, "its GPUs do not answer yet") for service, _ in services]
+    if devices:
+        return unknown + _crowded([_on_gpus(host, service, figures, devices) for service, figures in told], told)
+    return unknown + _together(
+        [_on_processor(host, service, figures, memory["memory_bytes"]) for service, figures in told], memory["memory_bytes"]
+    )
+
+
+def _unknown(host: str, service: Service, why: str | None) -> Fitting:
+    return Fitting(host, service.name, service.model, service.version, "-", 0, 0, None, why)
+
+
+def _on_gpus(host: str, service: Service, figures: dict[str, Any], devices: list[dict[str, Any]]) -> Fitting:
+    wish = Wish.of(service.serve)
+    needs, has = wish.tensor * wish.pipeline, len(devices)
+    memory, name = min((int(device["memory_bytes"]), str(device.get("name", "GPU"))) for device in devices)
+    found = room(figures, wish, memory)
+    why = f"it asks for {needs} GPUs, and the host has {has}" if needs > has else None
+    said = ways(figures, replace(wish, pipeline=1), memory, has) if why or found.verdict == "no" else []
+    return Fitting(host, service.name, service.model, service.version, name, needs, has, found, why, said)
+
+
+def _crowded(rows: list[Fitting], services: Sequence[tuple[Service, dict[str, Any]]]) -> list[Fitting]:
+    """Shares of GPUs that all services of a host ask for are not more than it has."""
+    shares = {service.name: Wish.of(service.serve).utilization for service, _ in services}
+    asked = sum(row.needs * shares[row.service] for row in rows)
+    if not rows or asked <= rows[0].has or any(row.why for row in rows):
+        return rows
+    why = f"the services of this host ask for {asked:.2g} GPUs together, and it has {rows[0].has}"
+    return [replace(row, why=why, ways=["a lower gpu_memory_utilization", "`hosts` that leaves this one out"]) for row in rows]
+
+
+def _on_processor(host: str, service: Service, figures: dict[str, Any], memory_bytes: int) -> Fitting:
+    """The engine takes weights, what it works with, and a space for the context that its environment says."""
+    space = int(number(service.serve.environment, CPU_SPACE, CPU_SPACE_GIB) * GIB)
+    found = room(figures, Wish.of(service.serve), memory_bytes)
+    found = replace(found, budget_bytes=found.weights_bytes + found.working_bytes + space)
+    short = [f"environment: {{{CPU_SPACE}: {-(-(found.request_bytes or 0) // GIB)}}}"] if found.verdict == "no" else []
+    return Fitting(host, service.name, service.model, service.version, "processor", 0, 0, found, None, short)
+
+
+def _together(rows: list[Fitting], memory_bytes: int) -> list[Fitting]:
+    asked = sum(row.room.budget_bytes for row in rows if row.room is not None)
+    if asked <= CPU_SHARE * memory_bytes:
+        return rows
+    why = f"the engines of this host need {_gib(asked)} of memory together, and may take {_gib(int(CPU_SHARE * memory_bytes))}"
+    less = [f"a smaller {CPU_SPACE} in `environment`", "`hosts` that leaves this one out"]
+    return [replace(row, why=why, ways=less) for row in rows]

@@ -23,4 +23,8 @@ class Settings(RoleSettings):
     )
     warm_at_once: int = Field(1, ge=1, description="Versions that a host reads into the page cache at the same time.")
     ready_s: int = Field(840, ge=10, description="Seconds from start to the first generated token.")
+    gpus: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict,
+        description="Service name to the UUIDs of its GPUs on this host; others are given free ones, and keep them.",
+    )
     drain_s: int = Field(60, ge=0, description="Seconds running requests get to finish when the engine stops.")

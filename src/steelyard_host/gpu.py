@@ -16,6 +16,7 @@ from typing import Any
 from steelyard_host import mig
 
 PCI = Path("/sys/bus/pci/devices")
+UNITS = Path("/etc/systemd/system")
 LOADED = Path("/proc/driver/nvidia/version")
 XID = re.compile(r"NVRM: Xid \((?:PCI:)?([0-9A-Fa-f:.]+)\): (\d+)")
 LINKS = 36  # NVLinks that any GPU has at most
@@ -86,11 +87,21 @@ def health() -> dict[str, Any]:
 
 
 def memory() -> dict[str, Any]:
-    """What engines may take: memory of each GPU and of the host, bytes. Cheap enough for every plan."""
+    """What engines may take: memory of each GPU and of the host, bytes; `held`: what services have. Cheap enough for every plan."""
     bus = on_the_bus()
     found = nvml({entry["bus"] for entry in bus if entry["asleep"]}, brief=True)
     whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return {"pci": bus, "devices": found["devices"], "memory_bytes": whole}
+    return {"pci": bus, "devices": found["devices"], "memory_bytes": whole, "held": held()}
+
+
+def held() -> dict[str, list[str]]:
+    """Service to the UUIDs of its GPUs, as written for its next start."""
+    found = {}
+    for path in sorted(UNITS.glob("steelyard-*@*.service.d/60-gpus.conf")):
+        matched = re.search(r"^Environment=CUDA_VISIBLE_DEVICES=(.+)$", path.read_text(), re.MULTILINE)
+        if matched:
+            found[path.parent.name.split("@", 1)[1].removesuffix(".service.d")] = matched[1].split(",")
+    return found
 
 
 def nvml(asleep: set[str], brief: bool = False) -> dict[str, Any]:

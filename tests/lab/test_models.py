@@ -190,6 +190,6 @@ def test_what_has_no_room_is_refused_before_anything_is_touched(site: Site, tmp_
     refused = steelyard("apply", "-i", str(inventory), "--yes", "-l", "gpu-1")
     assert (refused.returncode, "it asks for 64 GPUs" in refused.stderr) == (3, True), refused.stderr
     assert on_host(site, "gpu-1", "systemctl show -p MainPID,ActiveEnterTimestamp --value steelyard-vllm@tiny") == before
-    code, found = told("--gpu-gib", "8", "--gpus", "64")
-    assert found["services"][0]["why"] is None
+    code, found = told("--gpu-gib", "8", "--gpus", "64")  # enough of them, and its heads are fewer
+    assert (code, "heads do not divide over 64 GPUs" in found["services"][0]["why"]) == (2, True)
     assert site.changed("plan") == {}

@@ -77,8 +77,14 @@ def _on_gpus(host: str, service: Service, figures: dict[str, Any], devices: list
     needs, has = wish.tensor * wish.pipeline, len(devices)
     memory, name = min((int(device["memory_bytes"]), str(device.get("name", "GPU"))) for device in devices)
     found = room(figures, wish, memory)
+    heads = figures.get("heads")
     why = f"it asks for {needs} GPUs, and the host has {has}" if needs > has else None
-    said = ways(figures, replace(wish, pipeline=1), memory, has) if why or found.verdict == "no" else []
+    if why is None and heads and heads % wish.tensor:
+        why = f"its {heads} heads do not divide over {wish.tensor} GPUs"
+    least = replace(wish, pipeline=1, tensor=1 if why else wish.tensor)
+    said = ways(figures, least, memory, has) if why or found.verdict == "no" else []
+    if why and room(figures, least, memory).verdict != "no":
+        said.insert(0, "tensor_parallel_size: 1")
     return Fitting(host, service.name, service.model, service.version, name, needs, has, found, why, said)
 
 

@@ -1,0 +1,50 @@
+"""A service has GPUs of its own, by UUID, and its unit may open their device nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+from pyinfra.api.command import QuoteString, StringCommand
+from pyinfra.api.operation import operation
+from pyinfra.context import host
+
+from steelyard.change import Change
+from steelyard.gpus.placing import Need, NoPlace, place
+from steelyard.modules.facts.helper import HelperAnswer
+from steelyard.modules.facts.unit import Unit
+from steelyard.refusal import Refusal
+from steelyard.unknowns import declare_unknown
+
+from .path import absent, content
+
+
+@operation()
+def placed(service: str, unit: str, needs: tuple[dict[str, object], ...], path: str, template: str) -> Generator[StringCommand, None, None]:
+    """The drop-in at `path` names the service's GPUs; on a host without GPUs there is none. A running engine stops to get others.
+
+    `needs` are `Need`s of all services of the host, as dictionaries; `template` has `{uuids}`.
+    """
+    now = host.get_fact(HelperAnswer, words=("memory",))
+    if now is None:
+        declare_unknown(f"the GPUs of {service}", because="the helper does not answer yet", settled_by="the same task, during apply")
+        return
+    gpus = [device["uuid"] for device in now["devices"] if device.get("uuid")]
+    if not gpus:
+        yield from _kept_or_absent(service, path, bool(now["pci"]))
+        return
+    try:
+        mine = place([Need(**need) for need in needs], gpus, now["held"])[service]  # type: ignore[arg-type]
+    except NoPlace as error:
+        yield Refusal(str(error))
+        return
+    yield from content._inner(path=path, content=template.replace("{uuids}", ",".join(mine)))
+    if tuple(now["held"].get(service, ())) != mine and host.get_fact(Unit, unit=unit, mount="").active == "active":
+        name = QuoteString(unit)
+        yield Change("systemctl stop", name, subject=unit, declared=f"on {', '.join(mine)}", live="on others")
+
+
+def _kept_or_absent(service: str, path: str, has_some: bool) -> Generator[StringCommand, None, None]:
+    if has_some:  # their driver is not loaded yet: what is written stays
+        declare_unknown(f"the GPUs of {service}", because="they do not answer yet", settled_by="the next plan")
+        return
+    yield from absent._inner(path=path)

@@ -19,14 +19,18 @@ from .path import absent, content
 
 
 @operation()
-def placed(service: str, unit: str, needs: tuple[dict[str, object], ...], path: str, template: str) -> Generator[StringCommand, None, None]:
+def placed(
+    service: str, unit: str, needs: tuple[dict[str, object], ...], path: str, template: str
+) -> Generator[StringCommand, None, None]:
     """The drop-in at `path` names the service's GPUs; on a host without GPUs there is none. A running engine stops to get others.
 
     `needs` are `Need`s of all services of the host, as dictionaries; `template` has `{uuids}`.
     """
     now = host.get_fact(HelperAnswer, words=("memory",))
     if now is None:
-        declare_unknown(f"the GPUs of {service}", because="the helper does not answer yet", settled_by="the same task, during apply")
+        declare_unknown(
+            f"the GPUs of {service}", because="the helper does not answer yet", settled_by="the same task, during apply"
+        )
         return
     gpus = [device["uuid"] for device in now["devices"] if device.get("uuid")]
     if not gpus:
@@ -46,5 +50,6 @@ def placed(service: str, unit: str, needs: tuple[dict[str, object], ...], path: 
 def _kept_or_absent(service: str, path: str, has_some: bool) -> Generator[StringCommand, None, None]:
     if has_some:  # their driver is not loaded yet: what is written stays
         declare_unknown(f"the GPUs of {service}", because="they do not answer yet", settled_by="the next plan")
+        host.noop("its GPUs do not answer yet; what is written stays")
         return
     yield from absent._inner(path=path)

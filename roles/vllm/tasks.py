@@ -6,6 +6,7 @@ nothing but the public API. A version is bound read-only onto one constant path,
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ import yaml
 from pyinfra.api.deploy import deploy
 from pyinfra.context import host
 
+from steelyard.gpus.placing import Need
 from steelyard.models.artefacts import sharded_key, sharded_project
 from steelyard.models.declared import declared_figures, declared_weights
 from steelyard.models.loading import chosen_options
+from steelyard.models.room import Wish
 from steelyard.modules.facts.engine import Lock
 from steelyard.modules.facts.helper import HelperAnswer
 from steelyard.modules.operations.engine import venv
@@ -23,6 +26,7 @@ from steelyard.modules.operations.fitting import has_room
 from steelyard.modules.operations.haproxy import serving
 from steelyard.modules.operations.package import installed
 from steelyard.modules.operations.path import absent, content
+from steelyard.modules.operations.placing import placed
 from steelyard.modules.operations.store import there, warmed
 from steelyard.modules.operations.unit import running, stopped
 from steelyard.rendering import config_id, render
@@ -149,6 +153,14 @@ def _service(
             folder=version,
             seconds=wanted.warm_s,
         )
+    placed(
+        name="Give the service its GPUs",
+        service=name,
+        unit=f"steelyard-vllm@{name}.service",
+        needs=_needs(site, wanted),
+        path=f"/etc/systemd/system/steelyard-vllm@{name}.service.d/60-gpus.conf",
+        template=(TEMPLATES / "gpus.conf").read_text(),
+    )
     running(
         name="Run the service",
         unit=f"steelyard-vllm@{name}.service",
@@ -157,6 +169,16 @@ def _service(
         mounted=version,
         files=("/etc/systemd/system/steelyard-vllm@.service", drop_in),
     )
+
+
+def _needs(site: Site, wanted: Settings) -> tuple[dict[str, object], ...]:
+    """Of all services of the host: they share its GPUs."""
+    found = []
+    for service in site.services_on(host.data.host_name):
+        wish = Wish.of(service.serve)
+        named = wanted.gpus.get(service.name, ())
+        found.append(asdict(Need(service.name, wish.tensor * wish.pipeline, wish.utilization, tuple(named))))
+    return tuple(found)
 
 
 def _front(services: tuple[Service, ...], base: BaseSettings) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,7 @@ from steelyard_host import (
     ready,
     registry,
     relay,
+    starts,
     status,
     store,
     tier,
@@ -156,11 +158,19 @@ def _of_service(add: Any, name: str, text: str, work: Callable[..., Any]) -> Any
 
 
 def _services(add: Any) -> None:
+    def waited(given: Given) -> int:
+        done = ready.wait(given.socket, given.service, given.seconds)
+        if done == 0:
+            pid = os.environ.get("MAINPID", "0")
+            version = status.mounted_version(pid, given.service)
+            starts.note(given.service, status.UNIT % given.service, version, pid)
+        return done
+
     def token(given: Given) -> Any:
         gives, why = ready.one_token(given.socket, given.service, 20)
         return {"gives": gives, "why": why}
 
-    wait = add("ready", "wait until the engine generates a token", lambda g: ready.wait(g.socket, g.service, g.seconds))
+    wait = add("ready", "wait until the engine generates a token, and record the start", waited)
     now = add("token", "whether the engine generates a token now", token)
     for each in (wait, now):
         each.add_argument("socket")

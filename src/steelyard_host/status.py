@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from steelyard_host import gpu
+from steelyard_host import gpu, starts
 from steelyard_host.ready import SocketConnection
 
 SERVICES = Path("/etc/steelyard/services")
@@ -67,5 +67,6 @@ def service(name: str) -> dict[str, Any]:
         "since": shown.get("ActiveEnterTimestamp", ""),
         "restarts": int(shown.get("NRestarts") or 0),
         "mounted": mounted_version(pid, name) if pid != "0" else None,
+        "start": next(reversed(starts.read(name)), None),
         "requests": requests(name) if shown.get("ActiveState") == "active" else {},
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -72,9 +73,53 @@ def test_gateways_admin_socket_is_not_open_to_the_network(site: Site) -> None:
     assert site.sh("gw-1", "stat -c '%a %U:%G' /run/haproxy/admin.sock").strip() == "660 root:haproxy"
 
 
+def exposure(site: Site, unit: str) -> float:
+    """systemd's own mark of a unit's sandbox; 0 is closed."""
+    score = site.sh("gpu-1", f"systemd-analyze security --no-pager {unit} | tail -1")
+    return float(score.split(": ")[1].split()[0])
+
+
+def test_service_has_a_gpu_of_its_own_and_no_other_device(site: Site) -> None:
+    [host] = [host for host in site.json("status", "-l", "gpu-1")["hosts"] if host["host"] == "gpu-1"]
+    first = host["status"]["gpus"]["devices"][0]["uuid"]
+    pid = site.sh("gpu-1", "systemctl show steelyard-vllm@tiny -p MainPID --value").strip()
+    seen = site.sh("gpu-1", f"tr '\\0' '\\n' </proc/{pid}/environ | grep ^CUDA_")
+    assert seen.split() == [f"CUDA_VISIBLE_DEVICES={first}", "CUDA_DEVICE_ORDER=PCI_BUS_ID"]
+    assert site.sh("gpu-1", "systemctl show steelyard-vllm@tiny -p DevicePolicy --value").strip() == "closed"
+    assert "char-nvidia*" in site.sh("gpu-1", "systemctl show steelyard-vllm@tiny -p DeviceAllow --value")
+
+
+def test_gpus_can_be_named_and_a_name_that_is_none_is_refused(site: Site, tmp_path: Path) -> None:
+    [host] = [host for host in site.json("status", "-l", "gpu-1")["hosts"] if host["host"] == "gpu-1"]
+    uuids = [device["uuid"] for device in host["status"]["gpus"]["devices"]]
+    inventory = site.copy(tmp_path)
+    named = inventory / "host_vars/gpu-1.yml"
+    named.parent.mkdir(exist_ok=True)
+    named.write_text("vllm: {gpus: {tiny: [GPU-of-nobody]}}\n")
+    refused = steelyard("apply", "-i", str(inventory), "--yes", "-l", "gpu-1")
+    assert refused.returncode == 3, refused.stdout
+    assert f"tiny: the host has no GPU GPU-of-nobody; it has {', '.join(uuids)}" in refused.stderr
+    test_service_has_a_gpu_of_its_own_and_no_other_device(site)
+    named.write_text(f"vllm: {{gpus: {{tiny: [{uuids[1]}]}}}}\n")
+    assert "vllm.give-the-service-its-gpus" in Site(site.lab, inventory).changed("plan")["gpu-1"]
+
+
+def test_starts_are_recorded_by_phase(site: Site) -> None:
+    [host] = [host for host in site.json("status", "-l", "gpu-1")["hosts"] if host["host"] == "gpu-1"]
+    [service] = host["status"]["services"]
+    start = service["start"]
+    assert (start["version"], start["engine"]) == (service["mounted"], "vllm-0.32.0")
+    assert list(start["phases"]) == ["import", "weights", "profile", "warm_up", "server", "first_token"]
+    assert sum(start["phases"].values()) == pytest.approx(start["seconds"], abs=0.1)
+    assert start["said"]["cache_tokens"] > 0
+    assert "STARTED IN" in steelyard("status", "-i", str(site.inventory)).stdout
+
+
 def test_engine_has_no_network_and_a_hardened_unit(site: Site) -> None:
-    score = site.sh("gpu-1", "systemd-analyze security --no-pager steelyard-vllm@tiny | tail -1")
-    assert float(score.split(": ")[1].split()[0]) <= 1.0
+    assert exposure(site, "steelyard-vllm@tiny") <= 1.3  # its GPUs' device nodes are there to be opened
+    bare = "cp /etc/systemd/system/steelyard-vllm@.service /tmp/bare.service"
+    site.sh("gpu-1", bare)
+    assert exposure(site, "--offline=yes /tmp/bare.service") <= 1.0
     pid = site.sh("gpu-1", "systemctl show steelyard-vllm@tiny -p MainPID --value").strip()
     assert site.sh("gpu-1", f"nsenter -n -t {pid} ip -br addr").split()[0] == "lo"
     assert site.sh("gpu-1", f"stat -c %U /proc/{pid}").strip() == "steelyard-engine"

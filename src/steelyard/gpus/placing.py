@@ -42,7 +42,11 @@ def place(needs: Sequence[Need], gpus: Sequence[str], held: Mapping[str, Sequenc
             take(need, need.named)
     for need in needs:
         mine = held.get(need.service, ())
-        if need.service not in found and len(mine) == need.count and all(taken.get(uuid, 2) + need.share <= WHOLE for uuid in mine):
+        if (
+            need.service not in found
+            and len(mine) == need.count
+            and all(taken.get(uuid, 2) + need.share <= WHOLE for uuid in mine)
+        ):
             take(need, mine)
     for need in needs:
         if need.service not in found:
@@ -67,5 +71,7 @@ def _free(need: Need, taken: Mapping[str, float]) -> list[str]:
         return whole[: need.count]
     fitting = sorted((share, number, uuid) for number, (uuid, share) in enumerate(taken.items()) if share + need.share <= WHOLE)
     if len(fitting) < need.count:
-        raise NoPlace(f"{need.service}: it asks for {need.share:.2g} of {need.count} GPUs, and {len(fitting)} of {len(taken)} have that left")
+        raise NoPlace(
+            f"{need.service}: it asks for {need.share:.2g} of {need.count} GPUs, and {len(fitting)} of {len(taken)} have that left"
+        )
     return [uuid for _, _, uuid in fitting[: need.count]]

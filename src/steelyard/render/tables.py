@@ -55,7 +55,7 @@ def service_table(answers: dict[str, Any]) -> Table | None:
     rows = [(host, service) for host, answer in answers.items() if answer for service in answer["services"]]
     if not rows:
         return None
-    table = made_table("HOST", "SERVICE", "STATE", "SERVING", "RUNNING", "WAITING", "DONE", "RESTARTS")
+    table = made_table("HOST", "SERVICE", "STATE", "SERVING", "RUNNING", "WAITING", "DONE", "RESTARTS", "STARTED IN")
     for host, service in rows:
         counts = service["requests"]
         shown = [
@@ -63,8 +63,28 @@ def service_table(answers: dict[str, Any]) -> Table | None:
             for name in ("num_requests_running", "num_requests_waiting", "request_success_total")
         ]
         state = f"{service['state']} ({service['detail']})"
-        table.add_row(host, service["name"], state, service["mounted"] or "-", *shown, str(service["restarts"]))
+        table.add_row(
+            host,
+            service["name"],
+            state,
+            service["mounted"] or "-",
+            *shown,
+            str(service["restarts"]),
+            started_in(service.get("start")),
+        )
     return table
+
+
+def started_in(start: dict[str, Any] | None) -> str:
+    """Seconds from the process to its first token, and the phases that took a tenth of them or more."""
+    if start is None:
+        return "-"
+    long = [
+        f"{name.replace('_', ' ')} {seconds:.0f}"
+        for name, seconds in start["phases"].items()
+        if seconds >= start["seconds"] / 10
+    ]
+    return f"{start['seconds']:.0f} s ({', '.join(long)})"
 
 
 def lab_table(reports: Sequence[HostReport]) -> Table:

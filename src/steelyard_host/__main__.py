@@ -7,29 +7,45 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from steelyard_host import (
-    adopt,
-    compiled,
-    gpu,
-    haproxy,
-    hardware,
-    holdings,
-    leases,
-    loading,
-    made_here,
-    ready,
-    registry,
-    relay,
-    starts,
-    status,
-    store,
-    tier,
-    warm,
-    wheels,
-)
+
+class Later:
+    """A module that is loaded when a command asks for it: hosts compile what they load anew at every call."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, word: str) -> Any:
+        return getattr(import_module("steelyard_host." + self._name), word)
+
+
+if TYPE_CHECKING:
+    from steelyard_host import (
+        adopt,
+        compiled,
+        gpu,
+        haproxy,
+        hardware,
+        holdings,
+        leases,
+        loading,
+        made_here,
+        ready,
+        registry,
+        relay,
+        starts,
+        status,
+        store,
+        tier,
+        warm,
+        wheels,
+    )
+else:
+    MODULES = "adopt compiled gpu haproxy hardware holdings leases loading made_here ready registry relay starts status store tier warm wheels"
+    globals().update({name: Later(name) for name in MODULES.split()})
 
 Given = argparse.Namespace
 
@@ -124,8 +140,8 @@ def _store(add: Any) -> None:
         "root", type=Path
     )
     for name, text, work in (
-        ("wheels-state", "is the index of these wheels", wheels.state),
-        ("wheels-index", "index a folder of wheels", wheels.index),
+        ("wheels-state", "is the index of these wheels", lambda folder: wheels.state(folder)),
+        ("wheels-index", "index a folder of wheels", lambda folder: wheels.index(folder)),
     ):
         add(name, text, lambda given, work=work: work(given.folder)).add_argument("folder", type=Path)
 
@@ -141,9 +157,9 @@ def _compiled(add: Any) -> None:
         sharded.add_argument(word)
     sharded.add_argument("ranks", type=int)
     sharded.add_argument("user")
-    _of_service(add, "compiled-state", "what this host's engine compiled, and from what", compiled.state)
-    _of_service(add, "compiled-save", "put what the engine compiled into the store", compiled.save)
-    use = _of_service(add, "compiled-use", "use what was compiled elsewhere from the same", compiled.use)
+    _of_service(add, "compiled-state", "what this host's engine compiled, and from what", lambda *of: compiled.state(*of))
+    _of_service(add, "compiled-save", "put what the engine compiled into the store", lambda *of: compiled.save(*of))
+    use = _of_service(add, "compiled-use", "use what was compiled elsewhere from the same", lambda *of: compiled.use(*of))
     use.set_defaults(call=lambda g: compiled.use(g.root, g.service, g.engine, g.folder, g.user))
     use.add_argument("user")
 

@@ -16,7 +16,6 @@ from test_store import publish
 
 from steelyard.models import collect
 from steelyard.models.compare import compared
-from steelyard.models.fit import figures
 from steelyard.models.manifest import Manifest
 from steelyard.models.source import read_manifest
 from steelyard.render.progress import Streams
@@ -227,22 +226,6 @@ def test_two_versions_differ_by_tensor_and_file(tmp_path: Path) -> None:
     assert Manifest.of_json(json.loads(json.dumps(two.as_json()))) == two
     same = compared(one, one)
     assert (same.send_bytes, same.changed, same.in_place) == (0, [], True)
-
-
-@pytest.mark.parametrize(("config", "values", "splits"), [
-    ({"num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 64}, 2 * 2 * 2 * 64, 2),
-    ({"num_hidden_layers": 2, "num_attention_heads": 4, "hidden_size": 256}, 2 * 2 * 4 * 64, 4),
-    ({"num_hidden_layers": 61, "kv_lora_rank": 512, "qk_rope_head_dim": 64, "num_attention_heads": 128}, 61 * 576, 1),
-    ({"text_config": {"num_hidden_layers": 1, "num_attention_heads": 1, "head_dim": 8}}, 16, 1),
-    ({}, None, None), ({"num_hidden_layers": "many"}, None, None),
-])  # fmt: skip
-def test_what_a_token_keeps_is_read_from_the_configuration(
-    config: dict[str, object], values: int | None, splits: int | None
-) -> None:
-    tensors = {"a.safetensors": {"x": {"dtype": "BF16", "size": 10}, "y": {"dtype": "F32", "size": 4}}}
-    found = figures(config, tensors)
-    assert (found["kv_values_per_token"], found["kv_splits"]) == (values, splits)
-    assert (found["weights_bytes"], found["weights_by_type"]) == (14, {"BF16": 10, "F32": 4})
 
 
 # What is told of many streams

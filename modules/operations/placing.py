@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from typing import Any
 
 from pyinfra.api.command import QuoteString, StringCommand
 from pyinfra.api.operation import operation
@@ -19,6 +20,27 @@ from .path import absent, content
 
 
 @operation()
+def placeable(service: str, needs: tuple[dict[str, object], ...]) -> Generator[StringCommand, None, None]:
+    """Changes nothing: the host has the GPUs that `placed` will give, before anything of the service is touched."""
+    now = host.get_fact(HelperAnswer, words=("memory",))
+    if now is not None and _uuids(now):
+        try:
+            _places(now, needs)
+        except NoPlace as error:
+            yield Refusal(str(error))
+            return
+    host.noop(f"there are GPUs for {service}")
+
+
+def _uuids(memory: dict[str, Any]) -> list[str]:
+    return [device["uuid"] for device in memory["devices"] if device.get("uuid")]
+
+
+def _places(memory: dict[str, Any], needs: tuple[dict[str, object], ...]) -> dict[str, tuple[str, ...]]:
+    return place([Need(**need) for need in needs], _uuids(memory), memory["held"])  # type: ignore[arg-type]
+
+
+@operation()
 def placed(
     service: str, unit: str, needs: tuple[dict[str, object], ...], path: str, template: str
 ) -> Generator[StringCommand, None, None]:
@@ -32,12 +54,11 @@ def placed(
             f"the GPUs of {service}", because="the helper does not answer yet", settled_by="the same task, during apply"
         )
         return
-    gpus = [device["uuid"] for device in now["devices"] if device.get("uuid")]
-    if not gpus:
+    if not _uuids(now):
         yield from _kept_or_absent(service, path, bool(now["pci"]))
         return
     try:
-        mine = place([Need(**need) for need in needs], gpus, now["held"])[service]  # type: ignore[arg-type]
+        mine = _places(now, needs)[service]
     except NoPlace as error:
         yield Refusal(str(error))
         return

@@ -26,7 +26,7 @@ from steelyard.modules.operations.fitting import has_room
 from steelyard.modules.operations.haproxy import serving
 from steelyard.modules.operations.package import installed
 from steelyard.modules.operations.path import absent, content
-from steelyard.modules.operations.placing import placed
+from steelyard.modules.operations.placing import placeable, placed
 from steelyard.modules.operations.store import there, warmed
 from steelyard.modules.operations.unit import running, stopped
 from steelyard.rendering import config_id, render
@@ -112,6 +112,7 @@ def _service(
     site: Site, service: Service, wanted: Settings, base: BaseSettings, unit: str, engine: str, loading: dict[str, Any]
 ) -> None:
     at, name = "/etc/steelyard", service.name
+    placeable(name="See that there are GPUs", service=name, needs=_needs(site, wanted))
     version = f"{site.model_root}/{service.model}/{service.version}"
     if service.serve.load_strategy == "sharded":
         project, variant = sharded_project(service.model), sharded_variant(site, service, wanted.version)

@@ -38,21 +38,22 @@ ROOM = {
 def phases(lines: Iterable[tuple[float, str]], began: float, ended: float) -> dict[str, Any]:
     """`lines`: when, and what. Seconds of each phase in their order, and what the engine says of itself. Pure."""
     kept = list(lines)
-    found: dict[str, float] = {}
+    found: list[tuple[str, float]] = []
     at = began
     for name, pattern in ENDS:
         times = [when for when, text in kept if pattern.search(text)]
         if times and times[-1] >= at:
-            found[name] = round(times[-1] - at, 3)
+            found.append((name, round(times[-1] - at, 3)))
             at = times[-1]
-    found["first_token"] = round(ended - at, 3)
+    found.append(("first_token", round(ended - at, 3)))
     said: dict[str, float] = {}
     for patterns, choose in ((SECONDS, max), (ROOM, min)):
         for name, pattern in patterns.items():
             values = [float(match[1].replace(",", "")) for _, text in kept for match in [pattern.search(text)] if match]
             if values:
                 said[name] = choose(values)
-    return {"began": round(began, 3), "seconds": round(ended - began, 3), "phases": found, "said": said}
+    told = [{"phase": name, "seconds": seconds} for name, seconds in found]
+    return {"began": round(began, 3), "seconds": round(ended - began, 3), "phases": told, "said": said}
 
 
 def parsed(text: str) -> list[tuple[float, str]]:

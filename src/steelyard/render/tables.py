@@ -79,11 +79,8 @@ def started_in(start: dict[str, Any] | None) -> str:
     """Seconds from the process to its first token, and the phases that took a tenth of them or more."""
     if start is None:
         return "-"
-    long = [
-        f"{name.replace('_', ' ')} {seconds:.0f}"
-        for name, seconds in start["phases"].items()
-        if seconds >= start["seconds"] / 10
-    ]
+    phases = [(entry["phase"].replace("_", " "), entry["seconds"]) for entry in start["phases"]]
+    long = [f"{name} {seconds:.0f}" for name, seconds in phases if seconds >= start["seconds"] / 10]
     return f"{start['seconds']:.0f} s ({', '.join(long)})"
 
 

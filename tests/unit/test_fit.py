@@ -108,6 +108,7 @@ def test_windows_count_and_are_where_the_model_has_them() -> None:
         ({"model_type": "x", "num_hidden_layers": 2, "layer_types": ["full_attention", "invented"], "head_dim": 8,
           "num_attention_heads": 2}, None),
         ({"model_type": "y", "num_hidden_layers": 2, "compress_ratios": [4, 128], "head_dim": 8, "num_attention_heads": 2}, None),
+        ({"model_type": "x", "num_hidden_layers": 10**12, "head_dim": 8, "num_attention_heads": 2}, None),
         # the last two layers read what the second kept
         ({"model_type": "z", "num_hidden_layers": 4, "num_kv_shared_layers": 2, "head_dim": 8, "num_attention_heads": 2},
          (Kept("full", 2, 32, 2),)),

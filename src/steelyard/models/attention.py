@@ -20,6 +20,7 @@ ENCODERS = {
 }  # fmt: skip
 ALL_MAMBA = {"mamba", "mamba2", "falcon_mamba"}
 NOT_LATENT = {"minicpm3"}  # has the ranks of MLA, and the engine keeps whole heads all the same
+MOST_LAYERS = 10_000  # what says more is no model
 NESTED = ("text_config", "llm_config", "language_config", "thinker_config")
 KINDS = {
     "full_attention": "full", "attention": "full", "global": "full", "sliding_attention": "window", "local": "window",
@@ -45,11 +46,11 @@ class Kept:
 
 def text_part(config: Config) -> Config:
     """The language model's part where a configuration has several."""
-    for name in NESTED:
-        inner = config.get(name)
-        if isinstance(inner, dict):
-            return text_part(inner)
-    return config
+    while True:
+        inner = next((found for found in map(config.get, NESTED) if isinstance(found, dict)), None)
+        if inner is None:
+            return config
+        config = inner
 
 
 def count(config: Config, *names: str) -> int | None:
@@ -80,7 +81,7 @@ def kept(config: Config) -> tuple[Kept, ...] | None:
     layers = layer_count(config)
     if _type(config) in ENCODERS:
         return ()
-    if layers is None:
+    if layers is None or layers > MOST_LAYERS:
         return None
     if _type(config) == "whisper":
         return _whisper(config, layers)

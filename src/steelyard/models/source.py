@@ -81,7 +81,7 @@ def _manifest(model: str, folder: Path, paths: dict[str, Path], origin: Origin) 
 def _config(paths: dict[str, Path]) -> dict[str, Any]:
     try:
         found = json.loads(paths["config.json"].read_text())
-    except (KeyError, OSError, ValueError):
+    except (KeyError, OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

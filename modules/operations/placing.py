@@ -55,7 +55,7 @@ def placed(
         )
         return
     if not _uuids(now):
-        yield from _kept_or_absent(service, path, bool(now["pci"]))
+        yield from _kept_or_absent(service, path, any(entry["kind"] == "gpu" for entry in now["pci"]))
         return
     try:
         mine = _places(now, needs)[service]

@@ -295,7 +295,9 @@ def test_services_of_a_host_share_its_gpus() -> None:
     assert [row.verdict for row in fittings("gpu-1", both, host(2))] == ["fits", "fits"]
     rows = fittings("gpu-1", both, host(1))
     assert [row.verdict for row in rows] == ["no", "no"]
-    assert rows[0].why == "the services of this host ask for 1.8 GPUs together, and it has 1"
+    assert rows[0].why == ("the services of this host share its GPUs; b: it asks for 0.9 of 1 GPUs, and 0 of 1 have that left")
+    three = [(service(name, gpu_memory_utilization=0.6), small) for name in "abc"]  # 1.8 of 2, and no GPU has 1.2
+    assert [row.verdict for row in fittings("gpu-1", three, host(2))] == ["no"] * 3
     halves = [(service(name, gpu_memory_utilization=0.45), small) for name in "ab"]
     assert [row.verdict for row in fittings("gpu-1", halves, host(1))] == ["fits", "fits"]
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from steelyard.gpus.placing import Need, NoPlace, place
+
 from .room import GIB, Room, Wish, number, room, ways
 
 if TYPE_CHECKING:
@@ -89,13 +91,17 @@ def _on_gpus(host: str, service: Service, figures: dict[str, Any], devices: list
 
 
 def _crowded(rows: list[Fitting], services: Sequence[tuple[Service, dict[str, Any]]]) -> list[Fitting]:
-    """Shares of GPUs that all services of a host ask for are not more than it has."""
-    shares = {service.name: Wish.of(service.serve).utilization for service, _ in services}
-    asked = sum(row.needs * shares[row.service] for row in rows)
-    if not rows or asked <= rows[0].has or any(row.why for row in rows):
+    """All services of a host get GPUs by the rule that apply gives them out by."""
+    if not rows or any(row.why for row in rows):
         return rows
-    why = f"the services of this host ask for {asked:.2g} GPUs together, and it has {rows[0].has}"
-    return [replace(row, why=why, ways=["a lower gpu_memory_utilization", "`hosts` that leaves this one out"]) for row in rows]
+    shares = {service.name: Wish.of(service.serve).utilization for service, _ in services}
+    needs = [Need(row.service, row.needs, shares[row.service]) for row in rows]
+    try:
+        place(needs, [str(number) for number in range(rows[0].has)], {})
+    except NoPlace as error:
+        less = ["a lower gpu_memory_utilization", "`hosts` that leaves this one out"]
+        return [replace(row, why=f"the services of this host share its GPUs; {error}", ways=less) for row in rows]
+    return rows
 
 
 def _on_processor(host: str, service: Service, figures: dict[str, Any], memory_bytes: int) -> Fitting:

@@ -284,7 +284,8 @@ def test_a_service_is_held_against_the_gpus_of_its_host() -> None:
     assert (row.verdict, row.why) == ("no", "it asks for 4 GPUs, and the host has 2")
     small = version("Qwen/Qwen3-0.6B", 1.1)
     [row] = fittings("gpu-1", [(service("a", tensor_parallel_size=3), small)], host(8))
-    assert (row.why, row.ways[0]) == ("its 16 heads do not divide over 3 GPUs", "tensor_parallel_size: 1")
+    sizes = [f"tensor_parallel_size: {size}" for size in (1, 2, 4, 8)]
+    assert (row.why, row.ways) == ("its 16 heads do not divide over 3 GPUs", sizes)
     [row] = fittings("gpu-1", [(service("a", tensor_parallel_size=4), seventy)], host(4))
     assert (row.verdict, row.why, row.ways) == ("fits", None, [])
 

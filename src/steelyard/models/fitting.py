@@ -83,10 +83,13 @@ def _on_gpus(host: str, service: Service, figures: dict[str, Any], devices: list
     why = f"it asks for {needs} GPUs, and the host has {has}" if needs > has else None
     if why is None and heads and heads % wish.tensor:
         why = f"its {heads} heads do not divide over {wish.tensor} GPUs"
-    least = replace(wish, pipeline=1, tensor=1 if why else wish.tensor)
-    said = ways(figures, least, memory, has) if why or found.verdict == "no" else []
-    if why and room(figures, least, memory).verdict != "no":
-        said.insert(0, "tensor_parallel_size: 1")
+    said: list[str] = []
+    if why:  # the number of GPUs is what is wrong, so that is what is suggested
+        sizes = [size for size in range(1, has + 1) if not heads or heads % size == 0]
+        fitting = (size for size in sizes if room(figures, replace(wish, pipeline=1, tensor=size), memory).verdict != "no")
+        said = [f"tensor_parallel_size: {size}" for size in fitting]
+    if not said and (why or found.verdict == "no"):
+        said = ways(figures, replace(wish, pipeline=1, tensor=1 if why else wish.tensor), memory, has)
     return Fitting(host, service.name, service.model, service.version, name, needs, has, found, why, said)
 
 

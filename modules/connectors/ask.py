@@ -12,7 +12,7 @@ from steelyard.host_helper import HELPER, IDLE, RUN_HELPER
 from steelyard.problem import HostProblem
 
 
-def ask(host: Any, *words: str, seconds: float = 180, idle: bool = False) -> dict[str, Any] | None:
+def ask(host: Any, *words: str, seconds: float = 180, idle: bool = False, stdin: str | None = None) -> dict[str, Any] | None:
     """The helper's answer; None where it is not installed, or does not know the words yet. `idle`: what serves goes before it.
 
     Raises HostProblem with its sentence where it refuses.
@@ -20,6 +20,8 @@ def ask(host: Any, *words: str, seconds: float = 180, idle: bool = False) -> dic
     asked: dict[str, Any] = {"_sudo": bool(host.data.get("_sudo")), "_timeout": seconds}
     if host.data.get("_sudo_password"):
         asked["_sudo_password"] = host.data.get("_sudo_password")
+    if stdin is not None:
+        asked["_stdin"] = stdin
     quoted = [QuoteString(word) for word in words]
     older = "|| test $? = 2"  # argparse's status for words that it does not know
     command = StringCommand("if test -e", HELPER, "; then", IDLE if idle else "", RUN_HELPER, *quoted, older, "; fi")

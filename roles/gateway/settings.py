@@ -17,4 +17,10 @@ class Settings(RoleSettings):
     address: str | None = Field(None, description="Address clients use; None: the first host of group `gateway`.")
     clients: dict[str, SecretStr] = Field(default_factory=dict, description="Client name to its key; keys go into the vault.")
     healthy_s: int = Field(60, ge=0, description="Seconds `apply` waits until every service gives tokens to the gateway.")
+    hold_s: int = Field(
+        120,
+        ge=0,
+        le=3600,
+        description="Seconds a request waits where no service of its alias is left, until one is back; 0: it fails at once.",
+    )
     check_s: int = Field(5, ge=1, description="Seconds between two health checks; each asks an engine for a token.")

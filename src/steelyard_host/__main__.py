@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from steelyard_host import (
         adopt,
         compiled,
+        front,
         gpu,
         haproxy,
         hardware,
@@ -39,12 +40,13 @@ if TYPE_CHECKING:
         starts,
         status,
         store,
+        switch,
         tier,
         warm,
         wheels,
     )
 else:
-    MODULES = "adopt compiled gpu haproxy hardware holdings leases loading made_here ready registry relay starts status store tier warm wheels"
+    MODULES = "adopt compiled front gpu haproxy hardware holdings leases loading made_here ready registry relay starts status store switch tier warm wheels"
     globals().update({name: Later(name) for name in MODULES.split()})
 
 Given = argparse.Namespace
@@ -62,6 +64,7 @@ def commands() -> argparse.ArgumentParser:
 
     _store(add)
     _services(add)
+    _switches(add)
     _gpus(add)
     _measures(add)
     return parser
@@ -180,6 +183,7 @@ def _services(add: Any) -> None:
             pid = os.environ.get("MAINPID", "0")
             version = status.mounted_version(pid, given.service)
             starts.note(given.service, status.UNIT % given.service, version, pid)
+            front.ready(given.service)
         return done
 
     def token(given: Given) -> Any:
@@ -202,6 +206,28 @@ def _services(add: Any) -> None:
     healthy.add_argument("socket")
     healthy.add_argument("seconds", type=float)
     healthy.add_argument("servers", nargs="+")
+
+
+def _switches(add: Any) -> None:
+    drain = add("drain", "turn new requests away, and wait for those that run", lambda g: front.drain(g.service, g.seconds))
+    drain.add_argument("service")
+    drain.add_argument("seconds", type=float)
+    now = add(
+        "switch-state",
+        "what a service serves, comes up with, and was switched to last",
+        lambda g: switch.state(g.root, g.project, g.service),
+    )
+    confirmed = add("switch-confirm", "a version on trial stays", lambda g: switch.confirm(g.root, g.project, g.service, g.run))
+    for each in (now, confirmed):
+        each.add_argument("root", type=Path)
+        each.add_argument("project")
+    add("switch-try", "try the version that standard input names", lambda _: switch.attempt(switch.read_spec()))
+    carried = add("switch-carry-out", "the trial itself, in a unit of its own", lambda g: switch.carry_out(g.service))
+    undone = add("switch-undo", "back to the version of before the trial", lambda g: switch.undo(g.service, g.run))
+    for each in (now, confirmed, carried, undone):
+        each.add_argument("service")
+    confirmed.add_argument("run")
+    undone.add_argument("--run", default="")
 
 
 def _gpus(add: Any) -> None:

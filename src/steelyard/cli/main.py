@@ -12,7 +12,7 @@ import typer
 
 from steelyard.errors import Exit, SteelyardError, UsageWrong
 
-COMMANDS = ("init", "doctor", "preflight", "plan", "apply", "drift", "status", "inventory")
+COMMANDS = ("init", "doctor", "preflight", "plan", "apply", "drift", "status", "inventory", "rollout", "rollback")
 GROUPS = ("models", "bench", "lock", "mirror", "dify", "lab")
 
 app = typer.Typer(

@@ -65,6 +65,15 @@ from .models import (
     SourceWrong,
     VersionNotHere,
 )
+from .rollout import (
+    AliasUnknown,
+    NoRolloutToResume,
+    NoVersionBefore,
+    PromptsWrong,
+    RolloutRefused,
+    SwitchFailed,
+    VersionNotDeclared,
+)
 from .runs import (
     ExceptionWrong,
     FileNotWritten,
@@ -78,6 +87,7 @@ from .runs import (
 )
 
 __all__ = [
+    "AliasUnknown",
     "ConfirmationImpossible",
     "ConnectionLost",
     "DeployBroken",
@@ -120,13 +130,17 @@ __all__ = [
     "LocalProgramMissing",
     "LockLost",
     "ModelUnknown",
+    "NoRolloutToResume",
+    "NoVersionBefore",
     "NothingToResume",
     "PlanFileWrong",
     "PlanMoved",
     "PortTwice",
+    "PromptsWrong",
     "PushFailed",
     "RegistryMissing",
     "ReportUnknown",
+    "RolloutRefused",
     "SettingMissing",
     "SettingUnknown",
     "SettingWrong",
@@ -138,11 +152,13 @@ __all__ = [
     "SourceWrong",
     "SteelyardError",
     "SudoRefused",
+    "SwitchFailed",
     "TaskFailed",
     "TooManyFailed",
     "UsageWrong",
     "VaultPasswordMissing",
     "VaultPasswordWrong",
+    "VersionNotDeclared",
     "VersionNotHere",
     "WheelsNotCollected",
     "nearest_key",

@@ -1,0 +1,236 @@
+"""What `rollout` and `rollback` share: who serves the alias, what hosts say, the way there, and the run itself."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import gevent
+
+from steelyard.engine.lock import locked
+from steelyard.errors import AliasUnknown, HelperRefused, RolloutRefused, SteelyardError, nearest_key
+from steelyard.events import Step
+from steelyard.models.manifest import Manifest
+from steelyard.modules.connectors.ask import ask
+from steelyard.origin import Origin
+from steelyard.problem import HostProblem
+from steelyard.roles.gateway.settings import Settings as GatewaySettings
+from steelyard.roles.vllm.settings import Settings as EngineSettings
+from steelyard.rollout.journal import Journal
+from steelyard.rollout.run import Move, Outcome, Rollout
+from steelyard.rollout.strategy import STRATEGIES, Prediction, why_not_reload
+from steelyard.settings import settings_from
+
+from .work import Wanted, keeper, session
+
+if TYPE_CHECKING:
+    from steelyard.engine.session import Session
+    from steelyard.engine.waves import Share
+    from steelyard.inventory.fleet import Fleet
+    from steelyard.render.screen import Screen
+    from steelyard.site import Service, Site
+
+GATEWAY_SOCKET = "/run/haproxy/admin.sock"
+GATE_S = 30  # seconds a gateway gets to see a service that serves
+
+
+class Asked(NamedTuple):
+    """How the operator wants it."""
+
+    strategy: str
+    prompts: tuple[dict[str, Any], ...]
+    serial: Share | None
+    allowed: Share
+    undo_s: int
+
+
+def known_strategy(name: str) -> None:
+    """Raises RolloutRefused."""
+    if name not in STRATEGIES:
+        allowed = ", ".join(STRATEGIES)
+        raise RolloutRefused(where="--strategy", why=f"there is no strategy `{name}`", remedy_words=f"give one of {allowed}")
+
+
+def services_of(site: Site, alias: str, inventory: Path) -> tuple[Service, ...]:
+    """Raises AliasUnknown."""
+    aliases = site.aliases()
+    if alias not in aliases:
+        known = list(aliases)
+        shown = ", ".join(known) or "none"
+        raise AliasUnknown(where=str(inventory), alias=alias, nearest=nearest_key(alias, known), allowed=shown)
+    return aliases[alias]
+
+
+class Helpers:
+    """The connected hosts of a rollout. A connection that breaks is made anew: what a host does goes on without it."""
+
+    def __init__(self, opened: Session, service: str, root: str, project: str) -> None:
+        self.hosts = {host.name: host for host in opened.hosts}
+        self.words = ("switch-state", root, project, service)
+
+    def ask(self, host: str, *words: str, stdin: str | None = None, seconds: float = 60) -> dict[str, Any]:
+        """Raises HostProblem, also where the helper is too old."""
+        found = ask(self.hosts[host], *words, stdin=stdin, seconds=seconds)
+        if found is None:
+            why = "it does not know rollouts; `steelyard apply --deploy serve` brings it up to date"
+            raise HostProblem(HelperRefused(where=host, command=words[0], why=why))
+        return found
+
+    def state(self, host: str) -> dict[str, Any]:
+        return self.ask(host, *self.words)
+
+    def settled(self, host: str, run: str, seconds: float) -> dict[str, Any]:
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                self.hosts[host].connector.again()  # type: ignore[attr-defined]  # ours
+                record = self.state(host)["switch"]
+                if record is not None and record["run"] == run and record["state"] not in ("trying", "undoing"):
+                    return dict(record)
+                why = "the switch was never begun there"
+                if record is None or record["run"] != run:
+                    raise HostProblem(HelperRefused(where=host, command="switch-try", why=why))
+            except HostProblem as problem:
+                if isinstance(problem.error, HelperRefused) or time.monotonic() > end:
+                    raise
+            if time.monotonic() > end:
+                raise HostProblem(HelperRefused(where=host, command="switch-try", why=f"it was at it for {seconds:.0f} s"))
+            gevent.sleep(1)
+
+
+def states_of(opened: Session, helpers: Helpers) -> dict[str, dict[str, Any]]:
+    """Of every host. Raises the first host's error: a rollout begins with all of them or not at all."""
+    if opened.errors:
+        raise next(iter(opened.errors.values()))
+    try:
+        return {name: helpers.state(name) for name in opened.names}
+    except HostProblem as problem:
+        raise problem.error from None
+
+
+def choose(
+    asked: str, fleet: Fleet, services: Sequence[Service], folder: str, states: dict[str, dict[str, Any]], helpers: Helpers,
+    screen: Screen,
+) -> dict[str, Prediction]:  # fmt: skip
+    """Host to how it is moved: in place where that is safe. Raises RolloutRefused with the numbers."""
+    alias = services[0].alias or services[0].name
+    hold_s = min((settings_from(GatewaySettings, host.variables).hold_s for host in fleet.hosts if host.name in fleet.groups.get("gateway", ())), default=0)  # fmt: skip
+    reasons: dict[tuple[str, str], str | None] = {}
+    found = {}
+    for service in services:
+        state = states[service.host]
+        before = state["committed"]
+        if (before, folder) not in reasons:
+            reasons[before, folder] = _why_not(helpers, service, before, folder)
+        why = reasons[before, folder]
+        if asked == "reload" and why is not None:
+            raise RolloutRefused(where=alias, why=f"it cannot be done in place: {why}", remedy_words="give `--strategy swap`")
+        if asked == "auto" and why is not None:
+            screen.note(f"{service.host}: a restart, because {why}")
+        strategy: Any = "swap" if asked == "swap" or why is not None else "reload"
+        prediction = Prediction.of(strategy, state, len(services) - 1)
+        wait = prediction.too_long(hold_s)
+        if wait is not None:
+            raise RolloutRefused(
+                where=alias,
+                why=f"requests would wait up to {wait:.0f} s for {service.host}, and the gateway holds them for {hold_s} s",
+                remedy_words=f"set `gateway.hold_s: {int(wait) + 1}` and apply it, or serve the alias on a second host",
+            )
+        found[service.host] = prediction
+    return found
+
+
+def _why_not(helpers: Helpers, service: Service, before: str, folder: str) -> str | None:
+    root = folder[: -len(f"/{service.model}/{folder.rsplit('/', 1)[1]}")]
+
+    def manifest(path: str) -> Manifest | None:
+        found = ask(helpers.hosts[service.host], "store-manifest", root, service.model, path.rsplit("/", 1)[1])
+        return Manifest.of_json(found) if found else None
+
+    try:
+        mine, theirs = manifest(before), manifest(folder)
+    except (HostProblem, KeyError, TypeError):
+        return "the host cannot tell the versions apart"
+    if mine is None or theirs is None:
+        return "the host cannot tell the versions apart"
+    return why_not_reload(mine, theirs, service.serve)
+
+
+def gateway_sees(wanted: Wanted, fleet: Fleet, alias: str, screen: Screen) -> Any:
+    """The gate of every wave: gateways see its services give tokens. A gateway that does not answer has no say."""
+    names = fleet.groups.get("gateway", ())
+
+    def gate(hosts: Sequence[str]) -> str | None:
+        from steelyard.site import service_name
+
+        with session(replace(wanted, limit=",".join(names)), screen) as (_, opened):
+            down = {f"alias-{service_name(alias, None)}/{host}" for host in hosts}
+            seen: dict[str, str] = {}
+
+            def look(gateway: Any) -> None:
+                end = time.monotonic() + GATE_S
+                while True:
+                    servers = (ask(gateway, "haproxy", GATEWAY_SOCKET) or {}).get("servers", {})
+                    left = {server: servers.get(server, "unknown") for server in down}
+                    left = {server: state for server, state in left.items() if not state.startswith("UP")}
+                    if not left:
+                        return
+                    if time.monotonic() > end:
+                        seen.update(left)
+                        return
+                    gevent.sleep(0.5)
+
+            opened.each(look)
+        if seen:
+            return "; ".join(f"the gateway sees {server} {state}" for server, state in sorted(seen.items()))
+        return None
+
+    return gate if names else lambda hosts: None
+
+
+def carry_out(
+    wanted: Wanted, fleet: Fleet, opened: Session, services: Sequence[Service], move: Move, asked: Asked, screen: Screen
+) -> Outcome:
+    """Under the fleet's lock. Raises FleetLocked."""
+    doing, names = f"rollout {move.alias} {move.version}", [service.host for service in services]
+    journal = Journal.of(wanted.inventory, move.alias)
+    helpers = Helpers(opened, move.service, move.root, move.project)
+    gone: list[SteelyardError] = []
+    inner = gateway_sees(wanted, fleet, move.alias, screen)
+
+    def gate(hosts: Sequence[str]) -> str | None:
+        return f"the lock is lost: {gone[0]}" if gone else inner(hosts)
+
+    with keeper(wanted, fleet, screen) as kept, locked(kept, Origin.here(doing), gone.append):
+        journal.begin({"run": move.run, "alias": move.alias, "version": move.version, "project": move.project,
+                       "hosts": names, "strategies": dict(move.strategies), "prompts": list(move.prompts)})  # fmt: skip
+        screen.event(Step(doing))
+        return Rollout(move, helpers, journal, screen.event, gate).carry_out(names, asked.serial, asked.allowed)
+
+
+def serves(state: dict[str, Any], folder: str) -> bool:
+    """A service serves a version, and would come up with it."""
+    return bool(state["serves"] == folder and state["committed"] == folder)
+
+
+def move_of(
+    fleet: Fleet,
+    site: Site,
+    services: Sequence[Service],
+    version: str,
+    strategies: dict[str, str],
+    asked: Asked,
+    run: str | None,
+) -> Move:
+    """Of services of one alias. `run`: that of a rollout that is taken up again."""
+    first = services[0]
+    settings = [settings_from(EngineSettings, fleet.host(service.host).variables) for service in services]
+    return Move(
+        run=run or secrets.token_hex(6), alias=first.alias or first.name, service=first.name, root=site.model_root,
+        project=first.model, version=version, strategies=strategies, prompts=asked.prompts, undo_s=asked.undo_s,
+        ready_s=max(each.ready_s for each in settings), drain_s=max(each.drain_s for each in settings),
+    )  # fmt: skip

@@ -1,0 +1,71 @@
+"""This host's front for a service: whether it lets requests in. What it turns away, gateways try elsewhere or hold.
+
+A mark in /run keeps a service out over restarts of its engine and of the front, until the same hand lets it in again; a reboot
+clears it.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from steelyard_host import haproxy, status
+
+SOCKET = "/run/steelyard-front/admin.sock"
+MARKS = Path("/run/steelyard-switch")
+LOOK_S = 0.05
+
+
+def _tell(service: str, state: str) -> bool:
+    """False where no front answers: then nothing gets in either."""
+    try:
+        haproxy.ask(SOCKET, "set server engine-%s/%s state %s" % (service, service, state))
+    except OSError:
+        return False
+    return True
+
+
+def out(service: str, mark: bool = False) -> None:
+    """New requests are turned away; what runs goes on. `mark`: also after a restart, until `back`."""
+    if mark:
+        MARKS.mkdir(mode=0o755, parents=True, exist_ok=True)
+        (MARKS / service).touch()
+    _tell(service, "maint")
+
+
+def back(service: str) -> None:
+    """Requests are let in again, whoever kept them out."""
+    (MARKS / service).unlink(missing_ok=True)
+    _tell(service, "ready")
+
+
+def ready(service: str) -> None:
+    """Its engine gives tokens: let in what is not kept out on purpose."""
+    if (MARKS / service).exists():
+        _tell(service, "maint")
+    else:
+        _tell(service, "ready")
+
+
+def drained(service: str, seconds: float) -> float | None:
+    """Wait until the engine works on nothing: seconds it took; None where requests were left after `seconds`.
+
+    Twice in a row, because a request may be on its way from front to engine. An engine that does not answer works on nothing.
+    """
+    began, empty = time.monotonic(), 0
+    while True:
+        counts = status.requests(service)
+        empty = empty + 1 if not any(counts.get(name) for name in ("num_requests_running", "num_requests_waiting")) else 0
+        if empty == 2:
+            return time.monotonic() - began
+        if time.monotonic() - began > seconds:
+            return None
+        time.sleep(LOOK_S)
+
+
+def drain(service: str, seconds: float) -> int:
+    """ExecStop of an engine: nobody new, and those who are there may finish. Always 0: the stop goes on."""
+    out(service)
+    took = drained(service, seconds)
+    print("requests were left after %d s" % seconds if took is None else "nothing runs after %.2f s" % took)
+    return 0

@@ -1,0 +1,322 @@
+"""Moves a service to another version on trial, confirms it, or undoes it: what `steelyard rollout` asks of a host.
+
+What the host comes up with is the version that /etc names, until `confirm`. A trial is a mount over the engine's constant path
+(`reload`) or a drop-in in /run (`swap`); both are gone after a reboot. It is carried out in a unit of its own, so it comes to
+its end whatever becomes of the controller, and a timer undoes what nobody confirmed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from steelyard_host import control, front, quality, ready, starts, status, store
+from steelyard_host.store import StoreError
+
+RECORDS = Path("/var/lib/steelyard/switches")
+UNITS = Path("/etc/systemd/system")
+TRIALS = Path("/run/systemd/system")
+OPEN = ("trying", "serving", "undoing")  # a switch that is neither confirmed nor undone
+HELPER = ("/usr/bin/python3", "-I", "/usr/lib/steelyard/steelyard-host.pyz")
+
+
+def _drop_in(service: str) -> Path:
+    return UNITS / ("steelyard-vllm@%s.service.d" % service) / "50-version.conf"
+
+
+def _trial(service: str) -> Path:
+    return TRIALS / ("steelyard-vllm@%s.service.d" % service) / "60-trial.conf"
+
+
+def committed(service: str) -> str:
+    """Folder of the version that the service comes up with. Raises StoreError."""
+    try:
+        lines = _drop_in(service).read_text().splitlines()
+    except OSError as error:
+        raise StoreError("%s is not a service of this host: %s" % (service, error.strerror)) from error
+    bound = [line.split("=", 1)[1].split(":")[0] for line in lines if line.startswith("BindReadOnlyPaths=")]
+    if not bound:
+        raise StoreError("%s binds no version" % _drop_in(service))
+    return bound[-1]
+
+
+def trial_text(unit: str, drop_in: str, before: str, folder: str) -> str:
+    """The drop-in of a trial: that of the version in service with the other folder in its place; `unit` is the unit's own file.
+
+    Lists of systemd grow with each drop-in, so each is emptied first and said again.
+    """
+    lines = [line.replace(before, folder) for line in drop_in.splitlines() if "=" in line and not line.startswith("#")]
+    own = [line for line in unit.splitlines() if line.startswith("ExecStartPost=")]
+    return "\n".join(["[Service]", "BindReadOnlyPaths=", "ExecStartPre=", "ExecStartPost=", *own, *lines, ""])
+
+
+def record(service: str) -> dict[str, Any] | None:
+    """Of the last switch; one that a reboot cut short is undone by it."""
+    try:
+        found = json.loads((RECORDS / (service + ".json")).read_text())
+    except (OSError, ValueError):
+        return None
+    if found["state"] in OPEN and found["boot"] != _boot():
+        found.update(state="undone", why="the host was rebooted")
+    return dict(found)
+
+
+def _keep(service: str, found: dict[str, Any], **news: Any) -> None:
+    found.update(news)
+    RECORDS.mkdir(parents=True, exist_ok=True)
+    new = RECORDS / (service + ".new")
+    with new.open("w") as file:
+        json.dump(found, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(new, RECORDS / (service + ".json"))
+
+
+def _boot() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def state(root: Path, project: str, service: str) -> dict[str, Any]:
+    """What the service serves, what it would come up with, the last switch, and what a switch would cost.
+
+    `serves` is None where it does not run. Raises StoreError.
+    """
+    pid = status.unit_properties(status.UNIT % service).get("MainPID", "0")
+    start = next(reversed(starts.read(service)), None)
+    return {
+        "serves": _serves(service, pid, root / project),
+        "committed": committed(service),
+        "previous": store.pointed(root, project, "previous"),
+        "switch": record(service),
+        "start_s": start["seconds"] if start else None,
+        "weights_s": next((entry["seconds"] for entry in start["phases"] if entry["phase"] == "weights"), None)
+        if start
+        else None,
+    }
+
+
+def _serves(service: str, pid: str, project: Path) -> str | None:
+    """Folder of the version that is mounted for the engine, by identity: the kernel names mounts from their file system's root."""
+    if pid == "0":
+        return None
+    seen = Path("/proc/%s/root/run/steelyard/%s/model" % (pid, service))
+    for folder in project.iterdir() if project.is_dir() else ():
+        try:
+            if not folder.is_symlink() and folder.samefile(seen):
+                return str(folder)
+        except OSError:
+            continue
+    mounted = status.mounted_version(pid, service)
+    return "another folder: %s" % mounted if mounted else None
+
+
+def attempt(given: dict[str, Any]) -> dict[str, Any]:
+    """Try a version: `service`, `folder`, `strategy`, `run`, `ready_s`, `undo_s`, `prompts`. The record, when the trial has ended.
+
+    Its state is `serving` (to be confirmed within `undo_s`) or `undone`, with the reason. Raises StoreError: nothing was begun.
+    """
+    service = given["service"]
+    now = record(service)
+    if now is not None and now["state"] in OPEN and now["run"] != given["run"]:
+        raise StoreError("another rollout is at %s: %s to %s, %s" % (service, now["run"], now["folder"], now["state"]))
+    if now is not None and now["run"] == given["run"] and now["state"] in ("serving", "confirmed"):
+        return now  # taken up again
+    unit = "steelyard-switch-%s" % service
+    if now is not None and now["state"] == "trying" and _active(unit):
+        raise StoreError("this rollout is at it already")  # its record will say
+    if not Path(given["folder"]).is_dir():
+        raise StoreError("%s is not published here" % given["folder"])
+    before = committed(service)
+    _keep(service, dict(given), before=before, state="trying", why="", boot=_boot(), at=time.time())
+    words = ["systemd-run", "--quiet", "--wait", "--collect", "--unit=" + unit, *HELPER, "switch-carry-out", service]
+    done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    found = record(service)
+    if found is None or found["state"] == "trying":
+        why = done.stdout.strip() or "unit %s ended with %d" % (unit, done.returncode)
+        raise StoreError("the switch did not come to its end: %s" % why)
+    return found
+
+
+def _active(unit: str) -> bool:
+    return subprocess.run(["systemctl", "is-active", "--quiet", unit]).returncode == 0
+
+
+def carry_out(service: str) -> int:
+    """The trial itself, in its own unit. 0 whatever came of it: the record says."""
+    found = record(service)
+    assert found is not None
+    _arm(service, found["undo_s"] + found["ready_s"])
+    began = time.monotonic()
+    try:
+        if found["strategy"] == "reload":
+            _reload(service, found)
+        else:
+            _swap(service, found)
+        wrong = quality.first_wrong(service, found["prompts"])
+        if wrong is not None:
+            raise StoreError(wrong)
+    except StoreError as error:
+        _undo(service, found, str(error))
+        return 0
+    front.back(service)
+    _arm(service, found["undo_s"])  # from now on only a word is missing
+    _keep(service, found, state="serving", seconds=round(time.monotonic() - began, 3))
+    return 0
+
+
+def _out(service: str, found: dict[str, Any]) -> None:
+    """Nobody new, and whoever is there may finish."""
+    front.out(service, mark=True)
+    took = front.drained(service, found["drain_s"])
+    if took is None:
+        raise StoreError("requests were still running after %d s" % found["drain_s"])
+    found["drained_s"] = round(took, 3)
+
+
+def _reload(service: str, found: dict[str, Any]) -> None:
+    """Without prompts to ask first, requests wait in the engine itself, which is quicker than at the gateway."""
+    if found["prompts"]:
+        _out(service, found)
+    _bind(service, found["folder"])
+    began = time.monotonic()
+    control.reload_weights(service)
+    found["gap_s"] = round(time.monotonic() - began, 3)
+    _token(service)
+
+
+def _bind(service: str, folder: str) -> None:
+    _run("systemctl", "bind", "--read-only", "--mkdir", status.UNIT % service, folder, "/run/steelyard/%s/model" % service)
+
+
+def _token(service: str) -> None:
+    gives, why = ready.one_token(control.socket_of(service), service)
+    if not gives:
+        raise StoreError("it gives no token: %s" % why)
+
+
+def _swap(service: str, found: dict[str, Any]) -> None:
+    _out(service, found)
+    own = (UNITS / "steelyard-vllm@.service").read_text()
+    path = _trial(service)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(trial_text(own, _drop_in(service).read_text(), found["before"], found["folder"]))
+    began = time.monotonic()
+    _restart(service, found["ready_s"])
+    found["gap_s"] = round(time.monotonic() - began, 3)
+
+
+def _restart(service: str, seconds: float) -> None:
+    """Until it gives a token; the unit's own limits may be longer than `seconds`. Raises StoreError with the engine's last word."""
+    unit = status.UNIT % service
+    _run("systemctl", "daemon-reload")
+    subprocess.run(["systemctl", "reset-failed", unit], stderr=subprocess.DEVNULL)
+    try:
+        done = subprocess.run(
+            ["systemctl", "restart", unit], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=seconds
+        )
+    except subprocess.TimeoutExpired as error:
+        raise StoreError("it gave no token within %d s; %s" % (seconds, _last_word(unit))) from error
+    if done.returncode != 0:
+        raise StoreError("it does not start; %s" % _last_word(unit))
+
+
+def _last_word(unit: str) -> str:
+    """The last line of its log that says what is wrong."""
+    words = ["journalctl", "--no-pager", "-o", "cat", "-n", "200", "-u", unit]
+    lines = subprocess.run(words, stdout=subprocess.PIPE, text=True, errors="replace").stdout.splitlines()
+    wrong = [line.strip() for line in lines if "Error" in line or "exited" in line or "failed" in line.lower()]
+    return "its log: %s" % (wrong[-1][-200:] if wrong else "`journalctl -u %s`" % unit)
+
+
+def confirm(root: Path, project: str, service: str, run: str) -> dict[str, Any]:
+    """The version on trial is what the host comes up with from now on. Raises StoreError: it is not on trial, or no longer."""
+    found = record(service)
+    if found is not None and found["run"] == run and found["state"] == "confirmed":
+        return found
+    if found is None or found["run"] != run or found["state"] != "serving":
+        raise StoreError("%s is not on trial: %s" % (service, found["state"] + " " + found["why"] if found else "never was"))
+    path = _drop_in(service)
+    text, was = path.read_text().replace(found["before"], found["folder"]), path.stat()
+    new = path.with_suffix(".new")
+    new.write_text(text)
+    new.chmod(was.st_mode & 0o7777)
+    os.replace(new, path)  # this is the moment
+    _disarm(service)
+    _trial(service).unlink(missing_ok=True)
+    _run("systemctl", "daemon-reload")
+    store.switch(root, project, Path(found["folder"]).name)
+    _keep(service, found, state="confirmed")
+    return found
+
+
+def undo(service: str, run: str = "", why: str = "nobody confirmed it in time") -> dict[str, Any]:
+    """Back to the version that the host comes up with; nothing to do where no trial is open. Raises StoreError: it serves nothing."""
+    found = record(service)
+    if found is None or found["state"] not in OPEN or (run and found["run"] != run):
+        return found or {"state": "none"}
+    subprocess.run(["systemctl", "stop", "steelyard-switch-%s.service" % service], stderr=subprocess.DEVNULL)
+    _undo(service, found, why)
+    return found
+
+
+def _undo(service: str, found: dict[str, Any], why: str) -> None:
+    _keep(service, found, state="undoing", why=why)
+    _trial(service).unlink(missing_ok=True)
+    if found["strategy"] != "reload" or not _reloaded_back(service, found):
+        _restart(service, found["ready_s"])
+    front.back(service)
+    _disarm(service)
+    _keep(service, found, state="undone", why=why)
+
+
+def _reloaded_back(service: str, found: dict[str, Any]) -> bool:
+    """False where the engine has to be started anew: its unit comes back with the committed version."""
+    try:
+        _bind(service, found["before"])
+        control.reload_weights(service)
+        _token(service)
+    except StoreError:
+        front.out(service, mark=True)
+        return False
+    return True
+
+
+def _arm(service: str, seconds: float) -> None:
+    """Undo in so many seconds, by a clock that nobody sets."""
+    _disarm(service)
+    unit = "--unit=steelyard-undo-%s" % service
+    _run(
+        "systemd-run",
+        "--quiet",
+        "--collect",
+        unit,
+        "--on-active=%d" % seconds,
+        "--timer-property=AccuracySec=100ms",
+        *HELPER,
+        "switch-undo",
+        service,
+    )
+
+
+def _disarm(service: str) -> None:
+    """The timer, not the undo itself where it runs already: that one calls this."""
+    subprocess.run(["systemctl", "stop", "steelyard-undo-%s.timer" % service], stderr=subprocess.DEVNULL)
+
+
+def _run(*words: str) -> None:
+    done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode != 0:
+        raise StoreError("`%s`: %s" % (" ".join(words[:2]), done.stdout.strip()[-200:]))
+
+
+def read_spec() -> dict[str, Any]:
+    """What to try, from standard input. Raises StoreError."""
+    try:
+        return dict(json.load(sys.stdin))
+    except ValueError as error:
+        raise StoreError("the switch to try cannot be read: %s" % error) from error

@@ -1,0 +1,133 @@
+"""A load of streaming and plain requests on one alias: what clients got while something was done to its hosts.
+
+Every answer is held against what the versions say to the same prompt: a text that is neither one's is an answer that mixes them.
+Run alone it prints its counts: `python load.py ADDRESS PORT KEY_FILE ALIAS SECONDS`.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import sys
+import threading
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+PROMPTS = ("hello", "once upon a time", "the weight of steel")
+TOKENS = 24
+PATIENCE_S = 300
+
+
+@dataclass
+class Counts:
+    """What became of requests. `failed`: no whole answer, with the reasons; `mixed`: an answer that no version gives."""
+
+    requests: int = 0
+    failed: int = 0
+    mixed: int = 0
+    slowest_s: float = 0.0
+    by_version: dict[str, int] = field(default_factory=dict)
+    reasons: dict[str, int] = field(default_factory=dict)
+
+
+class Failed(Exception):
+    """A request that a client would call failed."""
+
+
+def ask(address: str, port: int, key: str, alias: str, prompt: str, stream: bool) -> str:
+    """The whole answer. Raises Failed: a status that is not 200, or an end before the end."""
+    connection = http.client.HTTPConnection(address, port, timeout=PATIENCE_S)
+    body = {"model": alias, "prompt": prompt, "max_tokens": TOKENS, "temperature": 0, "ignore_eos": True, "stream": stream}
+    try:
+        connection.request(
+            "POST", "/v1/completions", json.dumps(body), {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+        )
+        answer = connection.getresponse()
+        content = answer.read()
+    except (OSError, http.client.HTTPException) as error:
+        raise Failed(f"{type(error).__name__}: {error}") from error
+    finally:
+        connection.close()
+    if answer.status != 200:
+        raise Failed(f"{answer.status} {content.decode(errors='replace')[:80]}")
+    return streamed(content.decode()) if stream else str(json.loads(content)["choices"][0]["text"])
+
+
+def streamed(content: str) -> str:
+    """Text of a stream of events. Raises Failed where it was cut."""
+    lines = [line[6:] for line in content.splitlines() if line.startswith("data: ")]
+    if not lines or lines[-1] != "[DONE]":
+        raise Failed("a stream was cut")
+    events = [json.loads(line) for line in lines[:-1]]
+    wrong = [event for event in events if "error" in event]
+    if wrong:
+        raise Failed(f"an error in a stream: {str(wrong[0])[:80]}")
+    return "".join(event["choices"][0]["text"] for event in events if event["choices"])
+
+
+class Load:
+    """`clients` threads that ask without a pause, until the block ends; every second one streams."""
+
+    def __init__(self, address: str, port: int, key: str, alias: str, texts: dict[str, dict[str, str]], clients: int = 4) -> None:
+        self.where = (address, port, key, alias)
+        self.texts = texts
+        self.counts = Counts()
+        self._lock, self._over = threading.Lock(), threading.Event()
+        self._threads = [threading.Thread(target=self._client, args=(number,), daemon=True) for number in range(clients)]
+
+    def __enter__(self) -> Load:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join(PATIENCE_S)
+
+    def _client(self, number: int) -> None:
+        turn = number
+        while not self._over.is_set():
+            prompt = PROMPTS[turn % len(PROMPTS)]
+            turn += 1
+            began = time.monotonic()
+            try:
+                text, why = ask(*self.where, prompt, number % 2 == 1), ""
+            except Failed as error:
+                text, why = "", str(error)
+            took = time.monotonic() - began
+            version = next((name for name, said in self.texts.items() if said[prompt] == text), None)
+            with self._lock:
+                self._count(why, version, took)
+            if why:
+                time.sleep(0.2)
+
+    def _count(self, why: str, version: str | None, took: float) -> None:
+        counts = self.counts
+        counts.requests += 1
+        counts.slowest_s = max(counts.slowest_s, round(took, 3))
+        if why:
+            counts.failed += 1
+            counts.reasons[why] = counts.reasons.get(why, 0) + 1
+        elif version is None and self.texts:
+            counts.mixed += 1
+        else:
+            counts.by_version[version or "?"] = counts.by_version.get(version or "?", 0) + 1
+
+    def figures(self) -> dict[str, Any]:
+        return asdict(self.counts)
+
+
+def texts_of(address: str, port: int, key: str, alias: str) -> dict[str, str]:
+    """What the version that serves now says to each prompt."""
+    return {prompt: ask(address, port, key, alias, prompt, False) for prompt in PROMPTS}
+
+
+if __name__ == "__main__":
+    host, port, key_file, alias, seconds = sys.argv[1:6]
+    key = Path(key_file).read_text().strip()
+    with Load(host, int(port), key, alias, {}) as load:
+        time.sleep(float(seconds))
+    print(json.dumps(load.figures()))

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SOURCES := src modules roles deploy tests tools
 PROGRAMS := systemd-nspawn:systemd-container mmdebstrap:mmdebstrap ip:iproute2 iptables:iptables ssh:openssh-client cc:gcc gpg:gnupg bwrap:bubblewrap mkfs.xfs:xfsprogs
 
-.PHONY: demo demo-down test test-fast golden lint types docs docs-check format system clean bench-lab bench-engine bench-scale bench-distribute bench-verify bench-load compare-inventories test-hosts
+.PHONY: demo demo-down test test-fast golden lint types docs docs-check format system clean bench-lab bench-engine bench-scale bench-distribute bench-verify bench-load compare-inventories test-hosts test-faults bench-rollout
 
 demo: $(VENV)/.ready | system
 	$(BIN)/python tools/demo.py
@@ -57,6 +57,13 @@ bench-distribute: $(VENV)/.bench | system
 
 bench-load: $(VENV)/.ready | system
 	$(BIN)/python tests/bench/load.py
+
+test-faults: $(VENV)/.ready | system
+	STEELYARD_FAULTS=all STEELYARD_FAULTS_TABLE=build/faults.json $(BIN)/pytest tests/lab/rollout; ended=$$?; \
+	$(BIN)/python tools/faults_page.py build/faults.json && exit $$ended
+
+bench-rollout: $(VENV)/.ready | system
+	$(BIN)/python tests/bench/rollout.py
 
 bench-verify: $(VENV)/.ready
 	$(BIN)/python tests/bench/verify.py

@@ -211,6 +211,9 @@ def _services(add: Any) -> None:
 def _switches(add: Any) -> None:
     drain = add("drain", "turn new requests away, and wait for those that run", lambda g: front.drain(g.service, g.seconds))
     drain.add_argument("service")
+    add("front-out", "close a service's port", lambda g: front.out(g.service)).add_argument("service")
+    settled = add("front-settle", "close the ports that have no engine behind them", lambda g: front.settle(g.services))
+    settled.add_argument("services", nargs="*")
     drain.add_argument("seconds", type=float)
     now = add(
         "switch-state",

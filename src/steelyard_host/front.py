@@ -1,4 +1,6 @@
-"""This host's front for a service: whether it lets requests in. What it turns away, gateways try elsewhere or hold.
+"""This host's front for a service: whether its port is open. A gateway whose connection is refused tries elsewhere, or waits.
+
+Refused, and not answered with 503: HAProxy repeats a refused connection after a pause, and an answer at once.
 
 A mark in /run keeps a service out over restarts of its engine and of the front, until the same hand lets it in again; a reboot
 clears it.
@@ -9,42 +11,43 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from steelyard_host import haproxy, status
+from steelyard_host import control, haproxy, status
 
 SOCKET = "/run/steelyard-front/admin.sock"
 MARKS = Path("/run/steelyard-switch")
 LOOK_S = 0.05
 
 
-def _tell(service: str, state: str) -> bool:
+def _tell(service: str, word: str) -> bool:
     """False where no front answers: then nothing gets in either."""
     try:
-        haproxy.ask(SOCKET, "set server engine-%s/%s state %s" % (service, service, state))
+        haproxy.ask(SOCKET, "%s frontend tcp-%s" % (word, service))
     except OSError:
         return False
     return True
 
 
-def out(service: str, mark: bool = False) -> None:
+def out(service: str, mark: bool = False) -> int:
     """New requests are turned away; what runs goes on. `mark`: also after a restart, until `back`."""
     if mark:
         MARKS.mkdir(mode=0o755, parents=True, exist_ok=True)
         (MARKS / service).touch()
-    _tell(service, "maint")
+    _tell(service, "disable")
+    return 0
 
 
 def back(service: str) -> None:
     """Requests are let in again, whoever kept them out."""
     (MARKS / service).unlink(missing_ok=True)
-    _tell(service, "ready")
+    _tell(service, "enable")
 
 
 def ready(service: str) -> None:
     """Its engine gives tokens: let in what is not kept out on purpose."""
     if (MARKS / service).exists():
-        _tell(service, "maint")
+        _tell(service, "disable")
     else:
-        _tell(service, "ready")
+        _tell(service, "enable")
 
 
 def drained(service: str, seconds: float) -> float | None:
@@ -68,4 +71,14 @@ def drain(service: str, seconds: float) -> int:
     out(service)
     took = drained(service, seconds)
     print("requests were left after %d s" % seconds if took is None else "nothing runs after %.2f s" % took)
+    return 0
+
+
+def settle(services: list[str]) -> int:
+    """After a start or a reload of the front, which opens every port: close those that have no engine behind them."""
+    for _ in range(3):  # after a reload, the first words may reach the process that leaves
+        for service in services:
+            if not Path(control.socket_of(service)).exists() or (MARKS / service).exists():
+                _tell(service, "disable")
+        time.sleep(0.2)
     return 0

@@ -14,9 +14,11 @@ from steelyard.change import Change
 from steelyard.drift.drifted import Drifted
 from steelyard.drift.exceptions import DriftException, Placed
 from steelyard.engine.plan import HostPlan, HostTraffic, Plan, task_of
-from steelyard.errors import Exit, HostUnreachable, LockLost
+from steelyard.errors import Exit, HostUnreachable, LockLost, SwitchFailed
 from steelyard.finding import Finding
 from steelyard.render.documents import JSON_VERSION, drift_document, plan_document
+from steelyard.render.rollout import document as rollout_document
+from steelyard.rollout.run import Outcome
 from steelyard.unknowns import Unknown
 
 SCHEMA = json.loads((Path(__file__).parent.parent.parent / "docs/reference/schemas/steelyard.schema.json").read_text())
@@ -31,6 +33,11 @@ PLAN = Plan(
 FINDING = Finding("a", "base.set-the-mode", "/x", "0644", "0600", "apply", since="2026-11-22T10:00:00Z")
 
 
+STATE = {"serves": "/models/llm/tiny/v1"}
+RECORD = {"folder": "/m/v2", "before": "/m/v1", "state": "confirmed", "strategy": "swap", "gap_s": 31.5, "why": ""}
+ROLLED = Outcome({"a": RECORD}, {"b": SwitchFailed(where="b", why="w")}, rolled_back=True, left={"b"})
+
+
 def document(command: str, content: dict[str, Any]) -> dict[str, Any]:
     made: dict[str, Any] = json.loads(json.dumps({"command": command, "version": JSON_VERSION, **content}))
     return made
@@ -43,6 +50,8 @@ def documents() -> list[dict[str, Any]]:
         document("apply", plan_document(PLAN, Exit.HOST_FAILED, LockLost(where="m"))),
         document("drift", drift_document(Drifted((FINDING,), ((FINDING, cover),)), PLAN, Exit.CHANGES)),
         document("doctor", {"findings": [FINDING.as_json()]}),
+        document("rollout", rollout_document("tiny", "v2", ROLLED, {"a": STATE, "b": STATE})),
+        document("rollback", rollout_document("tiny", "v1", None, {"a": STATE})),
         document("lock", {"lock": None, "verb": "held"}),
         json.loads(json.dumps({"version": JSON_VERSION, **HostUnreachable(where="b", why="x", address="y").as_json()})),
     ]

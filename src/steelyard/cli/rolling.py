@@ -222,7 +222,7 @@ def move_of(
     site: Site,
     services: Sequence[Service],
     version: str,
-    strategies: dict[str, str],
+    strategies: Mapping[str, str],
     asked: Asked,
     run: str | None,
 ) -> Move:

@@ -56,7 +56,7 @@ class PromptsWrong(SteelyardError):
     """A quality set that cannot be read."""
 
     sentence = "the quality set cannot be used: {why}"
-    fix = 'give a JSON document a line: {{"prompt": "2+2=", "expect": "4"}}, or `messages` in place of `prompt`'
+    fix = "give a JSON document a line, with `prompt` or `messages`, and `expect`: a regular expression"
     sample = {"where": "quality.jsonl:3", "why": "expect: Field required"}
     why: str
 

@@ -51,11 +51,7 @@ def show_outcome(
     records = outcome.records if outcome else {}
     errors = outcome.errors if outcome else {}
     if screen.json:
-        screen.document(command, {
-            "alias": alias, "to": version, "rolled_back": bool(outcome and outcome.rolled_back),
-            "hosts": [_row(name, states[name], records.get(name)) for name in states],
-            "unknown": sorted(outcome.left) if outcome else [], "errors": [error.as_json() for error in errors.values()],
-        })  # fmt: skip
+        screen.document(command, document(alias, version, outcome, states))
         return
     if outcome is None:
         screen.out(f"{alias} is served by version {version} on {len(states)} hosts already")
@@ -76,6 +72,17 @@ def show_outcome(
     if outcome is not None and (declared is not None or outcome.rolled_back) and meant not in serving:
         screen.out(f"models.yml declares {meant}: set `version` to what is served, or drift will name it")
     screen.failures()
+
+
+def document(alias: str, version: str, outcome: Outcome | None, states: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """As in the JSON Schema."""
+    records = outcome.records if outcome else {}
+    return {
+        "alias": alias, "to": version, "rolled_back": bool(outcome and outcome.rolled_back),
+        "hosts": [_row(name, states[name], records.get(name)) for name in states],
+        "unknown": sorted(outcome.left) if outcome else [],
+        "errors": [error.as_json() for error in outcome.errors.values()] if outcome else [],
+    }  # fmt: skip
 
 
 def _seconds(value: float | None) -> str:

@@ -42,9 +42,15 @@ class Journal:
     def unfinished(self) -> dict[str, Any] | None:
         """The head of the last rollout where it did not come to an end."""
         try:
-            lines = [json.loads(line) for line in self.path.read_text().splitlines()]
-        except (OSError, ValueError):
+            lines = self.path.read_text().splitlines()
+        except OSError:
             return None
-        if not lines or "run" not in lines[0] or any(line.get("step") == "end" for line in lines[1:]):
+        entries = []
+        for line in lines:
+            try:
+                entries.append(dict(json.loads(line)))
+            except ValueError:
+                continue  # torn by a kill
+        if not entries or "run" not in entries[0] or any(entry.get("step") == "end" for entry in entries):
             return None
-        return dict(lines[0])
+        return entries[0]

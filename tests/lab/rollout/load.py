@@ -18,6 +18,7 @@ from typing import Any
 PROMPTS = ("hello", "once upon a time", "the weight of steel")
 TOKENS = 24
 PATIENCE_S = 300
+PAUSE_S = 0.1  # of a client between two requests: two cores are to do the rollout as well
 
 
 @dataclass
@@ -70,7 +71,9 @@ def streamed(content: str) -> str:
 class Load:
     """`clients` threads that ask without a pause, until the block ends; every second one streams."""
 
-    def __init__(self, address: str, port: int, key: str, alias: str, texts: dict[str, dict[str, str]], clients: int = 4) -> None:
+    def __init__(
+        self, address: str, port: int, key: str, alias: str, texts: dict[str, dict[str, str]], clients: int = 4
+    ) -> None:
         self.where = (address, port, key, alias)
         self.texts = texts
         self.counts = Counts()
@@ -101,8 +104,7 @@ class Load:
             version = next((name for name, said in self.texts.items() if said[prompt] == text), None)
             with self._lock:
                 self._count(why, version, took)
-            if why:
-                time.sleep(0.2)
+            time.sleep(PAUSE_S)
 
     def _count(self, why: str, version: str | None, took: float) -> None:
         counts = self.counts

@@ -1,0 +1,200 @@
+"""The faults, one function each: what is done, and what the rollout said to it."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from conftest import on_host, steelyard
+from matrix import PYZ, SERVICE, Fault, Ground
+
+EXPECTED: dict[str, tuple[Fault, set[int], set[str]]] = {}  # fault -> function, exit codes, versions that may serve
+
+
+def fault(name: str, exits: set[int], serves: set[str]):  # type: ignore[no-untyped-def]
+    def note(work: Fault) -> Fault:
+        EXPECTED[name] = (work, exits, serves)
+        return work
+
+    return note
+
+
+@fault("none", {0}, {"v2"})
+def nothing(ground: Ground, strategy: str) -> tuple[int, int]:
+    return ground.roll("v2", "--strategy", strategy).returncode, 0
+
+
+@fault("source unreachable", {1, 3}, {"v1"})
+def source_unreachable(ground: Ground, strategy: str) -> tuple[int, int]:
+    ground.declare("v3", Path("/nonexistent/v3"))
+    return ground.roll("v3", "--strategy", strategy).returncode, 0
+
+
+@fault("weights are no safetensors", {1, 3}, {"v1"})
+def hostile_source(ground: Ground, strategy: str) -> tuple[int, int]:
+    folder = ground.sources / "broken"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(ground.sources / "v2", folder)
+    shard = folder / "model-00001-of-00002.safetensors"
+    shard.write_bytes(b"\xff" * 8 + shard.read_bytes()[8:])
+    ground.declare("v4", folder)
+    return ground.roll("v4", "--strategy", strategy).returncode, 0
+
+
+@fault("no space on the host", {1, 3}, {"v1"})
+def disk_full(ground: Ground, strategy: str) -> tuple[int, int]:
+    folder = ground.sources / "v6"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(ground.sources / "v2", folder)
+    shard = folder / "model-00001-of-00002.safetensors"
+    shard.write_bytes(shard.read_bytes()[:-4096] + bytes(4096))
+    ground.declare("v6", folder)
+    staging = "/models/.steelyard/staging"
+    on_host(ground.site, ground.host, f"mkdir -p {staging} && mount -t tmpfs -o size=64k tmpfs {staging}")
+    try:
+        return ground.roll("v6", "--strategy", strategy).returncode, 0
+    finally:
+        on_host(ground.site, ground.host, f"umount {staging}")
+
+
+@fault("weights do not fit the engine", {5}, {"v1"})
+def wrong_shape(ground: Ground, strategy: str) -> tuple[int, int]:
+    """A configuration that asks for more layers than there are weights: the engine cannot start with it."""
+    folder = ground.sources / "v7"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(ground.sources / "v2", folder)
+    config = folder / "config.json"
+    config.write_text(config.read_text().replace('"num_hidden_layers": 2', '"num_hidden_layers": 3'))
+    ground.declare("v7", folder)
+    return ground.roll("v7", "--strategy", "swap").returncode, 0
+
+
+@fault("quality gate fails", {5}, {"v1"})
+def quality(ground: Ground, strategy: str) -> tuple[int, int]:
+    prompts = ground.inventory.parent / "never.jsonl"
+    prompts.write_text('{"prompt": "hello", "expect": "^no answer is this$", "max_tokens": 4}\n')
+    return ground.roll("v2", "--strategy", strategy, "--prompts", str(prompts)).returncode, 0
+
+
+@fault("controller killed while it switches", {-9}, {"v1"})
+def controller_killed(ground: Ground, strategy: str) -> tuple[int, int]:
+    return killed_when(ground, strategy, ("trying",)), 0
+
+
+@fault("controller killed before it confirms", {-9}, {"v1", "v2"})
+def controller_killed_late(ground: Ground, strategy: str) -> tuple[int, int]:
+    return killed_when(ground, strategy, ("serving",)), 0
+
+
+@fault("controller killed, then resumed", {0}, {"v2"})
+def resumed(ground: Ground, strategy: str) -> tuple[int, int]:
+    killed_when(ground, strategy, ("serving", "confirmed"), undo=240)
+    done = steelyard("rollout", "tiny", "-i", str(ground.inventory), "--yes", "--resume")
+    # the kill may have come after the last word of the journal
+    return (0 if "NoRolloutToResume" in done.stderr else done.returncode), 0
+
+
+def killed_when(ground: Ground, strategy: str, states: tuple[str, ...], undo: int = 10) -> int:
+    """SIGKILL as soon as the host says one of these states; it then decides alone."""
+    before = (ground.state()["switch"] or {"run": ""})["run"]
+    run = ground.started("v2", "--strategy", strategy, "--undo-after", str(undo))
+    end = time.monotonic() + 120
+    while time.monotonic() < end and run.poll() is None:
+        now = ground.state()["switch"] or {"run": "", "state": ""}
+        if now["run"] != before and now["state"] in states:
+            break
+        time.sleep(0.02)
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    return run.returncode
+
+
+@fault("controller's link cut while it switches", {0, 3, 5}, {"v1", "v2"})
+def link_cut(ground: Ground, strategy: str) -> tuple[int, int]:
+    """SSH to the host is dropped for 15 s; clients' way to it is not."""
+    before = (ground.state()["switch"] or {"run": ""})["run"]
+    run = ground.started("v2", "--strategy", strategy, "--undo-after", "60")
+    while run.poll() is None and (ground.state()["switch"] or {"run": before})["run"] == before:
+        time.sleep(0.02)
+    in_its_network(ground, "-A")
+    time.sleep(15)
+    in_its_network(ground, "-D")
+    return run.wait(300), 0
+
+
+def in_its_network(ground: Ground, verb: str) -> None:
+    """The host's own firewall, by this machine's program."""
+    pid = (ground.site.lab.paths.host(ground.host) / "pid").read_text().strip()
+    inner = subprocess.run(["pgrep", "-P", pid], capture_output=True, text=True, check=True).stdout.split()[0]
+    rule = ["-p", "tcp", "--dport", "22", "-j", "DROP"]
+    subprocess.run(["nsenter", "-t", inner, "-n", "iptables", verb, "INPUT", *rule], check=True)
+
+
+@fault("engine dies before it is ready", {5}, {"v1"})
+def dies_at_start(ground: Ground, strategy: str) -> tuple[int, int]:
+    """Killed in its start with v2, again and again, until it is back on v1."""
+    run = ground.started("v2", "--strategy", "swap")
+    while (
+        run.poll() is None
+        and not on_host(ground.site, ground.host, f"ls /run/systemd/system/{SERVICE}.service.d 2>/dev/null || true").strip()
+    ):
+        time.sleep(0.1)
+    time.sleep(2)
+    on_host(ground.site, ground.host, f"systemctl kill -s KILL {SERVICE}")
+    return run.wait(400), 0
+
+
+@fault("gateway reloads meanwhile", {0}, {"v2"})
+def gateway_reloads(ground: Ground, strategy: str) -> tuple[int, int]:
+    run = ground.started("v2", "--strategy", strategy)
+    for _ in range(5):
+        ground.site.sh("gw-1", "systemctl reload haproxy")
+        time.sleep(0.7)
+    return run.wait(300), 0
+
+
+@fault("two operators at once", {0}, {"v2"})
+def two_operators(ground: Ground, strategy: str) -> tuple[int, int]:
+    """The second is refused with the first one's name, or finds nothing left to do; never are there two."""
+    first, second = ground.started("v2", "--strategy", strategy), ground.started("v2", "--strategy", strategy)
+    codes = sorted([first.wait(300), second.wait(300)])
+    assert codes in ([0, 0], [0, 3]), codes
+    return codes[0], 0
+
+
+@fault("engine dies after it was switched", {0, 3, 5}, {"v1", "v2"})
+def dies_after(ground: Ground, strategy: str) -> tuple[int, int]:
+    """Killed on trial, before it is confirmed: it comes back with a version, and only what was in flight on it is lost."""
+    code = ground.roll("v2", "--strategy", strategy).returncode
+    running = on_host(
+        ground.site, ground.host, f"{PYZ} status | grep -o 'num_requests_running\": [0-9.]*' | grep -o '[0-9.]*$'"
+    )
+    on_host(ground.site, ground.host, f"systemctl kill -s KILL {SERVICE}")
+    on_host(
+        ground.site, ground.host, f"for n in $(seq 600); do systemctl is-active -q {SERVICE} && exit 0; sleep 0.2; done; exit 1"
+    )
+    time.sleep(2)
+    return code, max(3, int(float(running.split()[0]))) if running.split() else 3
+
+
+@fault("host reboots while it switches", {0, 3, 5}, {"v1", "v2"})
+def reboots(ground: Ground, strategy: str) -> tuple[int, int]:
+    """It comes back with the version it was committed to; what was in flight on it dies with it."""
+    before = (ground.state()["switch"] or {"run": ""})["run"]
+    run = ground.started("v2", "--strategy", strategy, "--undo-after", "30")
+    while run.poll() is None and (ground.state()["switch"] or {"run": before})["run"] == before:
+        time.sleep(0.02)
+    on_host(ground.site, ground.host, "systemctl reboot --force --force || true")
+    code = run.wait(400)
+    deadline = time.monotonic() + 240
+    while time.monotonic() < deadline:
+        try:
+            on_host(ground.site, ground.host, f"systemctl is-active -q {SERVICE}")
+            break
+        except (AssertionError, IndexError):
+            time.sleep(1)
+    time.sleep(2)
+    return code, 3

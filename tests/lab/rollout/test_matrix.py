@@ -1,0 +1,59 @@
+"""Strategies by faults, on real hosts under load. Always: a clean run of each strategy; the others in turn, all of them with
+STEELYARD_FAULTS=all (`make test-faults`), which also writes docs/how-it-works/faults.md and ends with the figures in one line.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from conftest import Site
+from faults import EXPECTED
+from matrix import Ground, Row, run_row
+
+STRATEGIES = ("reload", "swap")
+RESTARTS_ANYWAY = {"weights do not fit the engine", "engine dies before it is ready"}  # rows of swap only
+ROWS = [(strategy, name) for name in EXPECTED for strategy in STRATEGIES if strategy == "swap" or name not in RESTARTS_ANYWAY]
+TURNS = 8  # a run takes an eighth of the faults, another one each day
+
+
+def chosen() -> list[tuple[str, str]]:
+    if os.environ.get("STEELYARD_FAULTS") == "all":
+        return ROWS
+    day = int(time.time() // 86400)
+    return [row for number, row in enumerate(ROWS) if row[1] == "none" or (number + day) % TURNS == 0]
+
+
+@pytest.fixture(scope="module")
+def ground(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+    made = Ground.on(site, tmp_path_factory.mktemp("rollout"))
+    yield made
+    made.settle("v1")
+    assert site.changed("plan") == {}
+
+
+@pytest.fixture(scope="module")
+def rows() -> Iterator[list[Row]]:
+    measured: list[Row] = []
+    yield measured
+    target = os.environ.get("STEELYARD_FAULTS_TABLE")
+    if target:
+        Path(target).write_text(json.dumps([asdict(row) for row in measured], indent=1))
+
+
+@pytest.mark.parametrize(("strategy", "name"), chosen())
+def test_no_request_fails_whatever_happens_to_a_rollout(ground: Ground, rows: list[Row], strategy: str, name: str) -> None:
+    work, exits, serves = EXPECTED[name]
+    row = run_row(ground, strategy, name, work)
+    rows.append(row)
+    print(json.dumps(asdict(row)))
+    assert row.exit in exits
+    assert row.serves in serves
+    assert row.known
+    assert (row.failed, row.mixed) == (0, 0), row.reasons
+    assert row.requests > 3

@@ -1,4 +1,4 @@
-"""The demo: from nothing to a served, registered model, then drift found and repaired. Prints what it runs.
+"""The demo: from nothing to a served, registered model, drift found and repaired, a second version under load. Prints what it runs.
 
 `--write README.md README.zh-CN.md` puts the transcript of this run between the transcript marks of those files.
 """
@@ -16,8 +16,12 @@ import time
 from pathlib import Path
 
 from steelyard.lab.inventory_files import lab_secrets
-from steelyard.lab.paths import layer_folder
+from steelyard.lab.paths import cache_root, layer_folder
 from steelyard.lab.record import require_lab
+from steelyard.lab.tiny_model import make
+
+sys.path.append(str(Path(__file__).parent.parent / "tests/lab/rollout"))
+from load import Load
 
 INVENTORY = "inventories/lab"
 STEELYARD = str(Path(sys.executable).parent / "steelyard")
@@ -76,6 +80,31 @@ def keep_layers(demo: Demo) -> None:
             demo.run("lab", "snapshot", machine.host.name)
 
 
+def declare(version: str) -> None:
+    """In the lab's models.yml, as an operator would; the tiny model is made where it is not there yet."""
+    path = Path(INVENTORY) / "group_vars/all/models.yml"
+    folder = make(cache_root() / "models" / "tiny" / version, int(version[1:]))
+    text = re.sub(r"source: .*", f"source: file://{folder}", path.read_text(), count=1)
+    path.write_text(re.sub(r"version: .*", f"version: {version}", text, count=1))
+
+
+def roll_out(demo: Demo, gateway: str, key: str) -> None:
+    """To a second version in place, and back by a restart, while clients ask."""
+    demo.say("# version v2 is declared in models.yml; three clients, one of them streaming, ask without a pause from here on")
+    declare("v2")
+    with Load(gateway, 8080, key, "tiny", {}, 3) as load:
+        time.sleep(3)
+        demo.run("rollout", "tiny", "v2", "-i", INVENTORY, "--yes")
+        time.sleep(3)
+        demo.run("rollback", "tiny", "-i", INVENTORY, "--yes", "--strategy", "swap")
+    declare("v1")
+    counts = load.counts
+    demo.say(f"# the clients: {counts.requests} requests, {counts.failed} failed; the slowest waited {counts.slowest_s:.1f} s")
+    demo.say()
+    if counts.failed:
+        sys.exit(f"demo: requests failed: {counts.reasons}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", nargs="+", type=Path, default=[], help="files that get the transcript")
@@ -98,6 +127,7 @@ def main() -> None:
     demo.run("drift", "-i", INVENTORY, expect=2)
     demo.run("apply", "-i", INVENTORY, "--yes")
     demo.run("apply", "-i", INVENTORY, "--yes")
+    roll_out(demo, gateway, lab_secrets(lab.paths)["demo_client_key"])
     demo.say(f"demo: {time.monotonic() - demo.began:.0f} s. Simulated here: the GPUs and Dify. Take it away: make demo-down")
     text = "```text\n" + "\n".join(line.rstrip() for line in demo.lines) + "\n```\n"
     for path in given.write:

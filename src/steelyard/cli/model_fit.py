@@ -54,7 +54,7 @@ def fit(
     else:
         with session(wanted, screen) as (fleet, opened):
             site = site_in(fleet)
-            rows = _asked(site, opened)
+            rows = fittings_on(site, opened)
             errors = opened.errors
     chosen = chosen_models(inventory, site, models)
     rows = [row for row in rows if row.model in chosen]
@@ -75,7 +75,7 @@ def _imagined(site: Site, names: tuple[str, ...], gpu_gib: float, gpus: int) -> 
     return [row for name in names for row in fittings(name, declared_figures(site, site.services_on(name)), memory)]
 
 
-def _asked(site: Site, opened: Session) -> list[Fitting]:
+def fittings_on(site: Site, opened: Session) -> list[Fitting]:
     """On the hosts as they are."""
     from steelyard.models.fitting import fittings
     from steelyard.modules.connectors.ask import ask

@@ -25,6 +25,7 @@ from steelyard.rollout.run import Move, Outcome, Rollout
 from steelyard.rollout.strategy import STRATEGIES, Prediction, why_not_reload
 from steelyard.settings import settings_from
 
+from .model_fit import fittings_on
 from .work import Wanted, keeper, session
 
 if TYPE_CHECKING:
@@ -72,9 +73,9 @@ class Helpers:
         self.hosts = {host.name: host for host in opened.hosts}
         self.words = ("switch-state", root, project, service)
 
-    def ask(self, host: str, *words: str, stdin: str | None = None, seconds: float = 60) -> dict[str, Any]:
+    def ask(self, host: str, *words: str, stdin: str | None = None, seconds: float = 60, idle: bool = False) -> dict[str, Any]:
         """Raises HostProblem, also where the helper is too old."""
-        found = ask(self.hosts[host], *words, stdin=stdin, seconds=seconds)
+        found = ask(self.hosts[host], *words, stdin=stdin, seconds=seconds, idle=idle)
         if found is None:
             why = "it does not know rollouts; `steelyard apply --deploy serve` brings it up to date"
             raise HostProblem(HelperRefused(where=host, command=words[0], why=why))
@@ -142,6 +143,16 @@ def choose(
             )
         found[service.host] = prediction
     return found
+
+
+def refuse_without_room(site: Site, opened: Session, services: Sequence[Service]) -> None:
+    """What a plan would refuse, a rollout refuses before anything is switched. Raises RolloutRefused."""
+    strict = {(service.host, service.name) for service in services if service.serve.fit == "refuse"}
+    for row in fittings_on(site, opened):
+        if row.verdict == "no" and (row.host, row.service) in strict:
+            ways = "; ".join(row.ways)
+            remedy = f"would have room: {ways}" if ways else "see `steelyard models fit`, or set `serve.fit: ignore`"
+            raise RolloutRefused(where=row.host, why=row.sentence, remedy_words=remedy)
 
 
 def _why_not(helpers: Helpers, service: Service, before: str, folder: str) -> str | None:

@@ -68,7 +68,18 @@ def rollout(
     from steelyard.rollout.prompts import read_prompts
 
     from .pushing import push_models
-    from .rolling import Asked, Helpers, carry_out, choose, known_strategy, move_of, serves, services_of, states_of
+    from .rolling import (
+        Asked,
+        Helpers,
+        carry_out,
+        choose,
+        known_strategy,
+        move_of,
+        refuse_without_room,
+        serves,
+        services_of,
+        states_of,
+    )
     from .stores import site_in
     from .work import Wanted, read, session
 
@@ -99,6 +110,7 @@ def rollout(
         states = states_of(opened, helpers)
         folder = f"{site.model_root}/{project}/{declared}"
         due = [service for service in services if not serves(states[service.host], folder)]
+        refuse_without_room(site, opened, due)
         predictions = choose(strategy, fleet, due, folder, states, helpers, screen) if due else {}
         show_prediction(screen, alias, declared, predictions, states, asked)
         if not due:

@@ -19,11 +19,15 @@ from steelyard.problem import HostProblem
 
 from .journal import Journal
 
+WARM_S = 600
+
 
 class Hosts(Protocol):
     """The helpers of a rollout's hosts."""
 
-    def ask(self, host: str, *words: str, stdin: str | None = None, seconds: float = 60) -> dict[str, Any]: ...
+    def ask(self, host: str, *words: str, stdin: str | None = None, seconds: float = 60, idle: bool = False) -> dict[str, Any]:
+        """The helper's answer. `idle`: what serves goes before it."""
+        ...
 
     def settled(self, host: str, run: str, seconds: float) -> dict[str, Any]:
         """The record of the switch `run`, after the connection was lost; waits until it is not being tried any more."""
@@ -109,6 +113,7 @@ class Rollout:
 
     def _try(self, name: str) -> None:
         move = self.move
+        self._warm(name)
         self.journal.step("try", name)
         self.emit(Step(f"{name}: {move.version} by {move.strategies[name]}"))
         try:
@@ -119,6 +124,14 @@ class Rollout:
         self.outcome.records[name] = found
         if found["state"] not in ("serving", "confirmed"):
             self._failed(name, SwitchFailed(where=name, why=found["why"]))
+
+    def _warm(self, name: str) -> None:
+        """Into the page cache while the old version still answers; one that does not fit there is read when it is needed."""
+        self.journal.step("warm", name)
+        try:
+            self.hosts.ask(name, "store-warm", self.move.folder, str(WARM_S), seconds=WARM_S + 60, idle=True)
+        except HostProblem:
+            pass  # the switch itself will say what is wrong with the host
 
     def _switched(self, name: str, folder: str, run: str) -> dict[str, Any]:
         longest = 2 * self.move.ready_s + self.move.drain_s + 60

@@ -122,7 +122,7 @@ def link_cut(ground: Ground, strategy: str) -> tuple[int, int]:
     in_its_network(ground, "-A")
     time.sleep(15)
     in_its_network(ground, "-D")
-    return run.wait(300), 0
+    return run.wait(900), 0
 
 
 def in_its_network(ground: Ground, verb: str) -> None:
@@ -150,14 +150,14 @@ def gateway_reloads(ground: Ground, strategy: str) -> tuple[int, int]:
     for _ in range(5):
         ground.site.sh("gw-1", "systemctl reload haproxy")
         time.sleep(0.7)
-    return run.wait(300), 0
+    return run.wait(900), 0
 
 
 @fault("two operators at once", {0}, {"v2"})
 def two_operators(ground: Ground, strategy: str) -> tuple[int, int]:
     """The second is refused with the first one's name, or finds nothing left to do; never are there two."""
     first, second = ground.started("v2", "--strategy", strategy), ground.started("v2", "--strategy", strategy)
-    codes = sorted([first.wait(300), second.wait(300)])
+    codes = sorted([first.wait(900), second.wait(900)])
     assert codes in ([0, 0], [0, 3]), codes
     return codes[0], 0
 

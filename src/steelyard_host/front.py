@@ -36,9 +36,14 @@ def out(service: str, mark: bool = False) -> int:
     return 0
 
 
+def unmark(service: str) -> None:
+    """Whoever sees it give a token next may let requests in."""
+    (MARKS / service).unlink(missing_ok=True)
+
+
 def back(service: str) -> None:
     """Requests are let in again, whoever kept them out."""
-    (MARKS / service).unlink(missing_ok=True)
+    unmark(service)
     _tell(service, "enable")
 
 

@@ -70,6 +70,7 @@ def _keep(service: str, found: dict[str, Any], **news: Any) -> None:
     found.update(news)
     RECORDS.mkdir(parents=True, exist_ok=True)
     new = RECORDS / (service + ".new")
+    new.touch(mode=0o600)  # prompts may be nobody else's business
     with new.open("w") as file:
         json.dump(found, file)
         file.flush()
@@ -160,7 +161,7 @@ def carry_out(service: str) -> int:
         wrong = quality.first_wrong(service, found["prompts"])
         if wrong is not None:
             raise StoreError(wrong)
-    except StoreError as error:
+    except (StoreError, OSError, subprocess.SubprocessError) as error:
         _undo(service, found, str(error))
         return 0
     front.back(service)
@@ -246,12 +247,18 @@ def confirm(root: Path, project: str, service: str, run: str) -> dict[str, Any]:
     new.write_text(text)
     new.chmod(was.st_mode & 0o7777)
     os.replace(new, path)  # this is the moment
+    store.switch(root, project, Path(found["folder"]).name)
+    _close(service, found)
+    return found
+
+
+def _close(service: str, found: dict[str, Any]) -> None:
+    """What the host comes up with is what was on trial."""
     _disarm(service)
     _trial(service).unlink(missing_ok=True)
     _run("systemctl", "daemon-reload")
-    store.switch(root, project, Path(found["folder"]).name)
+    front.back(service)
     _keep(service, found, state="confirmed")
-    return found
 
 
 def undo(service: str, run: str = "", why: str = "nobody confirmed it in time") -> dict[str, Any]:
@@ -260,6 +267,9 @@ def undo(service: str, run: str = "", why: str = "nobody confirmed it in time") 
     if found is None or found["state"] not in OPEN or (run and found["run"] != run):
         return found or {"state": "none"}
     subprocess.run(["systemctl", "stop", "steelyard-switch-%s.service" % service], stderr=subprocess.DEVNULL)
+    if committed(service) == found["folder"]:  # an apply has declared it meanwhile: that is a confirmation
+        _close(service, found)
+        return found
     _undo(service, found, why)
     return found
 
@@ -268,6 +278,7 @@ def _undo(service: str, found: dict[str, Any], why: str) -> None:
     _keep(service, found, state="undoing", why=why)
     _trial(service).unlink(missing_ok=True)
     if found["strategy"] != "reload" or not _reloaded_back(service, found):
+        front.unmark(service)  # should it take longer than we wait, its own start lets requests in
         _restart(service, found["ready_s"])
     front.back(service)
     _disarm(service)

@@ -37,7 +37,6 @@ def test_weights_alone_are_taken_in_place() -> None:
     [
         (manifest("b", config="d"), SERVE, "config.json is another one"),
         (manifest("b", shape=(4, 1)), SERVE, "its tensors have other names, shapes or types"),
-        (manifest("b"), SERVE.model_copy(update={"load_strategy": "sharded"}), "it loads a sharded variant"),
         (manifest("b"), SERVE.model_copy(update={"options": {"quantization": "fp8"}}), "its weights are quantized"),
     ],
 )

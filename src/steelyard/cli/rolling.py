@@ -120,6 +120,13 @@ def choose(
     """Host to how it is moved: in place where that is safe. Raises RolloutRefused with the numbers."""
     alias = services[0].alias or services[0].name
     hold_s = min((settings_from(GatewaySettings, host.variables).hold_s for host in fleet.hosts if host.name in fleet.groups.get("gateway", ())), default=0)  # fmt: skip
+    if any(service.serve.load_strategy == "sharded" for service in services):
+        remedy = (
+            "`steelyard models push`, `models shard`, and `steelyard apply`, which restarts it while the gateway holds requests"
+        )
+        raise RolloutRefused(
+            where=alias, why="it loads a sharded variant, which is made before it is served", remedy_words=remedy
+        )
     reasons: dict[tuple[str, str], str | None] = {}
     found = {}
     for service in services:

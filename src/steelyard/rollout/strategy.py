@@ -19,8 +19,6 @@ def why_not_reload(before: Manifest, after: Manifest, serve: Serve) -> str | Non
 
     In place it reads weights and nothing else: tokenizer, template and configuration stay as they were read at its start.
     """
-    if serve.load_strategy == "sharded":
-        return "it loads a sharded variant, which the engine cannot read again in place"
     if "quantization" in serve.options:
         return "its weights are quantized while they are loaded"
 

@@ -1,0 +1,165 @@
+"""A host's own part of a rollout, with systemd, engine and front replaced by notes of what they were told."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from steelyard_host import control, front, quality, ready, status, store, switch
+from steelyard_host.store import StoreError
+
+V1, V2 = "/m/p/v1", "/m/p/v2"
+
+
+class Told:
+    """What the rest of the host was told, in order; `wrong` is what then fails."""
+
+    def __init__(self) -> None:
+        self.words: list[str] = []
+        self.wrong: set[str] = set()
+
+    def note(self, word: str) -> None:
+        self.words.append(word)
+        if word in self.wrong:
+            raise StoreError(f"{word} failed")
+
+
+@pytest.fixture
+def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Told:
+    told = Told()
+    for name, folder in (("RECORDS", "records"), ("UNITS", "etc"), ("TRIALS", "run")):
+        monkeypatch.setattr(switch, name, tmp_path / folder)
+    monkeypatch.setattr(front, "MARKS", tmp_path / "marks")
+    monkeypatch.setattr(front, "_tell", lambda service, word: told.note(f"port {word}"))
+    monkeypatch.setattr(front, "drained", lambda service, seconds: None if "drain" in told.wrong else 0.1)
+    monkeypatch.setattr(switch, "_arm", lambda service, seconds: told.note("arm"))
+    monkeypatch.setattr(switch, "_disarm", lambda service: told.note("disarm"))
+    monkeypatch.setattr(switch, "_run", lambda *words: told.note(" ".join(words[:2])))
+    monkeypatch.setattr(switch, "_bind", lambda service, folder: told.note(f"bind {folder}"))
+    monkeypatch.setattr(switch, "_restart", lambda service, seconds: told.note("restart"))
+    monkeypatch.setattr(control, "reload_weights", lambda service: told.note("reload"))
+    monkeypatch.setattr(ready, "one_token", lambda path, service: ("token" not in told.wrong, "silent"))
+    monkeypatch.setattr(quality, "first_wrong", lambda service, prompts: "prompt 1" if "quality" in told.wrong else None)
+    monkeypatch.setattr(store, "switch", lambda root, project, version: told.note(f"current {version}"))
+    monkeypatch.setattr(subprocess, "run", lambda *a, **k: subprocess.CompletedProcess(a, 0, "", ""))
+    drop_in = tmp_path / "etc/steelyard-vllm@x.service.d/50-version.conf"
+    drop_in.parent.mkdir(parents=True)
+    drop_in.write_text(f"[Service]\nBindReadOnlyPaths={V1}:/run/steelyard/x/model\n")
+    (tmp_path / "etc/steelyard-vllm@.service").write_text("[Service]\n")
+    return told
+
+
+def begin(strategy: str, **more: Any) -> None:
+    spec = {
+        "run": "r1",
+        "service": "x",
+        "folder": V2,
+        "strategy": strategy,
+        "prompts": [],
+        "ready_s": 9,
+        "drain_s": 9,
+        "undo_s": 9,
+    }
+    switch._keep("x", {**spec, **more}, before=V1, state="trying", why="", boot=switch._boot(), at=0)
+
+
+def now() -> dict[str, Any]:
+    found = switch.record("x")
+    assert found is not None
+    return found
+
+
+def test_reload_is_mounted_read_asked_and_let_in(told: Told) -> None:
+    begin("reload")
+    switch.carry_out("x")
+    assert told.words == ["arm", f"bind {V2}", "reload", "port enable", "arm"]
+    assert now()["state"] == "serving"
+    assert switch.committed("x") == V1  # a reboot now comes back with v1
+
+
+def test_with_prompts_nobody_is_let_in_before_they_are_answered(told: Told) -> None:
+    begin("reload", prompts=[{"prompt": "a", "expect": "b"}])
+    switch.carry_out("x")
+    assert told.words[:3] == ["arm", "port disable", f"bind {V2}"]
+
+
+def test_swap_restarts_behind_a_closed_port_with_a_trial_in_run(told: Told, tmp_path: Path) -> None:
+    begin("swap")
+    switch.carry_out("x")
+    assert told.words == ["arm", "port disable", "restart", "port enable", "arm"]
+    trial = tmp_path / "run/steelyard-vllm@x.service.d/60-trial.conf"
+    assert f"BindReadOnlyPaths={V2}:/run/steelyard/x/model" in trial.read_text()
+    switch.confirm(Path("/m"), "p", "x", "r1")
+    assert (switch.committed("x"), trial.exists(), now()["state"]) == (V2, False, "confirmed")
+    assert "current v2" in told.words
+
+
+@pytest.mark.parametrize("wrong", ["reload", "token", "quality"])
+def test_what_fails_in_place_is_read_back_or_started_anew(told: Told, wrong: str) -> None:
+    begin("reload")
+    told.wrong = {wrong}
+    switch.carry_out("x")
+    assert now()["state"] == "undone"
+    assert ("restart" in told.words) == (wrong != "quality")
+    assert told.words[-2:] == ["port enable", "disarm"]
+    assert switch.committed("x") == V1
+
+
+def test_requests_that_do_not_end_keep_the_old_version(told: Told) -> None:
+    begin("swap")
+    told.wrong = {"drain"}
+    switch.carry_out("x")
+    assert now()["why"] == "requests were still running after 9 s"
+
+
+def test_a_port_is_never_left_closed_by_a_start_that_failed(told: Told) -> None:
+    begin("swap")
+    told.wrong = {"restart"}
+    with pytest.raises(StoreError):
+        switch.carry_out("x")
+    assert not (front.MARKS / "x").exists()  # its next start lets requests in
+    assert now()["state"] == "undoing"  # and the timer tries again
+
+
+def test_a_reboot_undoes_what_was_open(told: Told) -> None:
+    begin("swap")
+    path = switch.RECORDS / "x.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "boot": "another"}))
+    assert (now()["state"], now()["why"]) == ("undone", "the host was rebooted")
+    with pytest.raises(StoreError, match="not on trial: undone"):
+        switch.confirm(Path("/m"), "p", "x", "r1")
+
+
+def test_another_rollout_is_refused_while_one_is_open(told: Told) -> None:
+    begin("swap")
+    with pytest.raises(StoreError, match="another rollout is at x: r1"):
+        switch.attempt({"service": "x", "run": "r2", "folder": V2})
+
+
+def test_the_timer_leaves_what_an_apply_has_declared(told: Told) -> None:
+    begin("reload")
+    switch.carry_out("x")
+    path = switch._drop_in("x")
+    path.write_text(path.read_text().replace(V1, V2))
+    assert switch.undo("x")["state"] == "confirmed"
+    assert "restart" not in told.words
+
+
+def test_confirming_twice_is_confirming_once(told: Told) -> None:
+    begin("reload")
+    switch.carry_out("x")
+    first = switch.confirm(Path("/m"), "p", "x", "r1")
+    told.words.clear()
+    assert switch.confirm(Path("/m"), "p", "x", "r1") == first
+    assert told.words == []
+
+
+def test_counters_of_a_drained_engine_are_looked_at_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter([{"num_requests_running": 1.0}, {"num_requests_running": 0.0}, {"num_requests_waiting": 1.0}, {}, {}])
+    monkeypatch.setattr(status, "requests", lambda service: next(answers))
+    assert front.drained("x", 5) is not None
+    assert next(answers, None) is None

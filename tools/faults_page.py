@@ -10,7 +10,7 @@ from typing import Any
 PAGE = Path(__file__).parent.parent / "docs/how-it-works/faults.md"
 HEAD = """# The fault matrix
 
-Written by `make test-faults`: on a real host with a real vLLM on CPU, an alias with one service moves from v1 to v2 under a load of streaming and plain requests, while something is done to it.
+Written by `make test-faults`: on a real host with a real vLLM on CPU, an alias with one service moves from one version to the next under a load of streaming and plain requests, while something is done to it.
 *Failed*: requests without a whole answer that the rollout is to blame for. *On killed*: requests that were running on an engine which the fault itself killed. *Mixed*: answers that neither version
 gives to that prompt. *Serves*: the one version that serves afterwards, and that the host would come up with.
 

@@ -22,9 +22,9 @@ def fault(name: str, exits: set[int], serves: set[str]):  # type: ignore[no-unty
     return note
 
 
-@fault("none", {0}, {"v2"})
+@fault("none", {0}, {"next"})
 def nothing(ground: Ground, strategy: str) -> tuple[int, int]:
-    return ground.roll("v2", "--strategy", strategy).returncode, 0
+    return ground.roll("next", "--strategy", strategy).returncode, 0
 
 
 @fault("source unreachable", {1, 3}, {"v1"})
@@ -37,7 +37,7 @@ def source_unreachable(ground: Ground, strategy: str) -> tuple[int, int]:
 def hostile_source(ground: Ground, strategy: str) -> tuple[int, int]:
     folder = ground.sources / "broken"
     shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(ground.sources / "v2", folder)
+    shutil.copytree(ground.sources / "next", folder)
     shard = folder / "model-00001-of-00002.safetensors"
     shard.write_bytes(b"\xff" * 8 + shard.read_bytes()[8:])
     ground.declare("v4", folder)
@@ -48,7 +48,7 @@ def hostile_source(ground: Ground, strategy: str) -> tuple[int, int]:
 def disk_full(ground: Ground, strategy: str) -> tuple[int, int]:
     folder = ground.sources / "v6"
     shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(ground.sources / "v2", folder)
+    shutil.copytree(ground.sources / "next", folder)
     shard = folder / "model-00001-of-00002.safetensors"
     shard.write_bytes(shard.read_bytes()[:-4096] + bytes(4096))
     ground.declare("v6", folder)
@@ -65,7 +65,7 @@ def wrong_shape(ground: Ground, strategy: str) -> tuple[int, int]:
     """A configuration that asks for more layers than there are weights: the engine cannot start with it."""
     folder = ground.sources / "v7"
     shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(ground.sources / "v2", folder)
+    shutil.copytree(ground.sources / "next", folder)
     config = folder / "config.json"
     config.write_text(config.read_text().replace('"num_hidden_layers": 2', '"num_hidden_layers": 3'))
     ground.declare("v7", folder)
@@ -76,7 +76,7 @@ def wrong_shape(ground: Ground, strategy: str) -> tuple[int, int]:
 def quality(ground: Ground, strategy: str) -> tuple[int, int]:
     prompts = ground.inventory.parent / "never.jsonl"
     prompts.write_text('{"prompt": "hello", "expect": "^no answer is this$", "max_tokens": 4}\n')
-    return ground.roll("v2", "--strategy", strategy, "--prompts", str(prompts)).returncode, 0
+    return ground.roll("next", "--strategy", strategy, "--prompts", str(prompts)).returncode, 0
 
 
 @fault("controller killed while it switches", {-9}, {"v1"})
@@ -84,12 +84,12 @@ def controller_killed(ground: Ground, strategy: str) -> tuple[int, int]:
     return killed_when(ground, strategy, ("trying",)), 0
 
 
-@fault("controller killed before it confirms", {-9}, {"v1", "v2"})
+@fault("controller killed before it confirms", {-9}, {"v1", "next"})
 def controller_killed_late(ground: Ground, strategy: str) -> tuple[int, int]:
     return killed_when(ground, strategy, ("serving",)), 0
 
 
-@fault("controller killed, then resumed", {0}, {"v2"})
+@fault("controller killed, then resumed", {0}, {"next"})
 def resumed(ground: Ground, strategy: str) -> tuple[int, int]:
     killed_when(ground, strategy, ("trying", "serving", "confirmed"), undo=240)
     done = steelyard("rollout", "tiny", "-i", str(ground.inventory), "--yes", "--resume")
@@ -100,7 +100,7 @@ def resumed(ground: Ground, strategy: str) -> tuple[int, int]:
 def killed_when(ground: Ground, strategy: str, states: tuple[str, ...], undo: int = 10) -> int:
     """SIGKILL as soon as the host says one of these states; it then decides alone."""
     before = (ground.state()["switch"] or {"run": ""})["run"]
-    run = ground.started("v2", "--strategy", strategy, "--undo-after", str(undo))
+    run = ground.started("next", "--strategy", strategy, "--undo-after", str(undo))
     end = time.monotonic() + 120
     while time.monotonic() < end and run.poll() is None:
         now = ground.state()["switch"] or {"run": "", "state": ""}
@@ -112,11 +112,11 @@ def killed_when(ground: Ground, strategy: str, states: tuple[str, ...], undo: in
     return run.returncode
 
 
-@fault("controller's link cut while it switches", {0, 3, 5}, {"v1", "v2"})
+@fault("controller's link cut while it switches", {0, 3, 5}, {"v1", "next"})
 def link_cut(ground: Ground, strategy: str) -> tuple[int, int]:
     """SSH to the host is dropped for 15 s; clients' way to it is not."""
     before = (ground.state()["switch"] or {"run": ""})["run"]
-    run = ground.started("v2", "--strategy", strategy, "--undo-after", "60")
+    run = ground.started("next", "--strategy", strategy, "--undo-after", "60")
     while run.poll() is None and (ground.state()["switch"] or {"run": before})["run"] == before:
         time.sleep(0.02)
     in_its_network(ground, "-A")
@@ -135,8 +135,8 @@ def in_its_network(ground: Ground, verb: str) -> None:
 
 @fault("engine dies before it is ready", {5}, {"v1"})
 def dies_at_start(ground: Ground, strategy: str) -> tuple[int, int]:
-    """Killed in its start with v2: the switch is undone, and v1 starts."""
-    run = ground.started("v2", "--strategy", "swap")
+    """Killed in its start with the next one: the switch is undone, and v1 starts."""
+    run = ground.started("next", "--strategy", "swap")
     asked = f"systemctl show {SERVICE} -p SubState --value"
     while run.poll() is None and on_host(ground.site, ground.host, asked).strip() != "start-post":
         time.sleep(0.1)
@@ -144,28 +144,28 @@ def dies_at_start(ground: Ground, strategy: str) -> tuple[int, int]:
     return run.wait(400), 0
 
 
-@fault("gateway reloads meanwhile", {0}, {"v2"})
+@fault("gateway reloads meanwhile", {0}, {"next"})
 def gateway_reloads(ground: Ground, strategy: str) -> tuple[int, int]:
-    run = ground.started("v2", "--strategy", strategy)
+    run = ground.started("next", "--strategy", strategy)
     for _ in range(5):
         ground.site.sh("gw-1", "systemctl reload haproxy")
         time.sleep(0.7)
     return run.wait(900), 0
 
 
-@fault("two operators at once", {0}, {"v2"})
+@fault("two operators at once", {0}, {"next"})
 def two_operators(ground: Ground, strategy: str) -> tuple[int, int]:
     """The second is refused with the first one's name, or finds nothing left to do; never are there two."""
-    first, second = ground.started("v2", "--strategy", strategy), ground.started("v2", "--strategy", strategy)
+    first, second = ground.started("next", "--strategy", strategy), ground.started("next", "--strategy", strategy)
     codes = sorted([first.wait(900), second.wait(900)])
     assert codes in ([0, 0], [0, 3]), codes
     return codes[0], 0
 
 
-@fault("engine dies after it was switched", {0, 3, 5}, {"v1", "v2"})
+@fault("engine dies after it was switched", {0, 3, 5}, {"v1", "next"})
 def dies_after(ground: Ground, strategy: str) -> tuple[int, int]:
     """Killed on trial, before it is confirmed: it comes back with a version, and only what was in flight on it is lost."""
-    code = ground.roll("v2", "--strategy", strategy).returncode
+    code = ground.roll("next", "--strategy", strategy).returncode
     running = on_host(
         ground.site, ground.host, f"{PYZ} status | grep -o 'num_requests_running\": [0-9.]*' | grep -o '[0-9.]*$'"
     )
@@ -177,11 +177,11 @@ def dies_after(ground: Ground, strategy: str) -> tuple[int, int]:
     return code, max(3, int(float(running.split()[0]))) if running.split() else 3
 
 
-@fault("host reboots while it switches", {0, 3, 5}, {"v1", "v2"})
+@fault("host reboots while it switches", {0, 3, 5}, {"v1", "next"})
 def reboots(ground: Ground, strategy: str) -> tuple[int, int]:
     """It comes back with the version it was committed to; what was in flight on it dies with it."""
     before = (ground.state()["switch"] or {"run": ""})["run"]
-    run = ground.started("v2", "--strategy", strategy, "--undo-after", "30")
+    run = ground.started("next", "--strategy", strategy, "--undo-after", "30")
     while run.poll() is None and (ground.state()["switch"] or {"run": before})["run"] == before:
         time.sleep(0.02)
     on_host(ground.site, ground.host, "systemctl reboot --force --force || true")

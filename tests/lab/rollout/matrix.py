@@ -6,6 +6,7 @@ were in flight on an engine that the fault itself killed apart.
 
 from __future__ import annotations
 
+import json
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ from steelyard.lab.tiny_model import make
 
 SERVICE = "steelyard-vllm@tiny"
 PYZ = "python3 -I /usr/lib/steelyard/steelyard-host.pyz"
-SEEDS = {"v1": 1, "v2": 2}
+SEEDS = {"v1": 1, "next": 2}
 
 
 @dataclass
@@ -59,9 +60,9 @@ class Ground:
             line for line in (site.inventory / "group_vars/all/models.yml").read_text().splitlines() if "source:" in line
         )
         (folder / "v1").symlink_to(lab.split("file://")[1])
-        made.settle("v2")
+        made.settle("next")
         made.settle("v1")
-        assert made.texts["v1"] != made.texts["v2"]
+        assert made.texts["v1"] != made.texts["next"]
         return made
 
     @property
@@ -91,8 +92,6 @@ class Ground:
         )  # fmt: skip
 
     def state(self) -> dict[str, Any]:
-        import json
-
         words = f"{PYZ} switch-state /models llm/tiny tiny"
         found: dict[str, Any] = json.loads(on_host(self.site, self.host, words))
         return found
@@ -121,6 +120,13 @@ class Ground:
             assert done.returncode == 0, done.stdout + done.stderr
         self.texts[version] = texts_of(*self.gateway)
 
+    def clear(self) -> None:
+        """The host holds what it held before: the next tests count versions."""
+        found = json.loads(on_host(self.site, self.host, f"{PYZ} store-list /models"))
+        mine = [f"{row['project']}@{row['version']}" for row in found["versions"] if row["project"] == "llm/tiny"]
+        gone = " ".join(name for name in mine if name != "llm/tiny@v1")
+        on_host(self.site, self.host, f"rm -f /models/llm/tiny/previous && {PYZ} store-forget /models {gone}")
+
     @contextmanager
     def load(self, clients: int = 3) -> Iterator[Load]:
         with Load(*self.gateway, self.texts, clients) as load:
@@ -133,9 +139,9 @@ Fault = Callable[[Ground, str], tuple[int, int]]  # strategy -> exit code, reque
 
 
 def run_row(ground: Ground, strategy: str, name: str, fault: Fault) -> Row:
-    """From v1 to v2 under load, with the fault; then what clients got, and what the host is at."""
+    """From v1 to the next version under load, with the fault; then what clients got, and what the host is at."""
     ground.settle("v1")
-    ground.declare("v2")
+    ground.declare("next")
     with ground.load() as load:
         code, killed = fault(ground, strategy)
     ended = ground.wait_for("confirmed", "undone", "none")

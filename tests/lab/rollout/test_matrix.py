@@ -42,6 +42,7 @@ def ground(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gro
     made = Ground.on(site, tmp_path_factory.mktemp("rollout"))
     yield made
     made.settle("v1")
+    made.clear()
     assert site.changed("plan") == {}
 
 

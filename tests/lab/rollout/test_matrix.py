@@ -19,7 +19,7 @@ from matrix import Ground, Row, run_row
 STRATEGIES = ("reload", "swap")
 RESTARTS_ANYWAY = {"weights do not fit the engine", "engine dies before it is ready"}  # rows of swap only
 ROWS = [(strategy, name) for name in EXPECTED for strategy in STRATEGIES if strategy == "swap" or name not in RESTARTS_ANYWAY]
-TURNS = 8  # a run takes an eighth of the faults, another one each day
+TURNS = 16  # a run takes a sixteenth of the faults, others each day
 # minutes each, because engines start again and again: in the full matrix only
 LONG = {
     "host reboots while it switches",

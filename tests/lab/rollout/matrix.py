@@ -22,7 +22,7 @@ from steelyard.lab.tiny_model import make
 
 SERVICE = "steelyard-vllm@tiny"
 PYZ = "python3 -I /usr/lib/steelyard/steelyard-host.pyz"
-SEEDS = {"v1": 1, "next": 2}
+SEEDS = {"v1": 1, "next": 7}  # not the bytes of other tests: hosts that hold those would be sent nothing
 
 
 @dataclass

@@ -121,7 +121,8 @@ class Ground:
         self.texts[version] = texts_of(*self.gateway)
 
     def clear(self) -> None:
-        """The host holds what it held before: the next tests count versions."""
+        """The host holds what it held before: the next tests count versions. A restart lets go of what was mounted in place."""
+        on_host(self.site, self.host, f"systemctl restart {SERVICE}")
         found = json.loads(on_host(self.site, self.host, f"{PYZ} store-list /models"))
         mine = [f"{row['project']}@{row['version']}" for row in found["versions"] if row["project"] == "llm/tiny"]
         gone = " ".join(name for name in mine if name != "llm/tiny@v1")

@@ -30,8 +30,8 @@ def measured(ground: Ground) -> dict[str, dict[str, float]]:
         with ground.load() as load:
             time.sleep(5)
         calm = load.counts.slowest_s
-        row = run_row(ground, strategy, "none", lambda at, how: (at.roll("v2", "--strategy", how).returncode, 0))
-        assert (row.exit, row.serves) == (0, "v2"), row
+        row = run_row(ground, strategy, "none", lambda at, how: (at.roll("next", "--strategy", how).returncode, 0))
+        assert (row.exit, row.serves) == (0, "next"), row
         switch = ground.state()["switch"]
         figures[strategy] = {
             "failed_requests": row.failed, "gap_s": switch["gap_s"], "max_latency_s": row.slowest_s, "calm_latency_s": calm,

@@ -134,13 +134,21 @@ def attempt(given: dict[str, Any]) -> dict[str, Any]:
         raise StoreError("%s is not published here" % given["folder"])
     before = committed(service)
     _keep(service, dict(given), before=before, state="trying", why="", boot=_boot(), at=time.time())
-    words = ["systemd-run", "--quiet", "--wait", "--collect", "--unit=" + unit, *HELPER, "switch-carry-out", service]
-    done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    found = record(service)
-    if found is None or found["state"] == "trying":
-        why = done.stdout.strip() or "unit %s ended with %d" % (unit, done.returncode)
-        raise StoreError("the switch did not come to its end: %s" % why)
-    return found
+    # not `--wait`: it may miss the end of a unit in which systemd is reloaded
+    _run("systemd-run", "--quiet", "--collect", "--unit=" + unit, *HELPER, "switch-carry-out", service)
+    return _ended(service, unit)
+
+
+def _ended(service: str, unit: str) -> dict[str, Any]:
+    """The record, once the trial has come to an end. Raises StoreError where its unit is gone before that."""
+    while True:
+        alive = _active(unit)
+        found = record(service)
+        if found is not None and found["state"] not in ("trying", "undoing"):
+            return found
+        if not alive:
+            raise StoreError("the switch did not come to its end: `journalctl -u %s`" % unit)
+        time.sleep(0.1)
 
 
 def _active(unit: str) -> bool:

@@ -159,9 +159,9 @@ def carry_out(service: str) -> int:
     """The trial itself, in its own unit. 0 whatever came of it: the record says."""
     found = record(service)
     assert found is not None
-    _arm(service, found["undo_s"] + found["ready_s"])
     began = time.monotonic()
     try:
+        _arm(service, found["undo_s"] + found["ready_s"])
         if found["strategy"] == "reload":
             _reload(service, found)
         else:

@@ -125,6 +125,13 @@ def test_a_port_is_never_left_closed_by_a_start_that_failed(told: Told) -> None:
     assert now()["state"] == "undoing"  # and the timer tries again
 
 
+def test_a_trial_that_cannot_be_timed_is_not_left_open(told: Told) -> None:
+    begin("reload")
+    told.wrong = {"arm"}
+    switch.carry_out("x")
+    assert (now()["state"], now()["why"]) == ("undone", "arm failed")  # and the next rollout is not refused
+
+
 def test_a_reboot_undoes_what_was_open(told: Told) -> None:
     begin("swap")
     path = switch.RECORDS / "x.json"

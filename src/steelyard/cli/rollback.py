@@ -36,7 +36,7 @@ def rollback(
 ) -> Exit:
     """Go back to the version before, or to another one that hosts hold: nothing is fetched, and nothing but the hosts is asked.
 
-    It passes the same checks as a rollout, and fails like one. models.yml is yours: it still declares the other version.
+    It passes the same gates as a rollout, and fails like one. models.yml is yours: it still declares the other version.
     """
     from steelyard.engine import patched  # noqa: F401  before the engine
     from steelyard.engine.waves import Share

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -40,12 +39,10 @@ def rollback(
     """
     from steelyard.engine import patched  # noqa: F401  before the engine
     from steelyard.engine.waves import Share
-    from steelyard.errors import ConfirmationImpossible
-    from steelyard.render.rollout import show_outcome, show_prediction
     from steelyard.render.screen import Screen
     from steelyard.rollout.prompts import read_prompts
 
-    from .rolling import Asked, Helpers, carry_out, choose, known_strategy, move_of, serves, services_of, states_of
+    from .rolling import Asked, Helpers, known_strategy, move_all, services_of, states_of
     from .stores import site_in
     from .work import Wanted, read, session
 
@@ -63,23 +60,7 @@ def rollback(
         helpers = Helpers(opened, services[0].name, site.model_root, project)
         states = states_of(opened, helpers)
         back = version or _before(services, states, alias)
-        folder = f"{site.model_root}/{project}/{back}"
-        due = [service for service in services if not serves(states[service.host], folder)]
-        predictions = choose(strategy, fleet, due, folder, states, helpers, screen) if due else {}
-        show_prediction(screen, alias, back, predictions, states, asked)
-        if not due:
-            show_outcome(screen, alias, back, None, states, declared=services[0].version, command="rollback")
-            return Exit.DONE
-        if not yes:
-            if not sys.stdin.isatty():
-                raise ConfirmationImpossible(where="steelyard rollback", changes=str(len(due)))
-            if not screen.confirm(f"Move {alias} back to {back} on {len(due)} hosts?"):
-                return Exit.USAGE
-        strategies = {name: prediction.strategy for name, prediction in predictions.items()}
-        move = move_of(fleet, site, due, back, strategies, asked, None)
-        outcome = carry_out(wanted, fleet, opened, due, move, asked, screen)
-        show_outcome(screen, alias, back, outcome, states, declared=services[0].version, command="rollback")
-    return outcome.exit
+        return move_all(wanted, fleet, site, opened, services, back, asked, screen, "rollback", yes)
 
 
 def _before(services: tuple[Service, ...], states: dict[str, dict[str, Any]], alias: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,12 +13,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import gevent
 
 from steelyard.engine.lock import locked
-from steelyard.errors import AliasUnknown, HelperRefused, RolloutRefused, SteelyardError, nearest_key
+from steelyard.errors import (
+    AliasUnknown,
+    ConfirmationImpossible,
+    Exit,
+    HelperRefused,
+    RolloutRefused,
+    SteelyardError,
+    nearest_key,
+)
 from steelyard.events import Step
 from steelyard.models.manifest import Manifest
 from steelyard.modules.connectors.ask import ask
 from steelyard.origin import Origin
 from steelyard.problem import HostProblem
+from steelyard.render.rollout import show_outcome, show_prediction
 from steelyard.roles.gateway.settings import Settings as GatewaySettings
 from steelyard.roles.vllm.settings import Settings as EngineSettings
 from steelyard.rollout.journal import Journal
@@ -228,6 +238,37 @@ def carry_out(
                        "hosts": names, "strategies": dict(move.strategies), "prompts": list(move.prompts)})  # fmt: skip
         screen.event(Step(doing))
         return Rollout(move, helpers, journal, screen.event, gate).carry_out(names, asked.serial, asked.allowed)
+
+
+def move_all(
+    wanted: Wanted, fleet: Fleet, site: Site, opened: Session, services: Sequence[Service], version: str, asked: Asked,
+    screen: Screen, command: str, yes: bool, run: str | None = None,
+) -> Exit:  # fmt: skip
+    """Services of one alias to a version that their hosts hold: predicted, asked for, carried out, told.
+
+    `run`: that of a rollout that is taken up again. Raises RolloutRefused, ConfirmationImpossible, FleetLocked.
+    """
+    first = services[0]
+    alias, declared = first.alias or first.name, first.version
+    helpers = Helpers(opened, first.name, site.model_root, first.model)
+    states = states_of(opened, helpers)
+    folder = f"{site.model_root}/{first.model}/{version}"
+    due = [service for service in services if not serves(states[service.host], folder)]
+    predictions = choose(asked.strategy, fleet, due, folder, states, helpers, screen) if due else {}
+    show_prediction(screen, alias, version, predictions, states, asked)
+    if not due:
+        show_outcome(screen, alias, version, None, states, declared, command)
+        return Exit.DONE
+    if not yes:
+        if not sys.stdin.isatty():
+            raise ConfirmationImpossible(where=f"steelyard {command}", changes=str(len(due)))
+        if not screen.confirm(f"Move {alias} to {version} on {len(due)} hosts?"):
+            return Exit.USAGE
+    strategies = {name: prediction.strategy for name, prediction in predictions.items()}
+    move = move_of(fleet, site, due, version, strategies, asked, run)
+    outcome = carry_out(wanted, fleet, opened, due, move, asked, screen)
+    show_outcome(screen, alias, version, outcome, states, declared, command)
+    return outcome.exit
 
 
 def serves(state: dict[str, Any], folder: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -60,26 +59,14 @@ def rollout(
     """
     from steelyard.engine import patched  # noqa: F401  before the engine
     from steelyard.engine.waves import Share
-    from steelyard.errors import ConfirmationImpossible, NoRolloutToResume, VersionNotDeclared
+    from steelyard.errors import NoRolloutToResume, VersionNotDeclared
     from steelyard.inventory.locate import locate
-    from steelyard.render.rollout import show_outcome, show_prediction
     from steelyard.render.screen import Screen
     from steelyard.rollout.journal import Journal
     from steelyard.rollout.prompts import read_prompts
 
     from .pushing import push_models
-    from .rolling import (
-        Asked,
-        Helpers,
-        carry_out,
-        choose,
-        known_strategy,
-        move_of,
-        refuse_without_room,
-        serves,
-        services_of,
-        states_of,
-    )
+    from .rolling import Asked, known_strategy, move_all, refuse_without_room, services_of
     from .stores import site_in
     from .work import Wanted, read, session
 
@@ -106,23 +93,6 @@ def rollout(
         pushed = push_models(fleet, opened, site, [project], rate, screen)[project]
         if pushed.errors:
             raise next(iter(pushed.errors.values()))
-        helpers = Helpers(opened, services[0].name, site.model_root, project)
-        states = states_of(opened, helpers)
-        folder = f"{site.model_root}/{project}/{declared}"
-        due = [service for service in services if not serves(states[service.host], folder)]
-        refuse_without_room(site, opened, due)
-        predictions = choose(strategy, fleet, due, folder, states, helpers, screen) if due else {}
-        show_prediction(screen, alias, declared, predictions, states, asked)
-        if not due:
-            show_outcome(screen, alias, declared, None, states)
-            return Exit.DONE
-        if not yes:
-            if not sys.stdin.isatty():
-                raise ConfirmationImpossible(where="steelyard rollout", changes=str(len(due)))
-            if not screen.confirm(f"Move {alias} to {declared} on {len(due)} hosts?"):
-                return Exit.USAGE
-        strategies = {name: prediction.strategy for name, prediction in predictions.items()}
-        move = move_of(fleet, site, due, declared, strategies, asked, left["run"] if left else None)
-        outcome = carry_out(wanted, fleet, opened, due, move, asked, screen)
-        show_outcome(screen, alias, declared, outcome, states)
-    return outcome.exit
+        refuse_without_room(site, opened, services)
+        run = left["run"] if left else None
+        return move_all(wanted, fleet, site, opened, services, declared, asked, screen, "rollout", yes, run)

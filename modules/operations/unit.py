@@ -70,6 +70,16 @@ def running(
 
 
 @operation()
+def loaded(unit: str) -> Generator[StringCommand, None, None]:
+    """systemd has read the unit's file as it lies on disk: for one that something else starts, a timer for example."""
+    now = host.get_fact(Unit, unit=unit, mount="")
+    if reload_due((), now):
+        yield reload_command(unit, gpu_risk())
+    else:
+        host.noop(f"{unit} is loaded as written")
+
+
+@operation()
 def answering(unit: str, url: str, answer: str) -> Generator[StringCommand, None, None]:
     """The unit's web server answers `answer` at `url`: it has loaded the configuration that says so; else it reloads."""
     now = host.get_fact(WebAnswer, url=url)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from pyinfra.context import host
@@ -11,6 +12,7 @@ from steelyard.finding import Severity
 from steelyard.modules.facts.helper import HelperAnswer
 from steelyard.site import Service
 
+DAY_S = 86400
 RESTARTS = 3  # since the host booted; one may be an accident
 
 
@@ -19,7 +21,7 @@ def check_services(services: tuple[Service, ...]) -> None:
     if not checking():
         return
     status = host.get_fact(HelperAnswer, words=("status",)) or {"services": []}
-    restarts = {entry["name"]: int(entry["restarts"] or 0) for entry in status["services"]}
+    now = {entry["name"]: entry for entry in status["services"]}
     for service in services:
         unit = f"steelyard-vllm@{service.name}.service"
         socket = f"/run/steelyard/{service.name}/engine.sock"
@@ -27,6 +29,20 @@ def check_services(services: tuple[Service, ...]) -> None:
         log = f"look at its log: `journalctl -u {unit}` on {host.name}"
         if answer is not None and not answer["gives"]:
             report("vllm.gives-a-token", f"token of {service.name}", "generated", str(answer["why"])[:120], log)
-        if restarts.get(service.name, 0) >= RESTARTS:
-            live = f"{restarts[service.name]} restarts"
-            report("vllm.stays-up", f"restarts of {service.name}", f"fewer than {RESTARTS}", live, log, Severity.WARNING)
+        _stays_up(service.name, now.get(service.name, {}), log)
+
+
+def _stays_up(name: str, entry: dict[str, Any], log: str) -> None:
+    """What was given up, what was kept from starting, and what came back again and again."""
+    restarts = int(entry.get("restarts") or 0)
+    killed = [kill for kill in entry.get("killed") or () if kill["at"] > time.time() - DAY_S]
+    why = f"; the watch killed it {len(killed)} times today, last because of: {killed[-1]['why'][:160]}" if killed else ""
+    if entry.get("result") == "start-limit-hit":
+        fix = f"{log}, mend what it says, and `steelyard apply`, which starts it again"
+        report("vllm.restart-storm", f"service {name}", "runs", f"given up after {restarts} restarts{why}", fix)
+    elif entry.get("result") == "exec-condition":
+        fix = f"see `steelyard preflight`: reset or reboot as it says, and then `steelyard apply`; {log}"
+        report("vllm.gpu-unusable", f"service {name}", "runs", "not started: a GPU of it is not usable", fix)
+    elif restarts >= RESTARTS or killed:
+        live = f"{restarts} restarts{why}"
+        report("vllm.stays-up", f"restarts of {name}", f"fewer than {RESTARTS}", live, log, Severity.WARNING)

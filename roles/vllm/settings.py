@@ -28,3 +28,9 @@ class Settings(RoleSettings):
         description="Service name to the UUIDs of its GPUs on this host; others are given free ones, and keep them.",
     )
     drain_s: int = Field(60, ge=0, description="Seconds running requests get to finish when the engine stops.")
+    watch_s: int = Field(15, ge=0, description="Seconds between two looks of the watch at each engine; 0: nobody watches.")
+    hung_s: int = Field(
+        180,
+        ge=30,
+        description="Seconds without any token, the watch's own or a client's, after which an engine is killed and started anew.",
+    )

@@ -15,6 +15,7 @@ from pyinfra.api.deploy import deploy
 from pyinfra.context import host
 
 from steelyard.gpus.placing import Need
+from steelyard.gpus.xids import ACTIONS
 from steelyard.models.artefacts import sharded_key, sharded_project
 from steelyard.models.declared import declared_figures, declared_weights
 from steelyard.models.loading import chosen_options
@@ -28,7 +29,7 @@ from steelyard.modules.operations.package import installed
 from steelyard.modules.operations.path import absent, content
 from steelyard.modules.operations.placing import placeable, placed
 from steelyard.modules.operations.store import there, warmed
-from steelyard.modules.operations.unit import running, stopped
+from steelyard.modules.operations.unit import loaded, running, stopped
 from steelyard.rendering import config_id, render
 from steelyard.roles.base.settings import Settings as BaseSettings
 from steelyard.roles.model_store.settings import Settings as StoreSettings
@@ -42,6 +43,7 @@ from .checks import check_services
 from .settings import Settings
 
 TEMPLATES, FILES = Path(__file__).parent / "templates", Path(__file__).parent / "files"
+HALTING_XIDS = ",".join(str(number) for number, action in sorted(ACTIONS.items()) if action.halts)
 FRONT_SOCKET = "/run/steelyard-front/admin.sock"
 
 
@@ -92,6 +94,7 @@ def vllm() -> None:
     if "gateway" not in host.data.host_groups:
         stopped(name="Stop the distribution's HAProxy", unit="haproxy.service")
     _front(services, base)
+    _watch(services, wanted)
     check_services(services)
 
 
@@ -160,7 +163,7 @@ def _service(
         unit=f"steelyard-vllm@{name}.service",
         needs=_needs(site, wanted),
         path=f"/etc/systemd/system/steelyard-vllm@{name}.service.d/60-gpus.conf",
-        template=(TEMPLATES / "gpus.conf").read_text(),
+        template=(TEMPLATES / "gpus.conf").read_text().replace("{halting}", HALTING_XIDS),
     )
     running(
         name="Run the service",
@@ -180,6 +183,25 @@ def _needs(site: Site, wanted: Settings) -> tuple[dict[str, object], ...]:
         named = wanted.gpus.get(service.name, ())
         found.append(asdict(Need(service.name, wish.tensor * wish.pipeline, wish.utilization, tuple(named))))
     return tuple(found)
+
+
+def _watch(services: tuple[Service, ...], wanted: Settings) -> None:
+    """A look at each engine every few seconds, by a timer; a hung one is killed, and systemd starts it."""
+    units = ("/etc/systemd/system/steelyard-watch@.service", "/etc/systemd/system/steelyard-watch@.timer")
+    timers = [f"steelyard-watch@{service.name}.timer" for service in services]
+    if not wanted.watch_s:
+        for timer in timers:
+            stopped(name="Stop the watch", unit=timer)
+        return
+    look = render(TEMPLATES / "watch.service.j2", hung_s=wanted.hung_s)
+    content(name="Write the unit of the watch", path=units[0], content=look)
+    content(
+        name="Write the timer of the watch", path=units[1], content=render(TEMPLATES / "watch.timer.j2", every=wanted.watch_s)
+    )
+    for service in services:
+        loaded(name="Load the unit of the watch", unit=f"steelyard-watch@{service.name}.service")
+    for timer in timers:
+        running(name="Watch the service", unit=timer, files=(units[1],))
 
 
 def _front(services: tuple[Service, ...], base: BaseSettings) -> None:

@@ -43,10 +43,11 @@ if TYPE_CHECKING:
         switch,
         tier,
         warm,
+        watch,
         wheels,
     )
 else:
-    MODULES = "adopt compiled front gpu haproxy hardware holdings leases loading made_here ready registry relay starts status store switch tier warm wheels"
+    MODULES = "adopt compiled front gpu haproxy hardware holdings leases loading made_here ready registry relay starts status store switch tier warm watch wheels"
     globals().update({name: Later(name) for name in MODULES.split()})
 
 Given = argparse.Namespace
@@ -177,6 +178,11 @@ def _of_service(add: Any, name: str, text: str, work: Callable[..., Any]) -> Any
 
 
 def _services(add: Any) -> None:
+    def usable_gpus(given: Given) -> int:
+        wrong = gpu.unusable(given.uuids.split(","), {int(number) for number in given.xids.split(",")})
+        print("\n".join(wrong) or "its GPUs are usable")
+        return 1 if wrong else 0
+
     def waited(given: Given) -> int:
         done = ready.wait(given.socket, given.service, given.seconds)
         if done == 0:
@@ -196,6 +202,12 @@ def _services(add: Any) -> None:
         each.add_argument("socket")
         each.add_argument("service")
     wait.add_argument("seconds", type=float)
+    watched = add("watch", "kill an engine that generates nothing any more", lambda g: watch.run(g.service, g.seconds))
+    watched.add_argument("service")
+    watched.add_argument("seconds", type=float)
+    usable = add("gpu-usable", "whether a service may start on its GPUs", usable_gpus)
+    usable.add_argument("xids", help="numbers after which a GPU is not to be used, by commas")
+    usable.add_argument("uuids", help="GPUs of the service, by commas")
     add("status", "GPUs, services and requests of this host", lambda _: status.read())
     add("haproxy", "what a running HAProxy was started with", lambda g: haproxy.state(g.socket)).add_argument("socket")
     healthy = add(

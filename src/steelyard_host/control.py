@@ -34,6 +34,16 @@ def post(service: str, path: str, body: dict[str, Any] | None = None, seconds: f
         return None
 
 
+def health(service: str) -> int:
+    """Status of its /health; 0 where nothing answers: that may be a server that is too busy to."""
+    try:
+        connection = SocketConnection(socket_of(service), 5)
+        connection.request("GET", "/health", headers=headers(service))
+        return connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return 0
+
+
 def reload_weights(service: str) -> None:
     """Read the weights at its constant path again: running requests finish first, new ones wait, none sees two versions.
 

@@ -86,6 +86,32 @@ def health() -> dict[str, Any]:
     return {"pci": bus, "loaded": loaded(), "xids": xids(), **nvml(asleep)}
 
 
+def unusable(uuids: list[str], halting: set[int]) -> list[str]:
+    """Why a service must not start on these GPUs, a sentence each: restarting cures none of it.
+
+    Where the driver says what a GPU needs, that counts; an older one is judged by the Xids of this boot, so there only a reboot clears it.
+    """
+    answer = nvml(set())
+    if answer["error"]:
+        return ["the driver does not answer: %s" % answer["error"]]
+    found, logged = [], xids()
+    devices = {device.get("uuid"): device for device in answer["devices"]}
+    for uuid in uuids:
+        device = devices.get(uuid)
+        if device is None:
+            found.append("%s is not there any more" % uuid)
+        elif device["error"]:
+            found.append("%s does not answer: %s" % (uuid, device["error"]))
+        elif device.get("recovery") is not None:
+            if device["recovery"]:
+                found.append("%s waits for recovery action %s of its driver" % (uuid, device["recovery"]))
+        else:
+            numbers = sorted({entry["xid"] for entry in logged if entry["bus"] == device["bus"] and entry["xid"] in halting})
+            if numbers:
+                found.append("%s had Xid %s since boot" % (uuid, ", ".join(map(str, numbers))))
+    return found
+
+
 def memory() -> dict[str, Any]:
     """What engines may take: memory of each GPU and of the host, bytes; `held`: what services have. Cheap enough for every plan."""
     bus = on_the_bus()

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from steelyard_host import gpu, starts
+from steelyard_host import gpu, kills, starts
 from steelyard_host.ready import SocketConnection
 
 SERVICES = Path("/etc/steelyard/services")
@@ -20,7 +20,7 @@ def read() -> dict[str, Any]:
 
 
 def unit_properties(unit: str) -> dict[str, str]:
-    names = "ActiveState,SubState,MainPID,ActiveEnterTimestamp,NRestarts"
+    names = "ActiveState,SubState,Result,MainPID,ActiveEnterTimestamp,NRestarts"
     done = subprocess.run(["systemctl", "show", unit, "--property=" + names], stdout=subprocess.PIPE, text=True)
     return dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
 
@@ -39,8 +39,12 @@ def mounted_version(pid: str, name: str) -> str | None:
     return found
 
 
-def requests(name: str) -> dict[str, float]:
-    """Running, waiting and finished requests as the engine counts them; empty where it does not answer."""
+COUNTS = ("num_requests_running", "num_requests_waiting", "request_success_total")
+GROWING = ("generation_tokens_total", "prompt_tokens_total", "request_success_total")
+
+
+def metrics(name: str, wanted: tuple[str, ...]) -> dict[str, float]:
+    """The engine's own counters, summed over their labels; empty where it does not answer."""
     try:
         connection = SocketConnection("/run/steelyard/%s/engine.sock" % name, 5)
         connection.request("GET", "/metrics")
@@ -49,10 +53,20 @@ def requests(name: str) -> dict[str, float]:
         return {}
     counts: dict[str, float] = {}
     for line in text.splitlines():
-        matched = re.match(r"vllm:(num_requests_running|num_requests_waiting|request_success_total)\{[^}]*\} (\S+)", line)
-        if matched:
-            counts[matched.group(1)] = counts.get(matched.group(1), 0) + float(matched.group(2))
+        matched = re.match(r"vllm:(\w+)(?:\{[^}]*\})? (\S+)", line)
+        if matched and matched[1] in wanted:
+            counts[matched[1]] = counts.get(matched[1], 0) + float(matched[2])
     return counts
+
+
+def requests(name: str) -> dict[str, float]:
+    """Running, waiting and finished requests as the engine counts them."""
+    return metrics(name, COUNTS)
+
+
+def moved(name: str) -> float:
+    """A number that grows while the engine works on anything."""
+    return sum(metrics(name, GROWING).values())
 
 
 def service(name: str) -> dict[str, Any]:
@@ -65,7 +79,9 @@ def service(name: str) -> dict[str, Any]:
         "state": shown.get("ActiveState", "unknown"),
         "detail": shown.get("SubState", ""),
         "since": shown.get("ActiveEnterTimestamp", ""),
+        "result": shown.get("Result", ""),
         "restarts": int(shown.get("NRestarts") or 0),
+        "killed": kills.read(name),
         "mounted": mounted_version(pid, name) if pid != "0" else None,
         "start": next(reversed(starts.read(name)), None),
         "requests": requests(name) if shown.get("ActiveState") == "active" else {},

@@ -46,3 +46,15 @@ def healthy(socket: str, servers: tuple[str, ...], wait_s: int) -> Generator[Str
     for server in down:
         wait = [RUN_HELPER, "haproxy-wait", QuoteString(socket), str(wait_s), QuoteString(server), ">&2"]
         yield Change(*wait, subject=server, declared="UP", live=states.get(server, "unknown"))
+
+
+@operation()
+def weighted(socket: str, weights: tuple[tuple[str, int], ...]) -> Generator[StringCommand, None, None]:
+    """Each of (`backend/server`, weight) has that weight now: one that a canary was given, and nobody took back, is seen."""
+    now = (host.get_fact(HelperAnswer, words=("haproxy", socket)) or {}).get("weights", {})
+    off = [(name, weight) for name, weight in weights if name in now and now[name] != weight]
+    if not off:
+        host.noop("weights are as declared")
+    for name, weight in off:
+        words = [RUN_HELPER, "haproxy-weigh", QuoteString(socket), QuoteString(f"{name}={weight}"), ">&2"]
+        yield Change(*words, subject=name, declared=f"weight {weight}", live=f"weight {now[name]}")

@@ -65,8 +65,8 @@ def dify() -> None:
     if wanted.url is None or not names or host.data.host_name != names[0]:
         return
     gateway: GatewaySettings = settings_from(GatewaySettings, host.data)
-    address = gateway.address or site.address_of_group("gateway")
-    endpoint = wanted.endpoint or f"http://{address}:{gateway.port}/v1"
+    address = gateway.reached_at(site.address_of_group("gateway"))
+    endpoint = wanted.endpoint or f"{gateway.scheme}://{address}:{gateway.port}/v1"
     key = gateway.clients[wanted.client].get_secret_value() if wanted.client in gateway.clients else ""
     models = tuple(
         wanted_model(model.alias, model, wanted, endpoint, key)

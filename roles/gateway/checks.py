@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import json
+import ssl
+from datetime import UTC, datetime, timedelta
 from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 from steelyard.checks import checking, report
+from steelyard.finding import Severity
 
 ANSWER_S = 10
+SOON_DAYS = 30
+# asked by address, which no certificate names; whether it is the declared one, the tasks see
+ANY_NAME = ssl.create_default_context()
+ANY_NAME.check_hostname, ANY_NAME.verify_mode = False, ssl.CERT_NONE
 
 
-def check_aliases(address: str, port: int, key: str | None, aliases: tuple[str, ...]) -> None:
+def check_aliases(scheme: str, address: str, port: int, key: str | None, aliases: tuple[str, ...]) -> None:
     """`/v1/models` lists exactly the declared aliases."""
     if not checking():
         return
-    url = f"http://{address}:{port}/v1/models"
+    url = f"{scheme}://{address}:{port}/v1/models"
     fix = f"see that this machine reaches {address} port {port}, and `steelyard apply --deploy serve`"
     try:
         request = Request(url, headers={"Authorization": f"Bearer {key}"} if key else {})
-        with urlopen(request, timeout=ANSWER_S) as answer:
+        with urlopen(request, timeout=ANSWER_S, context=ANY_NAME) as answer:
             listed = sorted(str(model["id"]) for model in json.load(answer)["data"])
     except URLError as error:
         report("gateway.lists-the-aliases", url, "answers", str(error.reason)[:120], fix)
@@ -28,3 +35,23 @@ def check_aliases(address: str, port: int, key: str | None, aliases: tuple[str, 
     else:
         if listed != sorted(aliases):
             report("gateway.lists-the-aliases", url, ", ".join(sorted(aliases)) or "none", ", ".join(listed) or "none", fix)
+
+
+def check_certificate(pem: str) -> None:
+    """It is valid today, and for a while yet."""
+    if not checking():
+        return
+    from cryptography import x509
+
+    fix = "put a new one into `gateway.tls_pem`, and `steelyard apply --deploy serve`"
+    subject = "certificate of the gateway"
+    try:
+        ends = x509.load_pem_x509_certificate(pem.encode()).not_valid_after_utc
+    except ValueError as error:
+        report("gateway.certificate", subject, "can be read", str(error)[:120], fix)
+        return
+    if ends < datetime.now(UTC):
+        report("gateway.certificate", subject, "valid", f"ended on {ends:%Y-%m-%d}", fix)
+    elif ends < datetime.now(UTC) + timedelta(days=SOON_DAYS):
+        live = f"ends on {ends:%Y-%m-%d}"
+        report("gateway.certificate", subject, f"valid for {SOON_DAYS} days", live, fix, Severity.WARNING)

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from pydantic import Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from steelyard.settings import RoleSettings
+
+
+class Limit(BaseModel):
+    """What one client may ask for; more is answered with 429."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    per_minute: int | None = Field(None, ge=1, description="Requests in any 60 seconds; None: as many as it likes.")
+    at_once: int | None = Field(None, ge=1, description="Requests at the same time; None: as many as it likes.")
 
 
 class Settings(RoleSettings):
@@ -14,8 +22,29 @@ class Settings(RoleSettings):
 
     section: ClassVar[str] = "gateway"
     port: int = Field(8080, ge=1, le=65535, description="TCP port of the OpenAI-compatible endpoint.")
-    address: str | None = Field(None, description="Address clients use; None: the first host of group `gateway`.")
+    address: str | None = Field(
+        None, description="Address clients use; None: the shared one, or else the first host of group `gateway`."
+    )
+    shared_address: str | None = Field(
+        None,
+        pattern=r"^[0-9a-fA-F.:]+/\d{1,3}$",
+        description="Address, with its prefix length, that the hosts of group `gateway` hold in turn (VRRP): one is enough for all clients.",
+    )
+    interface: str | None = Field(
+        None, description="Interface that gets the shared address; None: the one with the host's own address."
+    )
+    router_id: int = Field(51, ge=1, le=255, description="VRRP's number of this pair; another in the same network has another.")
+    tls_pem: SecretStr | None = Field(
+        None, description="Certificate, its chain and its key as one PEM text, in the vault; None: HTTP without TLS."
+    )
     clients: dict[str, SecretStr] = Field(default_factory=dict, description="Client name to its key; keys go into the vault.")
+    limits: dict[str, Limit] = Field(default_factory=dict, description="Client name to what it may ask for.")
+    peers_port: int = Field(
+        10000,
+        ge=1,
+        le=65535,
+        description="TCP port where gateways tell each other how much clients asked; open where there are limits.",
+    )
     healthy_s: int = Field(60, ge=0, description="Seconds `apply` waits until every service gives tokens to the gateway.")
     hold_s: int = Field(
         120,
@@ -24,3 +53,18 @@ class Settings(RoleSettings):
         description="Seconds a request waits where no service of its alias is left, until one is back; 0: it fails at once.",
     )
     check_s: int = Field(5, ge=1, description="Seconds between two health checks; each asks an engine for a token.")
+
+    @model_validator(mode="after")
+    def _limits_of_clients(self) -> Settings:
+        unknown = sorted(self.limits.keys() - self.clients.keys())
+        if unknown:
+            raise ValueError(f"`limits` names {unknown[0]}, which is none of `clients`")
+        return self
+
+    def reached_at(self, first: str | None) -> str | None:
+        """Address that clients use; `first`: that of the first gateway host."""
+        return self.address or (self.shared_address.split("/")[0] if self.shared_address else first)
+
+    @property
+    def scheme(self) -> str:
+        return "https" if self.tls_pem else "http"

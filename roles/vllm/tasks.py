@@ -37,6 +37,7 @@ from steelyard.roles.package_mirror.settings import Settings as MirrorSettings
 from steelyard.settings import settings_from
 from steelyard.site import Service, Site, engine_folder
 from steelyard.unknowns import declare_unknown
+from steelyard_host import front
 from steelyard_host.loading import PROBE
 
 from .checks import check_services
@@ -206,12 +207,13 @@ def _watch(services: tuple[Service, ...], wanted: Settings) -> None:
 
 def _front(services: tuple[Service, ...], base: BaseSettings) -> None:
     ports = [(service.name, service.serve.port) for service in services]
-    plain = render(TEMPLATES / "front.cfg.j2", services=ports, socket=FRONT_SOCKET, stamp="")
+    plain = render(TEMPLATES / "front.cfg.j2", services=ports, socket=FRONT_SOCKET, versions=front.VERSIONS, stamp="")
     stamp = config_id(plain)
-    config = render(TEMPLATES / "front.cfg.j2", services=ports, socket=FRONT_SOCKET, stamp=stamp)
+    config = render(TEMPLATES / "front.cfg.j2", services=ports, socket=FRONT_SOCKET, versions=front.VERSIONS, stamp=stamp)
     names = " ".join(service.name for service in services)
     unit = render(TEMPLATES / "front.service.j2", user=base.front_user, group=base.engine_user, names=names)
     content(name="Write the unit of the front", path="/etc/systemd/system/steelyard-front.service", content=unit)
-    content(name="Configure the front", path="/etc/steelyard/front.cfg", content=config, check="/usr/sbin/haproxy -c -q -f")
+    content(name="Make the table of versions", path=front.VERSIONS, content="# filled in the running front only\n")
+    content(name="Configure the front", path="/etc/steelyard/front.cfg", content=config, check="/usr/sbin/haproxy -c -f")
     running(name="Run the front", unit="steelyard-front.service", files=("/etc/systemd/system/steelyard-front.service",))
     serving(name="Load the front's configuration", unit="steelyard-front.service", socket=FRONT_SOCKET, config=stamp)

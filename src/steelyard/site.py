@@ -42,6 +42,13 @@ class Serve(BaseModel):
         description="What a plan does with a version that has no room on its host by the numbers of `models fit`: refuse it, or let the engine try.",
     )
     load: Literal["preload"] = Field("preload", description="`preload`: started at boot.")
+    affinity: Literal["prefix", "session", "none"] = Field(
+        "prefix",
+        description="Which of several services gets a request. `prefix`: one that has seen the conversation's first messages; `session`: one that has seen its `X-Session-Id` or `user`; `none`: the one with the fewest. None gets more than 1.5 times its share.",
+    )
+    weights: dict[str, int] = Field(
+        default_factory=dict, description="Host to its service's weight at the gateway, 0 to 256; others have 100."
+    )
     options: dict[str, str | int | float | bool] = Field(
         default_factory=dict, description="Further engine options as in the engine's own config file, unchecked."
     )

@@ -209,7 +209,19 @@ def _services(add: Any) -> None:
     usable.add_argument("xids", help="numbers after which a GPU is not to be used, by commas")
     usable.add_argument("uuids", help="GPUs of the service, by commas")
     add("status", "GPUs, services and requests of this host", lambda _: status.read())
+    counted = add("service-counters", "what an engine counted", lambda g: status.counters(g.service))
+    counted.add_argument("service")
     add("haproxy", "what a running HAProxy was started with", lambda g: haproxy.state(g.socket)).add_argument("socket")
+    saved = add("haproxy-save", "keep what HAProxy knows of its servers", lambda g: haproxy.save(g.socket, g.file))
+    saved.add_argument("socket")
+    saved.add_argument("file")
+    weigh = add(
+        "haproxy-weigh",
+        "set weights of servers",
+        lambda g: haproxy.weigh(g.socket, {name: int(weight) for name, weight in (word.split("=") for word in g.weights)}),
+    )
+    weigh.add_argument("socket")
+    weigh.add_argument("weights", nargs="+", metavar="BACKEND/SERVER=WEIGHT")
     healthy = add(
         "haproxy-wait",
         "wait until HAProxy sees servers healthy",

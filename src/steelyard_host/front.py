@@ -14,6 +14,7 @@ from pathlib import Path
 from steelyard_host import control, haproxy, status
 
 SOCKET = "/run/steelyard-front/admin.sock"
+VERSIONS = "/etc/steelyard/front-versions.map"  # empty on disk: what serves is told to the running front
 MARKS = Path("/run/steelyard-switch")
 LOOK_S = 0.05
 
@@ -44,7 +45,23 @@ def unmark(service: str) -> None:
 def back(service: str) -> None:
     """Requests are let in again, whoever kept them out."""
     unmark(service)
+    _let_in(service)
+
+
+def _let_in(service: str) -> None:
+    """With the version that its answers will be marked with."""
+    pid = status.unit_properties(status.UNIT % service).get("MainPID", "0")
+    name_version(service, status.mounted_version(pid, service))
     _tell(service, "enable")
+
+
+def name_version(service: str, mounted: str | None) -> None:
+    """Tell the front which version a service's answers are of."""
+    try:
+        haproxy.ask(SOCKET, "del map %s %s" % (VERSIONS, service))
+        haproxy.ask(SOCKET, "add map %s %s %s" % (VERSIONS, service, (mounted or "unknown").rsplit("/", 1)[-1]))
+    except OSError:
+        pass  # no front: it is told when it settles
 
 
 def ready(service: str) -> None:
@@ -52,7 +69,7 @@ def ready(service: str) -> None:
     if (MARKS / service).exists():
         _tell(service, "disable")
     else:
-        _tell(service, "enable")
+        _let_in(service)
 
 
 def drained(service: str, seconds: float) -> float | None:
@@ -83,6 +100,8 @@ def settle(services: list[str]) -> int:
     """After a start or a reload of the front, which opens every port: close those that have no engine behind them."""
     for _ in range(3):  # after a reload, the first words may reach the process that leaves
         for service in services:
+            pid = status.unit_properties(status.UNIT % service).get("MainPID", "0")
+            name_version(service, status.mounted_version(pid, service))
             if not Path(control.socket_of(service)).exists() or (MARKS / service).exists():
                 _tell(service, "disable")
         time.sleep(0.2)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
+from pathlib import Path
 from typing import Any
 
 
@@ -22,20 +24,60 @@ def ask(path: str, command: str) -> str:
 
 
 def state(path: str) -> dict[str, Any]:
-    """`config`: STEELYARD_CONFIG as loaded; `servers`: `backend/server` to its status. `config` None: no answer."""
+    """`config`: STEELYARD_CONFIG as loaded; `servers`: `backend/server` to its status, `weights`: to its weight, `answers`: to how many
+    it gave well, and how many ill. `config` None: no answer.
+    """
     try:
         environment = ask(path, "show env STEELYARD_CONFIG")
-        table = ask(path, "show stat -1 4 -1")
+        rows = stat(path)
     except OSError as error:
-        return {"config": None, "servers": {}, "error": str(error)}
+        return {"config": None, "servers": {}, "weights": {}, "answers": {}, "error": str(error)}
     config = None
     for line in environment.splitlines():
         if line.startswith("STEELYARD_CONFIG="):
             config = line.split("=", 1)[1]
-    rows = [line.split(",") for line in table.splitlines() if line]
-    names = rows[0] if rows else []
-    status = names.index("status") if "status" in names else 17
-    return {"config": config, "servers": {"%s/%s" % (row[0], row[1]): row[status] for row in rows[1:] if len(row) > status}}
+    return {
+        "config": config,
+        "servers": {name: row["status"] for name, row in rows.items()},
+        "weights": {name: int(row["uweight"]) for name, row in rows.items() if row.get("uweight")},
+        "answers": {name: [_number(row, "hrsp_2xx"), _number(row, "hrsp_5xx", "eresp")] for name, row in rows.items()},
+    }
+
+
+def _number(row: dict[str, str], *columns: str) -> int:
+    return sum(int(row.get(column) or 0) for column in columns)
+
+
+def stat(path: str) -> dict[str, dict[str, str]]:
+    """`backend/server` to its row of `show stat`. Raises OSError."""
+    rows = [line.split(",") for line in ask(path, "show stat -1 4 -1").splitlines() if line]
+    names = [name.lstrip("# ") for name in rows[0]] if rows else []
+    return {
+        "%s/%s" % (row[0], row[1]): {name: row[at] for at, name in enumerate(names)}
+        for row in rows[1:]
+        if len(row) >= len(names)
+    }
+
+
+def save(path: str, file: str) -> int:
+    """What is known of the servers, for the process that a reload starts. Always 0: without it, that one looks anew."""
+    try:
+        states = ask(path, "show servers state")
+        new = Path(file + ".new")
+        new.write_text(states)
+        os.replace(new, file)
+    except OSError as error:
+        print("the servers' states are not kept over this reload: %s" % error)
+    return 0
+
+
+def weigh(path: str, weights: dict[str, int]) -> int:
+    """Set weights of `backend/server`s. 0 where HAProxy took them all; else 1, with what it said."""
+    refused = [
+        said for name, weight in weights.items() for said in [ask(path, "set weight %s %d" % (name, weight)).strip()] if said
+    ]
+    print("\n".join(refused) or "set")
+    return 1 if refused else 0
 
 
 def unhealthy(path: str, servers: list[str]) -> dict[str, str]:

@@ -64,6 +64,12 @@ def requests(name: str) -> dict[str, float]:
     return metrics(name, COUNTS)
 
 
+def counters(name: str) -> dict[str, float]:
+    """Sums and counts from which means over a while are made."""
+    timed = ("time_to_first_token_seconds", "inter_token_latency_seconds")
+    return metrics(name, tuple("%s_%s" % (what, kind) for what in timed for kind in ("sum", "count")))
+
+
 def moved(name: str) -> float:
     """A number that grows while the engine works on anything."""
     return sum(metrics(name, GROWING).values())

@@ -9,7 +9,7 @@ import typer
 from steelyard.errors import Exit, NoVersionBefore
 
 from .options import EVERYTHING, INVENTORY, InventoryPath, Json, NoColor, Quiet, VaultPasswordFile, Yes
-from .rollout import AliasName, MaxFail, Prompts, StrategyName, Undo, Waves
+from .rollout import AliasName, Canary, MaxFail, Prompts, Slower, StrategyName, Undo, Watch, Waves
 
 if TYPE_CHECKING:
     from steelyard.site import Service
@@ -27,6 +27,9 @@ def rollback(
     max_fail: MaxFail = "0",
     prompts: Prompts = None,
     undo_after: Undo = 300,
+    canary: Canary = None,
+    watch: Watch = None,
+    slower: Slower = 1.5,
     vault_password_file: VaultPasswordFile = None,
     yes: Yes = False,
     json: Json = False,
@@ -42,14 +45,15 @@ def rollback(
     from steelyard.render.screen import Screen
     from steelyard.rollout.prompts import read_prompts
 
-    from .rolling import Asked, Helpers, known_strategy, move_all, services_of, states_of
+    from .rolling import Asked, Helpers, known_strategy, looked_at, move_all, services_of, states_of
     from .stores import site_in
     from .work import Wanted, read, session
 
     screen = Screen(json=json, quiet=quiet, no_color=no_color)
     known_strategy(strategy)
     quality = tuple(read_prompts(prompts)) if prompts else ()
-    asked = Asked(strategy, quality, Share.parse(waves, "--waves", least=1), Share.parse(max_fail, "--max-fail"), undo_after)
+    serial, allowed = Share.parse(waves, "--waves", least=1), Share.parse(max_fail, "--max-fail")
+    asked = Asked(strategy, quality, serial, allowed, undo_after, *looked_at(canary, watch), slower)
     wanted = Wanted(inventory, EVERYTHING, vault_password_file, None)
     fleet = read(wanted, screen)
     site = site_in(fleet)

@@ -6,13 +6,13 @@ import secrets
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gevent
 
 from steelyard.engine.lock import locked
+from steelyard.engine.waves import Share
 from steelyard.errors import (
     AliasUnknown,
     ConfirmationImpossible,
@@ -35,18 +35,18 @@ from steelyard.rollout.run import Move, Outcome, Rollout
 from steelyard.rollout.strategy import STRATEGIES, Prediction, why_not_reload
 from steelyard.settings import settings_from
 
+from .gating import Gate
 from .model_fit import fittings_on
-from .work import Wanted, keeper, session
+from .work import Wanted, keeper
 
 if TYPE_CHECKING:
     from steelyard.engine.session import Session
-    from steelyard.engine.waves import Share
     from steelyard.inventory.fleet import Fleet
     from steelyard.render.screen import Screen
     from steelyard.site import Service, Site
 
-GATEWAY_SOCKET = "/run/haproxy/admin.sock"
-GATE_S = 30  # seconds a gateway gets to see a service that serves
+
+CANARY_S = 60
 
 
 class Asked(NamedTuple):
@@ -57,6 +57,9 @@ class Asked(NamedTuple):
     serial: Share | None
     allowed: Share
     undo_s: int
+    watch_s: int = 0  # seconds that each wave is looked at under its clients' requests before it is confirmed
+    canary: float | None = None  # share of the requests that the first host gets meanwhile
+    slower: float = 1.5  # so many times slower than the old version is too slow
 
 
 def known_strategy(name: str) -> None:
@@ -64,6 +67,17 @@ def known_strategy(name: str) -> None:
     if name not in STRATEGIES:
         allowed = ", ".join(STRATEGIES)
         raise RolloutRefused(where="--strategy", why=f"there is no strategy `{name}`", remedy_words=f"give one of {allowed}")
+
+
+def looked_at(canary: str | None, watch: int | None) -> tuple[int, float | None]:
+    """Seconds to look at each wave, and the canary's share. Raises ShareWrong, RolloutRefused."""
+    if canary is None:
+        return watch or 0, None
+    share = Share.parse(canary, "--canary", least=1)
+    if not share.percent or share.count > 50:
+        remedy = "give a percentage from 1% to 50%"
+        raise RolloutRefused(where="--canary", why=f"`{canary}` is no share of the requests", remedy_words=remedy)
+    return (CANARY_S if watch is None else watch), share.count / 100
 
 
 def services_of(site: Site, alias: str, inventory: Path) -> tuple[Service, ...]:
@@ -188,47 +202,17 @@ def _why_not(helpers: Helpers, service: Service, before: str, folder: str) -> st
     return why_not_reload(mine, theirs, service.serve)
 
 
-def gateway_sees(wanted: Wanted, fleet: Fleet, alias: str, screen: Screen) -> Any:
-    """The gate of every wave: gateways see its services give tokens. A gateway that does not answer has no say."""
-    names = fleet.groups.get("gateway", ())
-
-    def gate(hosts: Sequence[str]) -> str | None:
-        from steelyard.site import service_name
-
-        with session(replace(wanted, limit=",".join(names)), screen) as (_, opened):
-            down = {f"alias-{service_name(alias, None)}/{host}" for host in hosts}
-            seen: dict[str, str] = {}
-
-            def look(gateway: Any) -> None:
-                end = time.monotonic() + GATE_S
-                while True:
-                    servers = (ask(gateway, "haproxy", GATEWAY_SOCKET) or {}).get("servers", {})
-                    left = {server: servers.get(server, "unknown") for server in down}
-                    left = {server: state for server, state in left.items() if not state.startswith("UP")}
-                    if not left:
-                        return
-                    if time.monotonic() > end:
-                        seen.update(left)
-                        return
-                    gevent.sleep(0.5)
-
-            opened.each(look)
-        if seen:
-            return "; ".join(f"the gateway sees {server} {state}" for server, state in sorted(seen.items()))
-        return None
-
-    return gate if names else lambda hosts: None
-
-
 def carry_out(
-    wanted: Wanted, fleet: Fleet, opened: Session, services: Sequence[Service], move: Move, asked: Asked, screen: Screen
-) -> Outcome:
-    """Under the fleet's lock. Raises FleetLocked."""
-    doing, names = f"rollout {move.alias} {move.version}", [service.host for service in services]
+    wanted: Wanted, fleet: Fleet, opened: Session, due: Sequence[Service], move: Move, asked: Asked, screen: Screen,
+    services: Sequence[Service],
+) -> Outcome:  # fmt: skip
+    """Under the fleet's lock. `services`: all of the alias, those too that have nothing to do. Raises FleetLocked."""
+    doing, names = f"rollout {move.alias} {move.version}", [service.host for service in due]
     journal = Journal.of(wanted.inventory, move.alias)
     helpers = Helpers(opened, move.service, move.root, move.project)
     gone: list[SteelyardError] = []
-    inner = gateway_sees(wanted, fleet, move.alias, screen)
+    already = {service.host for service in services} - set(names)
+    inner = Gate(wanted, fleet, services, helpers, asked, screen, already)
 
     def gate(hosts: Sequence[str]) -> str | None:
         return f"the lock is lost: {gone[0]}" if gone else inner(hosts)
@@ -237,7 +221,9 @@ def carry_out(
         journal.begin({"run": move.run, "alias": move.alias, "version": move.version, "project": move.project,
                        "hosts": names, "strategies": dict(move.strategies), "prompts": list(move.prompts)})  # fmt: skip
         screen.event(Step(doing))
-        return Rollout(move, helpers, journal, screen.event, gate).carry_out(names, asked.serial, asked.allowed)
+        inner.before()
+        first = 1 if asked.canary is not None else 0
+        return Rollout(move, helpers, journal, screen.event, gate).carry_out(names, asked.serial, asked.allowed, first)
 
 
 def move_all(
@@ -254,6 +240,11 @@ def move_all(
     states = states_of(opened, helpers)
     folder = f"{site.model_root}/{first.model}/{version}"
     due = [service for service in services if not serves(states[service.host], folder)]
+    if asked.canary is not None and len(services) == 1:
+        raise RolloutRefused(
+            where=alias, why="its one service gets every request, and a canary gets a share",
+            remedy_words="leave `--canary` out: `--watch` looks at it before it is confirmed; or serve the alias on a second host",
+        )  # fmt: skip
     predictions = choose(asked.strategy, fleet, due, folder, states, helpers, screen) if due else {}
     show_prediction(screen, alias, version, predictions, states, asked)
     if not due:
@@ -266,7 +257,7 @@ def move_all(
             return Exit.USAGE
     strategies = {name: prediction.strategy for name, prediction in predictions.items()}
     move = move_of(fleet, site, due, version, strategies, asked, run)
-    outcome = carry_out(wanted, fleet, opened, due, move, asked, screen)
+    outcome = carry_out(wanted, fleet, opened, due, move, asked, screen, services)
     show_outcome(screen, alias, version, outcome, states, declared, command)
     return outcome.exit
 
@@ -290,6 +281,6 @@ def move_of(
     settings = [settings_from(EngineSettings, fleet.host(service.host).variables) for service in services]
     return Move(
         run=run or secrets.token_hex(6), alias=first.alias or first.name, service=first.name, root=site.model_root,
-        project=first.model, version=version, strategies=strategies, prompts=asked.prompts, undo_s=asked.undo_s,
+        project=first.model, version=version, strategies=strategies, prompts=asked.prompts, undo_s=asked.undo_s + asked.watch_s,
         ready_s=max(each.ready_s for each in settings), drain_s=max(each.drain_s for each in settings),
     )  # fmt: skip

@@ -29,6 +29,22 @@ MaxFail = Annotated[str, typer.Option("--max-fail", metavar="N|P%", help="Hosts 
 Undo = Annotated[
     int, typer.Option("--undo-after", min=10, metavar="S", help="Seconds after which a host undoes what nobody confirmed.")
 ]
+Canary = Annotated[
+    str | None,
+    typer.Option("--canary", metavar="P%", help="Share of the requests that the first host gets while it is looked at."),
+]
+Watch = Annotated[
+    int | None,
+    typer.Option(
+        "--watch",
+        min=0,
+        metavar="S",
+        help="Seconds each wave is held against the old version: times and errors. [60 with --canary]",
+    ),
+]
+Slower = Annotated[
+    float, typer.Option("--slower", min=1, metavar="X", help="So many times slower than the old version is refused.")
+]
 
 
 def rollout(
@@ -42,6 +58,9 @@ def rollout(
     max_fail: MaxFail = "0",
     prompts: Prompts = None,
     undo_after: Undo = 300,
+    canary: Canary = None,
+    watch: Watch = None,
+    slower: Slower = 1.5,
     rate: Annotated[
         int | None, typer.Option("--rate", min=1, metavar="MBIT", help="Megabits per second that each host hands on, at most.")
     ] = None,
@@ -66,7 +85,7 @@ def rollout(
     from steelyard.rollout.prompts import read_prompts
 
     from .pushing import push_models
-    from .rolling import Asked, known_strategy, move_all, refuse_without_room, services_of
+    from .rolling import Asked, known_strategy, looked_at, move_all, refuse_without_room, services_of
     from .stores import site_in
     from .work import Wanted, read, session
 
@@ -77,7 +96,8 @@ def rollout(
         raise NoRolloutToResume(where=str(inventory), alias=alias)
     asked_version = left["version"] if left else version
     quality = tuple(left["prompts"]) if left else tuple(read_prompts(prompts)) if prompts else ()
-    asked = Asked(strategy, quality, Share.parse(waves, "--waves", least=1), Share.parse(max_fail, "--max-fail"), undo_after)
+    serial, allowed = Share.parse(waves, "--waves", least=1), Share.parse(max_fail, "--max-fail")
+    asked = Asked(strategy, quality, serial, allowed, undo_after, *looked_at(canary, watch), slower)
     wanted = Wanted(inventory, EVERYTHING, vault_password_file, None)
     fleet = read(wanted, screen)
     site = site_in(fleet)

@@ -87,9 +87,9 @@ class Rollout:
         self.move, self.hosts, self.journal, self.emit, self.gate = move, hosts, journal, emit, gate
         self.outcome = Outcome()
 
-    def carry_out(self, names: Sequence[str], serial: Share | None, allowed: Share) -> Outcome:
-        """All waves, or none: where more hosts fail than may, those that were moved are moved back."""
-        waves, limit = list(waves_of(names, serial)), FailLimit(len(names), allowed)
+    def carry_out(self, names: Sequence[str], serial: Share | None, allowed: Share, first: int = 0) -> Outcome:
+        """All waves, or none: where more hosts fail than may, those that were moved are moved back. `first`: hosts of a wave before all."""
+        waves, limit = [*waves_of(names[:first], None), *waves_of(names[first:], serial)], FailLimit(len(names), allowed)
         for number, wave in enumerate(waves, start=1):
             self.emit(WaveStarted(number, len(waves), wave))
             Pool(len(wave)).map(self._try, wave)

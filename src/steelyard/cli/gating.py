@@ -1,0 +1,161 @@
+"""What a wave must pass before it is confirmed: gateways see its services, and they do as well as the old version does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import gevent
+
+from steelyard.events import Step
+from steelyard.modules.connectors.ask import ask
+from steelyard.problem import HostProblem
+from steelyard.rollout.gates import Figures, canary_weight, figures, grown, why_worse
+from steelyard.site import Service, service_name
+
+from .work import Wanted, session
+
+if TYPE_CHECKING:
+    from steelyard.inventory.fleet import Fleet
+    from steelyard.render.screen import Screen
+
+    from .rolling import Asked, Helpers
+
+GATEWAY_SOCKET = "/run/haproxy/admin.sock"
+SEEN_S = 30  # seconds a gateway gets to see a service that serves
+Counters = tuple[dict[str, dict[str, float]], dict[str, tuple[int, int]]]  # by host: the engine's, and (answers, errors)
+
+
+@dataclass
+class Gate:
+    """Asked after each wave has switched; a sentence refuses it. A gateway that does not answer has no say."""
+
+    wanted: Wanted
+    fleet: Fleet
+    services: Sequence[Service]
+    helpers: Helpers
+    asked: Asked
+    screen: Screen
+    moved: set[str] = field(default_factory=set)  # hosts that serve the new version already
+    waves: int = 0
+    old: Figures | None = None  # of the old version, when last somebody served it
+
+    @property
+    def backend(self) -> str:
+        return f"alias-{service_name(self.services[0].alias or self.services[0].name, None)}"
+
+    def before(self) -> None:
+        """Nobody else will serve the old version beside the first wave: it is looked at now."""
+        if self.asked.watch_s and len(self.services) == 1:
+            self.screen.event(Step(f"looking at the old version for {self.asked.watch_s} s"))
+            names = [service.host for service in self.services]
+            with self._gateways() as gateways:
+                [self.old] = self._over(gateways, [names])
+
+    def __call__(self, hosts: Sequence[str]) -> str | None:
+        if not self.fleet.groups.get("gateway", ()):
+            return None
+        self.moved |= set(hosts)
+        self.waves += 1
+        with self._gateways() as gateways:
+            unseen = self._unseen(gateways, hosts)
+            if unseen:
+                return "; ".join(f"the gateway sees {server} {state}" for server, state in sorted(unseen.items()))
+            if not self.asked.watch_s:
+                return None
+            if self.waves == 1 and self.asked.canary is not None:
+                with self._canary(gateways, hosts):
+                    return self._worse(gateways, hosts)
+            return self._worse(gateways, hosts)
+
+    @contextmanager
+    def _gateways(self) -> Iterator[list[Any]]:
+        names = self.fleet.groups.get("gateway", ())
+        with session(replace(self.wanted, limit=",".join(names)), self.screen) as (_, opened):
+            yield list(opened.hosts)
+
+    def _unseen(self, gateways: list[Any], hosts: Sequence[str]) -> dict[str, str]:
+        seen: dict[str, str] = {}
+
+        def look(gateway: Any) -> None:
+            end = time.monotonic() + SEEN_S
+            while True:
+                servers = (ask(gateway, "haproxy", GATEWAY_SOCKET) or {}).get("servers", {})
+                states = {f"{self.backend}/{host}": servers.get(f"{self.backend}/{host}", "unknown") for host in hosts}
+                left = {server: state for server, state in states.items() if not state.startswith("UP")}
+                if not left:
+                    return
+                if time.monotonic() > end:
+                    seen.update(left)
+                    return
+                gevent.sleep(0.5)
+
+        _each(gateways, look)
+        return seen
+
+    @contextmanager
+    def _canary(self, gateways: list[Any], hosts: Sequence[str]) -> Iterator[None]:
+        """The share that was asked for while it is looked at, then the declared weight again, whatever came of it."""
+        weights = {service.host: service.serve.weights.get(service.host, 100) for service in self.services}
+        share = self.asked.canary or 0
+        canary = canary_weight(share, [weight for host, weight in weights.items() if host not in hosts])
+        self.screen.event(Step(f"{', '.join(hosts)}: {share:.0%} of the requests for {self.asked.watch_s} s"))
+        self._weigh(gateways, dict.fromkeys(hosts, canary))
+        try:
+            yield
+        finally:
+            self._weigh(gateways, {host: weights[host] for host in hosts})
+
+    def _weigh(self, gateways: list[Any], weights: dict[str, int]) -> None:
+        words = [f"{self.backend}/{host}={weight}" for host, weight in weights.items()]
+        _each(gateways, lambda gateway: ask(gateway, "haproxy-weigh", GATEWAY_SOCKET, *words))
+
+    def _worse(self, gateways: list[Any], hosts: Sequence[str]) -> str | None:
+        """The wave against those that still serve the old version, over the same seconds."""
+        still = [service.host for service in self.services if service.host not in self.moved]
+        new, old = self._over(gateways, [list(hosts), still])
+        self.old = old if still else self.old
+        return why_worse(new, self.old, self.asked.slower) if self.old is not None else None
+
+    def _over(self, gateways: list[Any], sides: list[list[str]]) -> list[Figures]:
+        """Of each side, over the seconds that were asked for."""
+        names = [name for side in sides for name in side]
+        before = self._counters(gateways, names)
+        gevent.sleep(self.asked.watch_s)
+        after = self._counters(gateways, names)
+        found = []
+        for side in sides:
+            deltas = [grown(before[0].get(name, {}), after[0].get(name, {})) for name in side]
+            answers = sum(after[1][name][0] - before[1][name][0] for name in side)
+            errors = sum(after[1][name][1] - before[1][name][1] for name in side)
+            found.append(figures(deltas, answers, errors))
+        return found
+
+    def _counters(self, gateways: list[Any], names: Sequence[str]) -> Counters:
+        engines: dict[str, dict[str, float]] = {}
+        for name in names:
+            try:
+                engines[name] = self.helpers.ask(name, "service-counters", self.services[0].name)
+            except HostProblem:
+                engines[name] = {}
+        answers: dict[str, tuple[int, int]] = dict.fromkeys(names, (0, 0))
+
+        def count(gateway: Any) -> None:
+            found = (ask(gateway, "haproxy", GATEWAY_SOCKET) or {}).get("answers", {})
+            for name in names:
+                good, bad = found.get(f"{self.backend}/{name}", (0, 0))
+                answers[name] = (answers[name][0] + good, answers[name][1] + bad)
+
+        _each(gateways, count)
+        return engines, answers
+
+
+def _each(gateways: list[Any], work: Callable[[Any], Any]) -> None:
+    for gateway in gateways:
+        try:
+            work(gateway)
+        except HostProblem:
+            continue

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         starts,
         status,
         store,
+        surge,
         switch,
         tier,
         warm,
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
         wheels,
     )
 else:
-    MODULES = "adopt compiled front gpu haproxy hardware holdings leases loading made_here ready registry relay starts status store switch tier warm watch wheels"
+    MODULES = "adopt compiled front gpu haproxy hardware holdings leases loading made_here ready registry relay starts status store surge switch tier warm watch wheels"
     globals().update({name: Later(name) for name in MODULES.split()})
 
 Given = argparse.Namespace
@@ -198,10 +199,12 @@ def _services(add: Any) -> None:
 
     wait = add("ready", "wait until the engine generates a token, and record the start", waited)
     now = add("token", "whether the engine generates a token now", token)
-    for each in (wait, now):
+    beside = add("ready-beside", "the same of a second engine", lambda g: surge.wait(g.socket, g.service, g.seconds))
+    for each in (wait, now, beside):
         each.add_argument("socket")
         each.add_argument("service")
-    wait.add_argument("seconds", type=float)
+    for each in (wait, beside):
+        each.add_argument("seconds", type=float)
     watched = add("watch", "kill an engine that generates nothing any more", lambda g: watch.run(g.service, g.seconds))
     watched.add_argument("service")
     watched.add_argument("seconds", type=float)
@@ -239,6 +242,7 @@ def _switches(add: Any) -> None:
     settled = add("front-settle", "close the ports that have no engine behind them", lambda g: front.settle(g.services))
     settled.add_argument("services", nargs="*")
     drain.add_argument("seconds", type=float)
+    add("surge-gone", "requests find another way", lambda g: surge.gone(g.service)).add_argument("service")
     now = add(
         "switch-state",
         "what a service serves, comes up with, and was switched to last",

@@ -16,6 +16,7 @@ from steelyard_host import control, haproxy, status
 SOCKET = "/run/steelyard-front/admin.sock"
 VERSIONS = "/etc/steelyard/front-versions.map"  # empty on disk: what serves is told to the running front
 MARKS = Path("/run/steelyard-switch")
+ROUTES = Path("/run/steelyard-routes")  # of services whose requests go to a second engine
 LOOK_S = 0.05
 
 
@@ -28,8 +29,42 @@ def _tell(service: str, word: str) -> bool:
     return True
 
 
+def routed(service: str) -> str:
+    """Name of the engine that gets the service's requests: its own, or the second one of a surge."""
+    try:
+        return (ROUTES / service).read_text()
+    except OSError:
+        return service
+
+
+def route(service: str, to: str, leave: str | None) -> None:
+    """New requests go to engine `to`; those that run on `leave` go on."""
+    ROUTES.mkdir(mode=0o755, parents=True, exist_ok=True)
+    (ROUTES / service).write_text(to)
+    pid = status.unit_properties(status.UNIT % to).get("MainPID", "0")
+    name_version(service, status.mounted_version(pid, to))
+    _server(service, to, "ready")
+    if leave is not None:
+        _server(service, leave, "drain")
+    else:
+        (ROUTES / service).unlink(missing_ok=True)
+        _server(service, service + "--surge", "maint")
+
+
+def _server(service: str, name: str, state: str) -> None:
+    try:
+        haproxy.ask(SOCKET, "set server engine-%s/%s state %s" % (service, name, state))
+    except OSError:
+        pass  # no front: nothing gets in
+
+
 def out(service: str, mark: bool = False) -> int:
-    """New requests are turned away; what runs goes on. `mark`: also after a restart, until `back`."""
+    """New requests are turned away; what runs goes on. `mark`: also after a restart, until `back`.
+
+    Where a second engine has its requests, an engine's own end turns nobody away.
+    """
+    if routed(service) != service:
+        return 0
     if mark:
         MARKS.mkdir(mode=0o755, parents=True, exist_ok=True)
         (MARKS / service).touch()
@@ -50,8 +85,9 @@ def back(service: str) -> None:
 
 def _let_in(service: str) -> None:
     """With the version that its answers will be marked with."""
-    pid = status.unit_properties(status.UNIT % service).get("MainPID", "0")
-    name_version(service, status.mounted_version(pid, service))
+    if routed(service) == service:
+        pid = status.unit_properties(status.UNIT % service).get("MainPID", "0")
+        name_version(service, status.mounted_version(pid, service))
     _tell(service, "enable")
 
 
@@ -100,9 +136,12 @@ def settle(services: list[str]) -> int:
     """After a start or a reload of the front, which opens every port: close those that have no engine behind them."""
     for _ in range(3):  # after a reload, the first words may reach the process that leaves
         for service in services:
-            pid = status.unit_properties(status.UNIT % service).get("MainPID", "0")
-            name_version(service, status.mounted_version(pid, service))
-            if not Path(control.socket_of(service)).exists() or (MARKS / service).exists():
+            name = routed(service)
+            if name != service:
+                route(service, name, service)
+            pid = status.unit_properties(status.UNIT % name).get("MainPID", "0")
+            name_version(service, status.mounted_version(pid, name))
+            if not Path(control.socket_of(name)).exists() or (MARKS / service).exists():
                 _tell(service, "disable")
         time.sleep(0.2)
     return 0

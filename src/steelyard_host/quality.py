@@ -11,21 +11,22 @@ from steelyard_host.store import StoreError
 ANSWER_S = 120
 
 
-def answer(service: str, entry: dict[str, Any]) -> str:
-    """Text of the answer. Raises StoreError."""
+def answer(service: str, entry: dict[str, Any], engine: str | None = None) -> str:
+    """Text of the answer of the service's engine, or of the one named `engine`. Raises StoreError."""
+    at = engine or service
     limits = {"model": service, "max_tokens": entry.get("max_tokens", 64), "temperature": 0, "seed": 0}
     if "messages" in entry:
-        found = control.post(service, "/v1/chat/completions", {**limits, "messages": entry["messages"]}, ANSWER_S)
+        found = control.post(at, "/v1/chat/completions", {**limits, "messages": entry["messages"]}, ANSWER_S)
         return str(found["choices"][0]["message"]["content"] or "")
-    found = control.post(service, "/v1/completions", {**limits, "prompt": entry["prompt"]}, ANSWER_S)
+    found = control.post(at, "/v1/completions", {**limits, "prompt": entry["prompt"]}, ANSWER_S)
     return str(found["choices"][0]["text"])
 
 
-def first_wrong(service: str, entries: list[dict[str, Any]]) -> str | None:
+def first_wrong(service: str, entries: list[dict[str, Any]], engine: str | None = None) -> str | None:
     """The first answer that does not hold its pattern, in a sentence; None where all do."""
     for number, entry in enumerate(entries, start=1):
         try:
-            said = answer(service, entry)
+            said = answer(service, entry, engine)
         except (StoreError, KeyError, TypeError, IndexError) as error:
             return "prompt %d of %d: %s" % (number, len(entries), error)
         if not re.search(entry["expect"], said):

@@ -26,9 +26,9 @@ class SocketConnection(http.client.HTTPConnection):
 
 
 def headers(service: str) -> dict[str, str]:
-    """With the engine's key where it has one. systemd 252 hides credentials from ExecStartPost, so root reads the file."""
+    """With the service's key where it has one, `NAME--surge` being a second engine of NAME. systemd 252 hides credentials from ExecStartPost, so root reads the file."""
     try:
-        key = (KEYS / service).read_text().strip()
+        key = (KEYS / service.split("--")[0]).read_text().strip()
     except OSError:
         return {"Content-Type": "application/json"}
     return {"Content-Type": "application/json", "Authorization": "Bearer " + key}

@@ -1,7 +1,7 @@
 """Moves a service to another version on trial, confirms it, or undoes it: what `steelyard rollout` asks of a host.
 
 What the host comes up with is the version that /etc names, until `confirm`. A trial is a mount over the engine's constant path
-(`reload`) or a drop-in in /run (`swap`); both are gone after a reboot. It is carried out in a unit of its own, so it comes to
+(`reload`) or a drop-in in /run (`swap`, and `surge` with a second engine beside it); all are gone after a reboot. It is carried out in a unit of its own, so it comes to
 its end whatever becomes of the controller, and a timer undoes what nobody confirmed.
 """
 
@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from steelyard_host import control, front, quality, ready, starts, status, store
+from steelyard_host import control, front, quality, ready, starts, status, store, surge
 from steelyard_host.store import StoreError
 
 RECORDS = Path("/var/lib/steelyard/switches")
@@ -94,6 +94,7 @@ def state(root: Path, project: str, service: str) -> dict[str, Any]:
         "committed": committed(service),
         "previous": store.pointed(root, project, "previous"),
         "switch": record(service),
+        "no_surge": surge.spare(service),
         "start_s": start["seconds"] if start else None,
         "weights_s": next((entry["seconds"] for entry in start["phases"] if entry["phase"] == "weights"), None)
         if start
@@ -161,11 +162,9 @@ def carry_out(service: str) -> int:
     assert found is not None
     began = time.monotonic()
     try:
-        _arm(service, found["undo_s"] + found["ready_s"])
-        if found["strategy"] == "reload":
-            _reload(service, found)
-        else:
-            _swap(service, found)
+        starts_due = 2 if found["strategy"] == "surge" else 1
+        _arm(service, found["undo_s"] + starts_due * found["ready_s"])
+        {"reload": _reload, "swap": _swap, "surge": _surge}[found["strategy"]](service, found)
         wrong = quality.first_wrong(service, found["prompts"])
         if wrong is not None:
             raise StoreError(wrong)
@@ -208,15 +207,33 @@ def _token(service: str) -> None:
         raise StoreError("it gives no token: %s" % why)
 
 
+def _surge(service: str, found: dict[str, Any]) -> None:
+    """A second engine with the version has the requests while the service's own is started anew with it: nobody waits."""
+    surge.start(service, found["folder"], found["ready_s"])
+    wrong = quality.first_wrong(service, found["prompts"], surge.twin(service))
+    if wrong is not None:
+        raise StoreError(wrong)
+    found["drained_s"] = round(surge.shift(service, True, found["drain_s"]), 3)
+    _write_trial(service, found)
+    _restart(service, found["ready_s"])
+    surge.shift(service, False, found["drain_s"])
+    surge.stop(service)
+    found["gap_s"] = 0.0
+
+
 def _swap(service: str, found: dict[str, Any]) -> None:
     _out(service, found)
+    _write_trial(service, found)
+    began = time.monotonic()
+    _restart(service, found["ready_s"])
+    found["gap_s"] = round(time.monotonic() - began, 3)
+
+
+def _write_trial(service: str, found: dict[str, Any]) -> None:
     own = (UNITS / "steelyard-vllm@.service").read_text()
     path = _trial(service)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(trial_text(own, _drop_in(service).read_text(), found["before"], found["folder"]))
-    began = time.monotonic()
-    _restart(service, found["ready_s"])
-    found["gap_s"] = round(time.monotonic() - began, 3)
 
 
 def _restart(service: str, seconds: float) -> None:
@@ -284,10 +301,15 @@ def undo(service: str, run: str = "", why: str = "nobody confirmed it in time") 
 
 def _undo(service: str, found: dict[str, Any], why: str) -> None:
     _keep(service, found, state="undoing", why=why)
+    touched = found["strategy"] != "surge" or _trial(service).exists()
     _trial(service).unlink(missing_ok=True)
-    if found["strategy"] != "reload" or not _reloaded_back(service, found):
+    if touched and (found["strategy"] != "reload" or not _reloaded_back(service, found)):
         front.unmark(service)  # should it take longer than we wait, its own start lets requests in
         _restart(service, found["ready_s"])
+    if found["strategy"] == "surge":
+        front.route(service, service, surge.twin(service))
+        front.drained(surge.twin(service), found["drain_s"])
+        surge.stop(service)
     front.back(service)
     _disarm(service)
     _keep(service, found, state="undone", why=why)

@@ -18,7 +18,7 @@ OLD = Figures(0.1, 0.02, 100, 1)
         (Figures(0.21, 0.02, 100, 0), "a first token took 0.210 s, and 0.100 s with the old version: more than 1.5 times"),
         (Figures(0.1, 0.09, 100, 0), "a further token took 0.090 s, and 0.020 s with the old version: more than 1.5 times"),
         (Figures(None, None, 3, 0), None),
-        (Figures(0.1, 0.02, 98, 2), None),
+        (Figures(0.1, 0.02, 99, 1), None),
         (Figures(0.1, 0.02, 90, 10), "10 of 100 answers failed, and 1 of 101 of the old version"),
         (Figures(None, None, 0, 4), "4 of 4 answers failed, and 1 of 101 of the old version"),
     ],

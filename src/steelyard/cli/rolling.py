@@ -32,7 +32,7 @@ from steelyard.roles.gateway.settings import Settings as GatewaySettings
 from steelyard.roles.vllm.settings import Settings as EngineSettings
 from steelyard.rollout.journal import Journal
 from steelyard.rollout.run import Move, Outcome, Rollout
-from steelyard.rollout.strategy import STRATEGIES, Prediction, why_not_reload
+from steelyard.rollout.strategy import STRATEGIES, Prediction, chosen, why_not_reload
 from steelyard.settings import settings_from
 
 from .gating import Gate
@@ -161,9 +161,12 @@ def choose(
         why = reasons[before, folder]
         if asked == "reload" and why is not None:
             raise RolloutRefused(where=alias, why=f"it cannot be done in place: {why}", remedy_words="give `--strategy swap`")
+        no_surge = state.get("no_surge")
+        if asked == "surge" and no_surge is not None:
+            raise RolloutRefused(where=service.host, why=no_surge, remedy_words="give `--strategy swap`, which holds requests")
+        strategy = chosen(asked, why, no_surge, len(services) - 1)
         if asked == "auto" and why is not None:
-            screen.note(f"{service.host}: a restart, because {why}")
-        strategy: Any = "swap" if asked == "swap" or why is not None else "reload"
+            screen.note(f"{service.host}: {'a second engine' if strategy == 'surge' else 'a restart'}, because {why}")
         prediction = Prediction.of(strategy, state, len(services) - 1)
         wait = prediction.too_long(hold_s)
         if wait is not None:

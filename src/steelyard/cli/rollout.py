@@ -15,7 +15,9 @@ AliasName = Annotated[str, typer.Argument(metavar="ALIAS", help="The name that c
 StrategyName = Annotated[
     str,
     typer.Option(
-        "--strategy", metavar="NAME", help="auto, reload (weights in place) or swap (restart; the gateway holds requests)."
+        "--strategy",
+        metavar="NAME",
+        help="auto, reload (weights in place), surge (a second engine beside it) or swap (restart; the gateway holds requests).",
     ),
 ]
 Prompts = Annotated[

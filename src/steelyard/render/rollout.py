@@ -32,7 +32,9 @@ def show_prediction(
     table = made_table("HOST", "SERVES", "TO", "BY", "ABOUT", "MEANWHILE")
     for name, prediction in predictions.items():
         about = f"{prediction.gap_s:.1f} s" if prediction.gap_s is not None else "unknown"
-        if prediction.others:
+        if prediction.strategy == "surge":
+            meanwhile = "a second engine answers"
+        elif prediction.others:
             meanwhile = f"{prediction.others} other services answer"
         else:
             meanwhile = "requests wait " + (
@@ -40,7 +42,12 @@ def show_prediction(
             )
         table.add_row(name, _version(states[name]["serves"]), version, prediction.strategy, about, meanwhile)
     screen.tables(table)
-    screen.note("memory: none beside what each service has")
+    beside = any(prediction.strategy == "surge" for prediction in predictions.values())
+    screen.note(
+        "memory: as much again as each service has, while it is moved"
+        if beside
+        else "memory: none beside what each service has"
+    )
 
 
 def show_outcome(

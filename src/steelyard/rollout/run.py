@@ -134,7 +134,7 @@ class Rollout:
             pass  # the switch itself will say what is wrong with the host
 
     def _switched(self, name: str, folder: str, run: str) -> dict[str, Any]:
-        longest = 2 * self.move.ready_s + self.move.drain_s + 60
+        longest = 3 * self.move.ready_s + self.move.drain_s + 60
         try:
             return self.hosts.ask(name, "switch-try", stdin=self.move.spec(name, folder, run), seconds=longest)
         except HostProblem as problem:

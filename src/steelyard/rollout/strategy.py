@@ -8,8 +8,8 @@ from typing import Any, Literal
 from steelyard.models.manifest import Manifest
 from steelyard.site import Serve
 
-Strategy = Literal["reload", "swap"]
-STRATEGIES: tuple[str, ...] = ("auto", "reload", "swap")
+Strategy = Literal["reload", "surge", "swap"]
+STRATEGIES: tuple[str, ...] = ("auto", "reload", "surge", "swap")
 UNKNOWN_START_S = 300.0  # for a service that was never seen starting
 SPARE = 1.5  # a start may take so much longer than the last one did
 
@@ -47,6 +47,15 @@ def _shapes(manifest: Manifest) -> dict[str, tuple[str, tuple[int, ...]]]:
     }
 
 
+def chosen(asked: str, not_in_place: str | None, no_surge: str | None, others: int) -> Strategy:
+    """What `auto` takes: in place where that is safe; else a second engine where nobody else answers and the host has room for one."""
+    if asked in ("swap", "surge"):
+        return "surge" if asked == "surge" else "swap"
+    if not_in_place is None:
+        return "reload"
+    return "surge" if no_surge is None and not others else "swap"
+
+
 @dataclass(frozen=True)
 class Prediction:
     """What a host's switch will cost: `gap_s` nobody is answered by it; None where nothing is known to say it from."""
@@ -58,12 +67,14 @@ class Prediction:
     @classmethod
     def of(cls, strategy: Strategy, state: dict[str, Any], others: int) -> Prediction:
         """From what the host said of the service's last start."""
+        if strategy == "surge":
+            return cls(strategy, 0.0, others)
         known = state.get("weights_s" if strategy == "reload" else "start_s")
         return cls(strategy, float(known) if known is not None else None, others)
 
     def too_long(self, hold_s: int) -> float | None:
         """Seconds that requests would have to wait where that is longer than the gateway holds them; None where all is well."""
-        if self.others or self.strategy == "reload":
+        if self.others or self.strategy in ("reload", "surge"):
             return None
         wait = SPARE * (self.gap_s if self.gap_s is not None else UNKNOWN_START_S)
         return wait if wait > hold_s else None

@@ -99,10 +99,12 @@ def start(service: str, folder: str, ready_s: int) -> None:
     own = (UNITS / "steelyard-vllm@.service").read_text()
     path.write_text(drop_in(own, gpus.read_text() if uuids else "", service, folder, uuids, ready_s))
     subprocess.run(["systemctl", "daemon-reload"], check=True)
-    done = subprocess.run(
-        ["systemctl", "start", status.UNIT % name], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=ready_s + 60
-    )
-    if done.returncode != 0:
+    try:
+        started = subprocess.run(["systemctl", "start", status.UNIT % name], stderr=subprocess.DEVNULL, timeout=ready_s)
+        failed = started.returncode != 0
+    except subprocess.TimeoutExpired:
+        failed = True
+    if failed:
         stop(service)
         raise StoreError("the second engine does not start: `journalctl -u %s`" % (status.UNIT % name))
 

@@ -246,6 +246,8 @@ def _restart(service: str, seconds: float) -> None:
             ["systemctl", "restart", unit], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=seconds
         )
     except subprocess.TimeoutExpired as error:
+        # one that hangs would not end by itself either
+        subprocess.run(["systemctl", "kill", "--kill-who=all", "--signal=KILL", unit], stderr=subprocess.DEVNULL)
         raise StoreError("it gave no token within %d s; %s" % (seconds, _last_word(unit))) from error
     if done.returncode != 0 or not _active(unit):  # a condition that does not hold is no failure to systemd
         raise StoreError("it does not start; %s" % _last_word(unit))

@@ -25,7 +25,7 @@ NAME = "bench-rollout"
 
 def measured(ground: Ground) -> dict[str, dict[str, float]]:
     figures: dict[str, dict[str, float]] = {}
-    for strategy in ("reload", "swap"):
+    for strategy in ("reload", "swap", "surge"):
         ground.settle("v1")
         with ground.load() as load:
             time.sleep(5)

@@ -69,7 +69,7 @@ def wrong_shape(ground: Ground, strategy: str) -> tuple[int, int]:
     config = folder / "config.json"
     config.write_text(config.read_text().replace('"num_hidden_layers": 2', '"num_hidden_layers": 3'))
     ground.declare("v7", folder)
-    return ground.roll("v7", "--strategy", "swap").returncode, 0
+    return ground.roll("v7", "--strategy", strategy).returncode, 0
 
 
 @fault("quality gate fails", {5}, {"v1"})
@@ -136,11 +136,12 @@ def in_its_network(ground: Ground, verb: str) -> None:
 @fault("engine dies before it is ready", {5}, {"v1"})
 def dies_at_start(ground: Ground, strategy: str) -> tuple[int, int]:
     """Killed in its start with the next one: the switch is undone, and v1 starts."""
-    run = ground.started("next", "--strategy", "swap")
-    asked = f"systemctl show {SERVICE} -p SubState --value"
+    unit = f"{SERVICE}--surge" if strategy == "surge" else SERVICE
+    run = ground.started("next", "--strategy", strategy)
+    asked = f"systemctl show {unit} -p SubState --value"
     while run.poll() is None and on_host(ground.site, ground.host, asked).strip() != "start-post":
         time.sleep(0.1)
-    on_host(ground.site, ground.host, f"systemctl kill -s KILL {SERVICE}")
+    on_host(ground.site, ground.host, f"systemctl kill -s KILL {unit}")
     return run.wait(400), 0
 
 
@@ -195,3 +196,101 @@ def reboots(ground: Ground, strategy: str) -> tuple[int, int]:
             time.sleep(1)
     time.sleep(2)
     return code, 3
+
+
+def dropping(ground: Ground, strategy: str, until: str) -> tuple[int, int]:
+    """The host's SSH is dropped once its switch is in a state, for 15 s."""
+    before = (ground.state()["switch"] or {"run": ""})["run"]
+    run = ground.started("next", "--strategy", strategy, "--undo-after", "60", "--watch", "5")
+    while run.poll() is None:
+        now = ground.state()["switch"] or {"run": before, "state": ""}
+        if now["run"] != before and now["state"] == until:
+            break
+        time.sleep(0.02)
+    in_its_network(ground, "-A")
+    time.sleep(15)
+    in_its_network(ground, "-D")
+    return run.wait(900), 0
+
+
+@fault("host unreachable before it is begun", {3}, {"v1"})
+def unreachable_before(ground: Ground, strategy: str) -> tuple[int, int]:
+    in_its_network(ground, "-A")
+    try:
+        return ground.roll("next", "--strategy", strategy).returncode, 0
+    finally:
+        in_its_network(ground, "-D")
+
+
+@fault("host unreachable before it is confirmed", {0, 3, 5}, {"v1", "next"})
+def unreachable_after(ground: Ground, strategy: str) -> tuple[int, int]:
+    return dropping(ground, strategy, "serving")
+
+
+@fault("latency gate fails", {5}, {"v1"})
+def slow(ground: Ground, strategy: str) -> tuple[int, int]:
+    """The host gets a tenth of a core once the version is on trial; without that it would pass, as row `none` with --watch does."""
+    before = (ground.state()["switch"] or {"run": ""})["run"]
+    run = ground.started("next", "--strategy", strategy, "--watch", "12")
+    while run.poll() is None:
+        now = ground.state()["switch"] or {"run": before, "state": ""}
+        if now["run"] != before and now["state"] == "serving":
+            break
+        time.sleep(0.05)
+    on_host(ground.site, ground.host, f"systemctl set-property --runtime {SERVICE} CPUQuota=12%")
+    try:
+        code = None
+        while code is None and (ground.state()["switch"] or {})["state"] == "serving":
+            time.sleep(0.2)
+            code = run.poll()
+    finally:
+        on_host(ground.site, ground.host, f"systemctl set-property --runtime {SERVICE} CPUQuota=")
+    return run.wait(900), 0
+
+
+@fault("gates pass under load", {0}, {"next"})
+def watched(ground: Ground, strategy: str) -> tuple[int, int]:
+    return ground.roll("next", "--strategy", strategy, "--watch", "8", "--slower", "4").returncode, 0
+
+
+@fault("gateway refuses a reload meanwhile", {0}, {"next"})
+def gateway_refuses(ground: Ground, strategy: str) -> tuple[int, int]:
+    """Somebody writes a configuration that HAProxy does not take: the running one goes on."""
+    run = ground.started("next", "--strategy", strategy)
+    config = "/etc/haproxy/haproxy.cfg"
+    ground.site.sh("gw-1", f"cp -p {config} /root/kept && echo nonsense >> {config} && systemctl reload haproxy", check=False)
+    code = run.wait(900)
+    ground.site.sh("gw-1", f"cp -p /root/kept {config} && rm /root/kept && systemctl reload haproxy")
+    return code, 0
+
+
+@fault("engine exits 0 in its start", {5}, {"v1"})
+def exits_well(ground: Ground, strategy: str) -> tuple[int, int]:
+    """Its wrapper ends well at once, as long as it is the next version's: nothing listens, and nothing says an error."""
+    wrapper = "/usr/lib/steelyard/engine-exec"
+    on_host(ground.site, ground.host, f"cp -p {wrapper} /root/kept && sed -i '2i exit 0' {wrapper}")
+    run = ground.started("next", "--strategy", strategy)
+    while run.poll() is None and (ground.state()["switch"] or {"state": ""})["state"] != "undoing":
+        if strategy == "surge" and (ground.state()["switch"] or {"state": ""})["state"] == "undone":
+            break
+        time.sleep(0.1)
+    on_host(ground.site, ground.host, f"cp -p /root/kept {wrapper} && rm /root/kept")
+    return run.wait(900), 0
+
+
+@fault("engine hangs in its start", {5}, {"v1"})
+def hangs_in_start(ground: Ground, strategy: str) -> tuple[int, int]:
+    """Its core is stopped: the server answers, tokens never come; the host gives up after `ready_s`."""
+    roles = ground.inventory / "group_vars/all/roles.yml"
+    text = roles.read_text()
+    roles.write_text(text.replace("vllm:\n", "vllm:\n  ready_s: 60\n", 1))
+    unit = f"{SERVICE}--surge" if strategy == "surge" else SERVICE
+    run = ground.started("next", "--strategy", strategy)
+    asked = f"systemctl show {unit} -p SubState,ActiveState --value"
+    try:
+        while run.poll() is None and "start-post" not in on_host(ground.site, ground.host, asked):
+            time.sleep(0.05)
+        on_host(ground.site, ground.host, f"sleep 3; systemctl kill --kill-who=all -s STOP {unit}")
+        return run.wait(900), 0
+    finally:
+        roles.write_text(text)

@@ -16,15 +16,22 @@ from conftest import Site
 from faults import EXPECTED
 from matrix import Ground, Row, run_row
 
-STRATEGIES = ("reload", "swap")
-RESTARTS_ANYWAY = {"weights do not fit the engine", "engine dies before it is ready"}  # rows of swap only
-ROWS = [(strategy, name) for name in EXPECTED for strategy in STRATEGIES if strategy == "swap" or name not in RESTARTS_ANYWAY]
+STRATEGIES = ("reload", "swap", "surge")
+STARTS = {  # rows of strategies that start an engine
+    "weights do not fit the engine",
+    "engine dies before it is ready",
+    "engine exits 0 in its start",
+    "engine hangs in its start",
+}
+ROWS = [(strategy, name) for name in EXPECTED for strategy in STRATEGIES if strategy != "reload" or name not in STARTS]
 TURNS = 16  # a run takes a sixteenth of the faults, others each day
-# minutes each, because engines start again and again: in the full matrix only
+# minutes each, because engines start again and again, and surge starts two of them: in the full matrix only
 LONG = {
     "host reboots while it switches",
     "engine dies after it was switched",
     "engine dies before it is ready",
+    "engine exits 0 in its start",
+    "engine hangs in its start",
     "two operators at once",
 }
 
@@ -33,7 +40,7 @@ def chosen() -> list[tuple[str, str]]:
     if os.environ.get("STEELYARD_FAULTS") == "all":
         return ROWS
     day = int(time.time() // 86400)
-    short = [row for row in ROWS if row[1] not in LONG]
+    short = [row for row in ROWS if row[0] != "surge" and row[1] not in LONG]
     return [row for number, row in enumerate(short) if row[1] == "none" or (number + day) % TURNS == 0]
 
 

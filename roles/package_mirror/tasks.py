@@ -7,6 +7,7 @@ from pathlib import Path
 from pyinfra.api.deploy import deploy
 from pyinfra.context import host
 
+from steelyard.engine_options import NEWEST
 from steelyard.modules.operations.package import installed
 from steelyard.modules.operations.path import content
 from steelyard.modules.operations.unit import answering, running
@@ -34,6 +35,10 @@ def package_mirror() -> None:
     content(name="Stamp the apt cache", path=stamp, content=STAMP.format(config_id(cache)))
     running(name="Run the apt cache", unit="apt-cacher-ng.service", config=config_id(cache), files=(stamp,))
     indexed(name="Index the wheels", folder=wanted.wheels)
+    site: Site = host.data.site
+    for version in sorted({service.serve.engine_version for service in site.services if service.serve.engine_version}):
+        if version != str((host.data.get("vllm") or {}).get("version", NEWEST)):
+            indexed(name=f"Index the wheels of vLLM {version}", folder=f"{wanted.wheels}/vllm-{version}")
     plain = render(TEMPLATES / "wheels.conf.j2", port=wanted.wheels_port, wheels=wanted.wheels, stamp="")
     # nginx writes over its environment, so its configuration tells its own stamp over HTTP
     stamp = config_id(plain)

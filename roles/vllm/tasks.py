@@ -59,6 +59,8 @@ def engine_config(service: Service, wanted: Settings, loading: dict[str, Any] | 
         "gpu-memory-utilization": serve.gpu_memory_utilization,
         "shutdown-timeout": wanted.drain_s,
     }
+    if serve.pipeline_parallel_size > 1:
+        options["pipeline-parallel-size"] = serve.pipeline_parallel_size
     if serve.max_model_len is not None:
         options["max-model-len"] = serve.max_model_len
     return yaml.safe_dump({**options, **(loading or {}), **serve.options}, sort_keys=True)
@@ -79,19 +81,21 @@ def vllm() -> None:
         return
     wanted, base = settings_from(Settings, host.data), settings_from(BaseSettings, host.data)
     installed(name="Install what engines need", packages=wanted.packages)
-    engine = engine_folder(wanted.version)
-    _engine(site, engine)
-    unit = render(TEMPLATES / "vllm@.service.j2", engine=engine, user=base.engine_user, wanted=wanted, root=site.model_root)
+    for version in sorted({service.engine_version(wanted.version) for service in services}):
+        _engine(site, version, wanted)
+    unit = render(TEMPLATES / "vllm@.service.j2", user=base.engine_user, wanted=wanted, root=site.model_root)
     content(name="Install the key wrapper", path="/usr/lib/steelyard/engine-exec", mode="0755",
             content=(TEMPLATES / "engine-exec.sh").read_text())  # fmt: skip
     content(name="Write the unit of engines", path="/etc/systemd/system/steelyard-vllm@.service", content=unit)
     content(name="Install the load probe", path=PROBE, content=(FILES / "load_probe.py").read_text())
-    measured = chosen_options(host.get_fact(HelperAnswer, words=("load-facts",)), engine)
+    facts = host.get_fact(HelperAnswer, words=("load-facts",))
     known = declared_figures(site, services)
     for service in host.loop(services):
         if service.serve.fit == "refuse" and any(other is service for other, _ in known):
             has_room(name="See that the version has room", service=service.name, services=known)
-        _service(site, service, wanted, base, unit, engine, measured if service.serve.load_strategy == "auto" else {})
+        engine = engine_folder(service.engine_version(wanted.version))
+        measured = chosen_options(facts, engine) if service.serve.load_strategy == "auto" else {}
+        _service(site, service, wanted, base, unit, engine, measured)
     if "gateway" not in host.data.host_groups:
         stopped(name="Stop the distribution's HAProxy", unit="haproxy.service")
     _front(services, base)
@@ -99,17 +103,18 @@ def vllm() -> None:
     check_services(services)
 
 
-def _engine(site: Site, folder: str) -> None:
+def _engine(site: Site, version: str, wanted: Settings) -> None:
+    """Wheels of another version than the site's lie in a folder of their own."""
     mirror = settings_from(MirrorSettings, host.data)
     address = mirror.address or site.address_of_group("mirror")
-    url = f"http://{address}:{mirror.wheels_port}"
+    url = f"http://{address}:{mirror.wheels_port}" + ("" if version == wanted.version else f"/vllm-{version}")
     if host.get_fact(Lock, url=f"{url}/requirements.lock").sha256 is None:
         declare_unknown(
             "the engine's wheels",
             because="the mirror does not offer them yet",
             settled_by="task 'Install the engine', during apply",
         )
-    venv(name="Install the engine", folder=folder, index=f"{url}/simple/", lock_url=f"{url}/requirements.lock")
+    venv(name="Install the engine", folder=engine_folder(version), index=f"{url}/simple/", lock_url=f"{url}/requirements.lock")
 
 
 def _service(
@@ -119,7 +124,10 @@ def _service(
     placeable(name="See that there are GPUs", service=name, needs=_needs(site, wanted))
     version = f"{site.model_root}/{service.model}/{service.version}"
     if service.serve.load_strategy == "sharded":
-        project, variant = sharded_project(service.model), sharded_variant(site, service, wanted.version)
+        project, variant = (
+            sharded_project(service.model),
+            sharded_variant(site, service, service.engine_version(wanted.version)),
+        )
         version, loading = f"{site.model_root}/{project}/{variant}", {"load-format": "sharded_state"}
         there(
             name="See the sharded variant",
@@ -136,8 +144,8 @@ def _service(
     )  # fmt: skip
     key = wanted.api_key.get_secret_value() if wanted.api_key else None
     # how weights are loaded is for the next start: no reason for one
-    stamp = config_id(unit, engine_config(service, wanted), str(sorted(service.serve.environment.items())), key or "")
-    environment = render(TEMPLATES / "service.env.j2", environment=service.serve.environment, stamp=stamp)
+    stamp = config_id(unit, engine_config(service, wanted), str(sorted(service.serve.environment.items())), key or "", engine)
+    environment = render(TEMPLATES / "service.env.j2", environment=service.serve.environment, engine=engine, stamp=stamp)
     group = base.engine_user
     content(name="Write the engine's config", path=f"{at}/services/{name}.yaml", content=config, mode="0640", group=group)
     content(

@@ -6,12 +6,14 @@ The pydantic models here are validator, editor schema and reference page of `mod
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from steelyard.errors import LimitMatchedNoHost, PortTwice
+from steelyard.engine_options import NEWEST, OWN, known, plain
+from steelyard.errors import LimitMatchedNoHost, OptionOwned, PortTwice, SettingUnknown, nearest_key
 from steelyard.inventory.fleet import Fleet
 from steelyard.inventory.limit import Limit
 from steelyard.inventory.locate import locate
@@ -28,6 +30,12 @@ class Serve(BaseModel):
     hosts: str = Field(description="Ansible host pattern: where a service of it runs.")
     port: int = Field(8000, ge=1024, le=65535, description="TCP port of the service on its host.")
     tensor_parallel_size: int = Field(1, ge=1, description="GPUs one service spreads a layer over.")
+    pipeline_parallel_size: int = Field(1, ge=1, description="Groups of GPUs one service spreads its layers over.")
+    engine_version: str | None = Field(
+        None,
+        pattern=r"^[0-9][0-9A-Za-z.+-]*$",
+        description="Version of the engine for this model; None: `vllm.version`. The mirror has its wheels in `vllm-VERSION/` beside those of `vllm.version`.",
+    )
     gpu_memory_utilization: float = Field(0.9, gt=0, le=1, description="Share of GPU memory the engine may take.")
     max_model_len: int | None = Field(None, ge=1, description="Longest context in tokens; None: the model's own.")
     load_strategy: Literal["auto", "default", "sharded"] = Field(
@@ -50,7 +58,12 @@ class Serve(BaseModel):
         default_factory=dict, description="Host to its service's weight at the gateway, 0 to 256; others have 100."
     )
     options: dict[str, str | int | float | bool] = Field(
-        default_factory=dict, description="Further engine options as in the engine's own config file, unchecked."
+        default_factory=dict,
+        description="Further options as in the engine's own config file. Names that the engine does not know, and those that steelyard sets itself, are refused.",
+    )
+    options_check: Literal["refuse", "ignore"] = Field(
+        "refuse",
+        description="What becomes of option names that are not known of this version of the engine; `ignore` passes them on.",
     )
     environment: dict[str, str] = Field(default_factory=dict, description="Further environment of the engine; not secret.")
 
@@ -121,6 +134,10 @@ class Service:
     alias: str | None
     serve: Serve
 
+    def engine_version(self, default: str) -> str:
+        """`default`: the site's `vllm.version`."""
+        return self.serve.engine_version or default
+
 
 @dataclass(frozen=True)
 class Site:
@@ -171,6 +188,7 @@ def site_of(fleet: Fleet) -> Site:
         serving: tuple[str, ...] = ()
         if model.serve is not None:
             serving = _pattern(fleet, model.serve.hosts, ("models", project, "serve", "hosts"))
+            _check_options(fleet, project, model.serve, first.variables)
             for name in serving:
                 services.append(_service(fleet, project, model, model.serve, name))
         wanted = _pattern(fleet, model.hosts, ("models", project, "hosts")) if model.hosts else serving
@@ -183,6 +201,22 @@ def site_of(fleet: Fleet) -> Site:
 def _service(fleet: Fleet, project: str, model: Model, serve: Serve, host: str) -> Service:
     name = service_name(project, model.alias)
     return Service(name, project, model.version, host, fleet.host(host).address, model.alias, serve)
+
+
+def _check_options(fleet: Fleet, project: str, serve: Serve, variables: Mapping[str, Any]) -> None:
+    """Raises OptionOwned, SettingUnknown."""
+    section = variables.get("vllm")
+    version = serve.engine_version or str((section if isinstance(section, dict) else {}).get("version", NEWEST))
+    names = known(version) if serve.options_check == "refuse" else None
+    for name in serve.options:
+        where, word = locate(fleet.path, None, ("models", project, "serve", "options", name)), plain(name)
+        if word in OWN:
+            raise OptionOwned(where=where, option=name, instead=OWN[word])
+        if names is not None and word not in names:
+            nearest = nearest_key(word, sorted(names))
+            section_name = f"serve.options of vLLM {version}"
+            allowed = "its own options; `options_check: ignore` passes any"
+            raise SettingUnknown(where=where, section=section_name, found=name, allowed=allowed, nearest=nearest)
 
 
 def _pattern(fleet: Fleet, pattern: str, keys: tuple[str, ...]) -> tuple[str, ...]:

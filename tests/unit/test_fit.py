@@ -253,9 +253,11 @@ def test_more_memory_or_less_context_never_turns_a_yes_into_a_no(name: str, weig
 def test_what_a_service_declares_is_what_is_asked() -> None:
     plain = Serve(hosts="gpu", tensor_parallel_size=2, max_model_len=4096)
     assert Wish.of(plain) == Wish(tensor=2, context=4096)
-    given_options = {"kv-cache-dtype": "fp8_e5m2", "pipeline-parallel-size": 2, "max-num-seqs": 8}
-    assert Wish.of(Serve(hosts="gpu", options=given_options)) == Wish(pipeline=2, cache_width=1, sequences=8)
-    nonsense = {"max-num-seqs": "many", "pipeline-parallel-size": -1, "max-model-len": "auto", "max-num-batched-tokens": "inf"}
+    given_options = {"kv-cache-dtype": "fp8_e5m2", "max-num-seqs": 8}
+    assert Wish.of(Serve(hosts="gpu", pipeline_parallel_size=2, options=given_options)) == Wish(
+        pipeline=2, cache_width=1, sequences=8
+    )
+    nonsense = {"max-num-seqs": "many", "max-model-len": "auto", "max-num-batched-tokens": "inf"}
     assert Wish.of(Serve(hosts="gpu", options=nonsense)) == Wish()
 
 

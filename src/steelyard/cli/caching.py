@@ -33,9 +33,10 @@ def share_compiled(fleet: Fleet, opened: Session, site: Site, chosen: list[str],
 
     def look(host: Any) -> None:
         hosts[host.name] = host
-        engine = engine_folder(settings_from(model, host.data).version)
+        default = settings_from(model, host.data).version
         for service in site.services_on(host.name):
             if service.model in chosen:
+                engine = engine_folder(service.engine_version(default))
                 folder = f"{site.model_root}/{service.model}/{service.version}"
                 words[host.name, service.name] = (site.model_root, service.name, engine, folder)
                 now = ask(host, "compiled-state", *words[host.name, service.name])
@@ -66,7 +67,7 @@ def share_sharded(fleet: Fleet, opened: Session, site: Site, chosen: list[str], 
         if not services:
             continue
         serve, version = services[0].serve, site.models[project].version
-        engine = settings_from(vllm, hosts[services[0].host].data).version
+        engine = services[0].engine_version(settings_from(vllm, hosts[services[0].host].data).version)
         manifest = declared_weights(project, site.models[project]).manifest.id
         parts = {"manifest": manifest, "engine": engine, "ranks": serve.tensor_parallel_size}
         key = sharded_key(manifest, engine, serve.tensor_parallel_size, serve.options)

@@ -41,7 +41,7 @@ class Loads:
             self.failed[host.name] = f"{service.model} {service.version} is not published there"
             return
         models: Any = role_settings()
-        engine = engine_folder(settings_from(models["vllm"], host.data).version)
+        engine = engine_folder(service.engine_version(settings_from(models["vllm"], host.data).version))
         words = self._words(service, engine, settings_from(models["base"], host.data).engine_user)
         variants = [version for project, version in sizes if project == sharded_project(service.model)]
         if variants:

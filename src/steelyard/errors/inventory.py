@@ -178,3 +178,13 @@ class RegistryMissing(SteelyardError):
     sample = {"where": "inventories/lab", "named": " under the name hub"}
     exit = Exit.USAGE
     named: str
+
+
+class OptionOwned(SteelyardError):
+    """An engine option that steelyard sets itself, from somewhere else."""
+
+    sentence = "`{option}` is not yours to set in `serve.options`: steelyard sets it"
+    fix = "remove it, and set {instead}"
+    sample = {"where": "models.yml:12", "option": "port", "instead": "`serve.port`"}
+    option: str
+    instead: str

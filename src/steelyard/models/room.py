@@ -42,7 +42,7 @@ class Wish:
         given = serve.options
         return cls(
             tensor=serve.tensor_parallel_size,
-            pipeline=int(number(given, "pipeline-parallel-size", 1)),
+            pipeline=serve.pipeline_parallel_size,
             utilization=number(given, "gpu-memory-utilization", serve.gpu_memory_utilization),
             context=serve.max_model_len or int(number(given, "max-model-len", 0)) or None,
             cache_width=1 if str(given.get("kv-cache-dtype", "auto")).startswith("fp8") else 2,

@@ -16,7 +16,7 @@ DAY_S = 86400
 RESTARTS = 3  # since the host booted; one may be an accident
 
 
-def check_services(services: tuple[Service, ...]) -> None:
+def check_services(services: tuple[Service, ...], drain_s: int) -> None:
     """Each service generates a token now, and has not been restarted again and again."""
     if not checking():
         return
@@ -30,6 +30,13 @@ def check_services(services: tuple[Service, ...]) -> None:
         if answer is not None and not answer["gives"]:
             report("vllm.gives-a-token", f"token of {service.name}", "generated", str(answer["why"])[:120], log)
         _stays_up(service.name, now.get(service.name, {}), log)
+        stop_s = now.get(service.name, {}).get("stop_s")
+        if stop_s is not None and stop_s <= drain_s:
+            # a drop-in of somebody else's: ours is always longer
+            fix = f"remove what sets TimeoutStopSec: `systemctl cat {unit}` on {host.name}"
+            report(
+                "vllm.stop-limit", f"TimeoutStopSec of {service.name}", f"more than drain_s: {drain_s} s", f"{stop_s:g} s", fix
+            )
 
 
 def _stays_up(name: str, entry: dict[str, Any], log: str) -> None:

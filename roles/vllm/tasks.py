@@ -100,7 +100,7 @@ def vllm() -> None:
         stopped(name="Stop the distribution's HAProxy", unit="haproxy.service")
     _front(services, base)
     _watch(services, wanted)
-    check_services(services)
+    check_services(services, wanted.drain_s)
 
 
 def _engine(site: Site, version: str, wanted: Settings) -> None:

@@ -20,7 +20,7 @@ def read() -> dict[str, Any]:
 
 
 def unit_properties(unit: str) -> dict[str, str]:
-    names = "ActiveState,SubState,Result,MainPID,ActiveEnterTimestamp,NRestarts"
+    names = "ActiveState,SubState,Result,MainPID,ActiveEnterTimestamp,NRestarts,TimeoutStopUSec"
     done = subprocess.run(["systemctl", "show", unit, "--property=" + names], stdout=subprocess.PIPE, text=True)
     return dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
 
@@ -37,6 +37,15 @@ def mounted_version(pid: str, name: str) -> str | None:
     except OSError:
         return None
     return found
+
+
+UNITS_S = {"ms": 0.001, "s": 1, "min": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+def seconds(text: str) -> float | None:
+    """Of systemd's `2min 5s`; None where it is no time: `infinity`."""
+    found = re.findall(r"([\d.]+)(ms|min|s|h|d|w)", text)
+    return sum(float(number) * UNITS_S[unit] for number, unit in found) if found else None
 
 
 COUNTS = ("num_requests_running", "num_requests_waiting", "request_success_total")
@@ -88,6 +97,7 @@ def service(name: str) -> dict[str, Any]:
         "result": shown.get("Result", ""),
         "restarts": int(shown.get("NRestarts") or 0),
         "killed": kills.read(name),
+        "stop_s": seconds(shown.get("TimeoutStopUSec", "")),
         "mounted": mounted_version(pid, name) if pid != "0" else None,
         "start": next(reversed(starts.read(name)), None),
         "requests": requests(name) if shown.get("ActiveState") == "active" else {},

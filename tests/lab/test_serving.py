@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Site, steelyard
+from conftest import Site, on_host, steelyard
 
 
 def ask(
-    site: Site, path: str, body: dict[str, Any] | None = None, key: str | None = None, host: str = "gw-1", port: int = 8080
-) -> tuple[int, Any]:
-    connection = http.client.HTTPConnection(site.address(host), port, timeout=120)
+    site: Site, path: str, body: dict[str, Any] | None = None, key: str | None = None, host: str = "gw-1", port: int = 8080,
+    patience: float = 120,
+) -> tuple[int, Any]:  # fmt: skip
+    connection = http.client.HTTPConnection(site.address(host), port, timeout=patience)
     headers = {"Content-Type": "application/json"}
     if key:
         headers["Authorization"] = f"Bearer {key}"
@@ -177,3 +178,26 @@ def test_gpu_that_is_lost_is_shown_and_the_others_still_are(site: Site) -> None:
     first, second = hosts["gpu-1"]["status"]["gpus"]["devices"]
     assert first["name"].startswith("simulated GPU")
     assert "lost" in second["error"].lower()
+
+
+def test_engine_that_lives_and_generates_nothing_is_killed_and_its_requests_are_answered(site: Site, tmp_path: Path) -> None:
+    inventory = site.copy(tmp_path)
+    roles = inventory / "group_vars/all/roles.yml"
+    roles.write_text(roles.read_text().replace("vllm:\n", "vllm:\n  watch_s: 2\n  hung_s: 30\n", 1))
+    impatient = Site(site.lab, inventory)
+    assert set(impatient.changed("apply", "--yes", "-l", "gpu-1")["gpu-1"]) == {
+        "vllm.write-the-unit-of-the-watch", "vllm.write-the-timer-of-the-watch", "vllm.load-the-unit-of-the-watch",
+    }  # fmt: skip
+    before = site.sh("gpu-1", "systemctl show steelyard-vllm@tiny -p MainPID --value").strip()
+    on_host(site, "gpu-1", "kill -STOP $(pgrep VLLM::EngineCor)")
+    # it hangs with the engine, is sent again when that one is killed, and waits for the next one
+    assert ask(site, "/v1/chat/completions", chat(), site.secrets["demo_client_key"], patience=300)[0] == 200
+    assert site.sh("gpu-1", "systemctl show steelyard-vllm@tiny -p MainPID --value").strip() != before
+    [host] = [host for host in site.json("status", "-l", "gpu-1")["hosts"] if host["host"] == "gpu-1"]
+    [kill] = host["status"]["services"][0]["killed"]
+    assert kill["why"].startswith("no token for ")
+    [finding] = [found for found in site.json("drift")["findings"] if found["code"] == "vllm.stays-up"]
+    assert "the watch killed it 1 times today" in finding["live"]
+    on_host(site, "gpu-1", "rm /var/lib/steelyard/watch/tiny.json")
+    assert steelyard("apply", "-i", str(site.inventory), "--yes", "-l", "gpu-1").returncode == 0
+    test_chat_completion_comes_through_the_alias_after_a_check(site)

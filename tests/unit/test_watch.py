@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steelyard_host import gpu
+from steelyard_host import gpu, status
 from steelyard_host.watch import Kept, Look, verdict
 
 HUNG_S = 180
@@ -85,3 +85,10 @@ def test_a_gpu_that_is_gone_is_not_usable(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(gpu, "nvml", lambda asleep: {"error": None, "devices": []})
     monkeypatch.setattr(gpu, "xids", list)
     assert gpu.unusable(["GPU-a"], {79}) == ["GPU-a is not there any more"]
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"), [("2min", 120), ("1min 30s", 90), ("1h 500ms", 3600.5), ("infinity", None), ("", None)]
+)
+def test_times_of_systemd_are_read(said: str, meant: float | None) -> None:
+    assert status.seconds(said) == meant

@@ -75,6 +75,7 @@ class Gate:
     def _gateways(self) -> Iterator[list[Any]]:
         names = self.fleet.groups.get("gateway", ())
         with session(replace(self.wanted, limit=",".join(names)), self.screen) as (_, opened):
+            opened.each(lambda gateway: None)  # connected, as far as they answer
             yield list(opened.hosts)
 
     def _unseen(self, gateways: list[Any], hosts: Sequence[str]) -> dict[str, str]:

@@ -1,0 +1,128 @@
+"""What a wave must pass, with gateways and engines replaced by what they answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from steelyard.cli import gating
+from steelyard.cli.gating import Gate
+from steelyard.cli.rolling import Asked
+from steelyard.cli.work import Wanted
+from steelyard.engine.waves import Share
+from steelyard.site import Serve, Service
+
+
+class World:
+    """Two services of one alias behind one gateway; `sum` and `count` of first tokens grow while somebody looks."""
+
+    def __init__(self) -> None:
+        self.states = {"alias-a/g1": "UP", "alias-a/g2": "UP"}
+        self.weights: list[tuple[str, ...]] = []
+        self.slow = {"g1": 0.1, "g2": 0.1}
+        self.bad = {"g1": 0, "g2": 0}
+        self.looks = 0
+        self.connected = False
+
+    def gateway(self, host: Any, *words: str) -> dict[str, Any] | None:
+        if words[0] == "haproxy-weigh":
+            self.weights.append(words[2:])
+            return None
+        answers = {f"alias-a/{name}": [100 * self.looks, bad * self.looks] for name, bad in self.bad.items()}
+        return {"servers": self.states, "answers": answers}
+
+    def ask(self, host: str, *words: str, **_: Any) -> dict[str, float]:
+        return {
+            "time_to_first_token_seconds_count": 100.0 * self.looks,
+            "time_to_first_token_seconds_sum": 100.0 * self.looks * self.slow[host],
+        }
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    world = World()
+
+    class Opened:
+        @property
+        def hosts(self) -> list[str]:
+            return ["gw"] if world.connected else []
+
+        def each(self, work: Any) -> None:
+            world.connected = True
+
+    @contextmanager
+    def session(wanted: Wanted, screen: Any) -> Iterator[tuple[None, Opened]]:
+        yield None, Opened()
+
+    def later(seconds: float) -> None:
+        world.looks += 1
+
+    monkeypatch.setattr(gating, "session", session)
+    monkeypatch.setattr(gating, "ask", world.gateway)
+    monkeypatch.setattr(gating, "SEEN_S", -1)
+    monkeypatch.setattr(gating.gevent, "sleep", later)
+    return world
+
+
+def gate(world: World, watch_s: int = 5, canary: float | None = None, services: int = 2) -> Gate:
+    serve = Serve(hosts="gpu")
+    both = [Service("a", "m/a", "v2", f"g{n}", "10.0.0.1", "a", serve) for n in range(1, services + 1)]
+    asked = Asked("auto", (), None, Share(0), 300, watch_s, canary)
+    fleet: Any = SimpleNamespace(groups={"gateway": ("gw",)})
+    screen: Any = SimpleNamespace(event=lambda event: None)
+    helpers: Any = world
+    return Gate(Wanted(Path("i"), "all", None, None), fleet, both, helpers, asked, screen)
+
+
+def test_a_service_that_a_gateway_does_not_see_is_refused(world: World) -> None:
+    world.states["alias-a/g1"] = "DOWN"
+    assert gate(world)(["g1"]) == "the gateway sees alias-a/g1 DOWN"
+
+
+def test_a_wave_as_good_as_those_that_still_serve_the_old_version_passes(world: World) -> None:
+    passing = gate(world)
+    assert [passing([name]) for name in ("g1", "g2")] == [None, None]
+
+
+def test_a_slower_wave_is_refused_with_the_numbers(world: World) -> None:
+    world.slow["g1"] = 0.5
+    assert gate(world)(["g1"]) == "a first token took 0.500 s, and 0.100 s with the old version: more than 1.5 times"
+
+
+def test_the_last_wave_is_held_against_what_the_old_version_did_when_it_last_served(world: World) -> None:
+    one = gate(world)
+    assert one(["g1"]) is None
+    world.slow["g2"] = 0.5
+    assert one(["g2"]) is not None
+
+
+def test_an_alias_with_one_service_is_held_against_itself_before(world: World) -> None:
+    one = gate(world, services=1)
+    one.before()
+    world.slow["g1"] = 0.5
+    world.looks = 0
+    assert one(["g1"]) is not None
+
+
+def test_more_failed_answers_are_refused(world: World) -> None:
+    world.bad["g1"] = 50
+    assert gate(world)(["g1"]) == "50 of 150 answers failed, and 0 of 100 of the old version"
+
+
+def test_a_canary_gets_its_share_while_it_is_watched_and_its_weight_back_whatever_comes_of_it(world: World) -> None:
+    canary = gate(world, canary=0.05)
+    world.slow["g1"] = 9.0
+    assert canary(["g1"]) is not None
+    assert canary(["g2"]) is None or world.weights  # the second wave has no canary of its own
+    assert world.weights == [("alias-a/g1=6",), ("alias-a/g1=100",)]
+
+
+def test_without_seconds_to_watch_nothing_is_counted(world: World) -> None:
+    world.slow["g1"] = 9.0
+    assert gate(world, watch_s=0)(["g1"]) is None
+    assert world.looks == 0

@@ -103,10 +103,18 @@ def test_the_last_wave_is_held_against_what_the_old_version_did_when_it_last_ser
 
 def test_an_alias_with_one_service_is_held_against_itself_before(world: World) -> None:
     one = gate(world, services=1)
-    one.before()
+    one.before(["g1"])
     world.slow["g1"] = 0.5
     world.looks = 0
     assert one(["g1"]) is not None
+
+
+def test_hosts_that_move_together_are_held_against_themselves_before(world: World) -> None:
+    together = gate(world)
+    together.before(["g1", "g2"])
+    world.slow.update(g1=0.5, g2=0.5)
+    world.looks = 0
+    assert together(["g1", "g2"]) is not None
 
 
 def test_more_failed_answers_are_refused(world: World) -> None:

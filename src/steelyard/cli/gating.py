@@ -47,13 +47,13 @@ class Gate:
     def backend(self) -> str:
         return f"alias-{service_name(self.services[0].alias or self.services[0].name, None)}"
 
-    def before(self) -> None:
-        """Nobody else will serve the old version beside the first wave: it is looked at now."""
-        if self.asked.watch_s and len(self.services) == 1:
+    def before(self, hosts: Sequence[str]) -> None:
+        """`hosts`: all that serve the old version. Where they move in one wave, nobody is left to compare with: they are looked at now."""
+        first = 1 if self.asked.canary is not None else self.asked.serial.of(len(hosts)) if self.asked.serial else len(hosts)
+        if self.asked.watch_s and max(1, first) >= len(hosts):
             self.screen.event(Step(f"looking at the old version for {self.asked.watch_s} s"))
-            names = [service.host for service in self.services]
             with self._gateways() as gateways:
-                [self.old] = self._over(gateways, [names])
+                [self.old] = self._over(gateways, [list(hosts)])
 
     def __call__(self, hosts: Sequence[str]) -> str | None:
         if not self.fleet.groups.get("gateway", ()):

@@ -224,7 +224,7 @@ def carry_out(
         journal.begin({"run": move.run, "alias": move.alias, "version": move.version, "project": move.project,
                        "hosts": names, "strategies": dict(move.strategies), "prompts": list(move.prompts)})  # fmt: skip
         screen.event(Step(doing))
-        inner.before()
+        inner.before(names)
         first = 1 if asked.canary is not None else 0
         return Rollout(move, helpers, journal, screen.event, gate).carry_out(names, asked.serial, asked.allowed, first)
 

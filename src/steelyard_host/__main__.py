@@ -254,11 +254,12 @@ def _switches(add: Any) -> None:
         each.add_argument("project")
     add("switch-try", "try the version that standard input names", lambda _: switch.attempt(switch.read_spec()))
     carried = add("switch-carry-out", "the trial itself, in a unit of its own", lambda g: switch.carry_out(g.service))
-    undone = add("switch-undo", "back to the version of before the trial", lambda g: switch.undo(g.service, g.run))
+    undone = add("switch-undo", "back to the version of before the trial", lambda g: switch.undo(g.service, g.run, g.why))
     for each in (now, confirmed, carried, undone):
         each.add_argument("service")
     confirmed.add_argument("run")
     undone.add_argument("--run", default="")
+    undone.add_argument("--why", default="nobody confirmed it in time")
 
 
 def _gpus(add: Any) -> None:

@@ -55,14 +55,22 @@ def trial_text(unit: str, drop_in: str, before: str, folder: str) -> str:
     return "\n".join(["[Service]", "BindReadOnlyPaths=", "ExecStartPre=", "ExecStartPost=", *own, *lines, ""])
 
 
+def _committed_to(service: str, folder: str) -> bool:
+    try:
+        return committed(service) == folder
+    except StoreError:
+        return False
+
+
 def record(service: str) -> dict[str, Any] | None:
-    """Of the last switch; one that a reboot cut short is undone by it."""
+    """Of the last switch; one that a reboot cut short is undone by it, unless its version was committed already."""
     try:
         found = json.loads((RECORDS / (service + ".json")).read_text())
     except (OSError, ValueError):
         return None
     if found["state"] in OPEN and found["boot"] != _boot():
-        found.update(state="undone", why="the host was rebooted")
+        stays = _committed_to(service, found["folder"])
+        found.update(state="confirmed" if stays else "undone", why="the host was rebooted")
     return dict(found)
 
 
@@ -288,7 +296,7 @@ def _close(service: str, found: dict[str, Any]) -> None:
     _keep(service, found, state="confirmed")
 
 
-def undo(service: str, run: str = "", why: str = "nobody confirmed it in time") -> dict[str, Any]:
+def undo(service: str, run: str, why: str) -> dict[str, Any]:
     """Back to the version that the host comes up with; nothing to do where no trial is open. Raises StoreError: it serves nothing."""
     found = record(service)
     if found is None or found["state"] not in OPEN or (run and found["run"] != run):

@@ -132,6 +132,15 @@ def test_a_trial_that_cannot_be_timed_is_not_left_open(told: Told) -> None:
     assert (now()["state"], now()["why"]) == ("undone", "arm failed")  # and the next rollout is not refused
 
 
+def test_a_reboot_between_the_commit_and_its_record_is_a_confirmation(told: Told) -> None:
+    begin("reload")
+    path = switch._drop_in("x")
+    path.write_text(path.read_text().replace(V1, V2))
+    record = switch.RECORDS / "x.json"
+    record.write_text(json.dumps({**json.loads(record.read_text()), "boot": "another", "state": "serving"}))
+    assert now()["state"] == "confirmed"
+
+
 def test_a_reboot_undoes_what_was_open(told: Told) -> None:
     begin("swap")
     path = switch.RECORDS / "x.json"
@@ -152,7 +161,7 @@ def test_the_timer_leaves_what_an_apply_has_declared(told: Told) -> None:
     switch.carry_out("x")
     path = switch._drop_in("x")
     path.write_text(path.read_text().replace(V1, V2))
-    assert switch.undo("x")["state"] == "confirmed"
+    assert switch.undo("x", "", "late")["state"] == "confirmed"
     assert "restart" not in told.words
 
 

@@ -179,9 +179,10 @@ class Rollout:
                 if found["state"] == "serving":
                     found = self._confirmed_back(name, back)
             elif found["state"] != "undone":
-                found = self.hosts.ask(
-                    name, "switch-undo", self.move.service, "--run", self.move.run, seconds=2 * self.move.ready_s
-                )
+                error = self.outcome.errors.get(name)
+                why = str(getattr(error, "why", None) or error or "another host of the rollout failed")
+                words = ("switch-undo", self.move.service, "--run", self.move.run, "--why", why)
+                found = self.hosts.ask(name, *words, seconds=2 * self.move.ready_s)
             self.outcome.records[name] = found
         except HostProblem as problem:
             self._failed(name, problem.error)

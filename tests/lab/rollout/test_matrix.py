@@ -71,6 +71,7 @@ def test_no_request_fails_whatever_happens_to_a_rollout(ground: Ground, rows: li
     print(json.dumps(asdict(row)))
     assert row.exit in exits
     assert row.serves in serves
+    assert (row.exit, row.serves) not in ((0, "v1"), (5, "next")), "what it said is not what serves"
     assert row.known
     assert (row.failed, row.mixed) == (0, 0), row.reasons
     assert row.requests > 3

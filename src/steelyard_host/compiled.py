@@ -50,7 +50,7 @@ def parts(service: str, engine: Path, folder: Path) -> dict[str, Any]:
         "driver": gpus.get("driver"),
         "processor": hashlib.sha256((flags[1] if flags else "").encode()).hexdigest()[:16],
         "options": sorted(line for line in lines if line and not NOT_COMPILED.match(line)),
-        "environment": sorted(line for line in environment if line and not line.startswith(("#", "STEELYARD_CONFIG="))),
+        "environment": sorted(line for line in environment if line and not line.startswith(("#", "STEELYARD_"))),
         "config": hashlib.sha256(config.read_bytes()).hexdigest()[:16] if config.exists() else None,
         "path": "/run/steelyard/%s/model" % service,
     }

@@ -204,7 +204,7 @@ def test_unit_that_never_becomes_ready_shows_its_last_log_lines(site: Site, brok
     add_model = {
         "source": f"file://{cache_root()}/models/tiny/v1",
         "version": "v1",
-        "serve": {"hosts": "gpu[0]", "port": 8001, "options": {"no-such-option": 1}},
+        "serve": {"hosts": "gpu[0]", "port": 8001, "options": {"no-such-option": 1}, "options_check": "ignore"},
         "alias": "never",
     }
     content = yaml.safe_load((broken / "group_vars" / "all" / "models.yml").read_text())

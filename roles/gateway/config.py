@@ -33,13 +33,13 @@ def backend_name(alias: str) -> str:
 
 
 def backends(aliases: dict[str, tuple[Service, ...]]) -> list[dict[str, Any]]:
-    """For the template: `name`, `alias`, `services` as (service, weight), and `affinity` of more than one."""
+    """For the template: `name`, `alias`, `services` as (service, weight), and `affinity`."""
     return [
         {
             "name": backend_name(alias),
             "alias": alias,
             "services": [(service, service.serve.weights.get(service.host, 100)) for service in services],
-            "affinity": services[0].serve.affinity if len(services) > 1 else "none",
+            "affinity": services[0].serve.affinity,
         }
         for alias, services in aliases.items()
     ]

@@ -52,7 +52,7 @@ class Serve(BaseModel):
     load: Literal["preload"] = Field("preload", description="`preload`: started at boot.")
     affinity: Literal["prefix", "session", "none"] = Field(
         "prefix",
-        description="Which of several services gets a request. `prefix`: one that has seen the conversation's first messages; `session`: one that has seen its `X-Session-Id` or `user`; `none`: the one with the fewest. None gets more than 1.5 times its share.",
+        description="Which of several services gets a request. `prefix`: one that has seen the conversation's first messages; `session`: one that has seen its `X-Session-Id` or `user`; `none`: the less busy of two that are drawn by weight. By `prefix` and `session` none gets more than 1.5 times its share.",
     )
     weights: dict[str, int] = Field(
         default_factory=dict, description="Host to its service's weight at the gateway, 0 to 256; others have 100."

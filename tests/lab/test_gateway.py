@@ -189,11 +189,15 @@ def balanced(site: Site, affinity: str, weights: dict[str, int], asked: list[dic
     )
     started = " ".join(f'python3 /tmp/balanced/engine.py {port} >/dev/null 2>&1 & pids="$pids $!"; ' for port in ports.values())
     asks = json.dumps([{"model": "x", **body} for body in asked])
+    # UP at its start until it is checked: so a check of each has to have come first
+    waited = "sleep 3; python3 -I /usr/lib/steelyard/steelyard-host.pyz haproxy-wait /tmp/balanced/admin.sock 60 " + " ".join(
+        f"alias-x/{name}" for name in ports
+    )
     script = (
-        f"mkdir -p /tmp/balanced\n{writes}\n{started}\nhaproxy -D -p /tmp/balanced/pid -f /tmp/balanced/haproxy.cfg\nsleep 2\n"
+        f"mkdir -p /tmp/balanced\n{writes}\n{started}\nhaproxy -D -p /tmp/balanced/pid -f /tmp/balanced/haproxy.cfg\n{waited}\n"
         f"python3 /tmp/balanced/client.py '{asks}'\nkill $(cat /tmp/balanced/pid); kill $pids; rm -rf /tmp/balanced"
     )
-    return on_host(site, "gw-1", script).split()
+    return [word for word in on_host(site, "gw-1", script).split() if word.isdigit()]
 
 
 def test_conversations_stay_where_they_were_begun_and_sessions_too(site: Site) -> None:

@@ -50,7 +50,7 @@ class Gate:
     def before(self, hosts: Sequence[str]) -> None:
         """`hosts`: all that serve the old version. Where they move in one wave, nobody is left to compare with: they are looked at now."""
         first = 1 if self.asked.canary is not None else self.asked.serial.of(len(hosts)) if self.asked.serial else len(hosts)
-        if self.asked.watch_s and max(1, first) >= len(hosts):
+        if self.fleet.groups.get("gateway") and self.asked.watch_s and max(1, first) >= len(hosts):
             self.screen.event(Step(f"looking at the old version for {self.asked.watch_s} s"))
             with self._gateways() as gateways:
                 [self.old] = self._over(gateways, [list(hosts)])

@@ -161,7 +161,7 @@ def choose(
         why = reasons[before, folder]
         if asked == "reload" and why is not None:
             raise RolloutRefused(where=alias, why=f"it cannot be done in place: {why}", remedy_words="give `--strategy swap`")
-        no_surge = state.get("no_surge")
+        no_surge = state.get("no_surge", "its helper is too old for that: `steelyard apply --deploy serve`")
         if asked == "surge" and no_surge is not None:
             raise RolloutRefused(where=service.host, why=no_surge, remedy_words="give `--strategy swap`, which holds requests")
         strategy = chosen(asked, why, no_surge, len(services) - 1)

@@ -33,12 +33,12 @@ def backend_name(alias: str) -> str:
 
 
 def backends(aliases: dict[str, tuple[Service, ...]]) -> list[dict[str, Any]]:
-    """For the template: `name`, `alias`, `services` as (service, weight), and `affinity`."""
+    """For the template: `name`, `alias`, `services` and `affinity`."""
     return [
         {
             "name": backend_name(alias),
             "alias": alias,
-            "services": [(service, service.serve.weights.get(service.host, 100)) for service in services],
+            "services": services,
             "affinity": services[0].serve.affinity,
         }
         for alias, services in aliases.items()

@@ -42,9 +42,7 @@ def gateway() -> None:
     installed(name="Install HAProxy", packages=("haproxy",))
     _haproxy(site, wanted, aliases)
     servers = {
-        f"{backend_name(alias)}/{service.host}": service.serve.weights.get(service.host, 100)
-        for alias, services in aliases.items()
-        for service in services
+        f"{backend_name(alias)}/{service.host}": service.weight for alias, services in aliases.items() for service in services
     }
     healthy(name="See the services give tokens", socket=SOCKET, servers=tuple(servers), wait_s=wanted.healthy_s)
     weighted(name="Set the services' weights", socket=SOCKET, weights=tuple(sorted(servers.items())))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -54,7 +54,7 @@ class Serve(BaseModel):
         "prefix",
         description="Which of several services gets a request. `prefix`: one that has seen the conversation's first messages; `session`: one that has seen its `X-Session-Id` or `user`; `none`: the less busy of two that are drawn by weight. By `prefix` and `session` none gets more than 1.5 times its share.",
     )
-    weights: dict[str, int] = Field(
+    weights: dict[str, Annotated[int, Field(ge=0, le=256)]] = Field(
         default_factory=dict, description="Host to its service's weight at the gateway, 0 to 256; others have 100."
     )
     options: dict[str, str | int | float | bool] = Field(
@@ -134,6 +134,11 @@ class Service:
     alias: str | None
     serve: Serve
 
+    @property
+    def weight(self) -> int:
+        """At the gateway."""
+        return self.serve.weights.get(self.host, 100)
+
     def engine_version(self, default: str) -> str:
         """`default`: the site's `vllm.version`."""
         return self.serve.engine_version or default
@@ -189,6 +194,7 @@ def site_of(fleet: Fleet) -> Site:
         if model.serve is not None:
             serving = _pattern(fleet, model.serve.hosts, ("models", project, "serve", "hosts"))
             _check_options(fleet, project, model.serve, first.variables)
+            _check_weights(fleet, project, model.serve, serving)
             for name in serving:
                 services.append(_service(fleet, project, model, model.serve, name))
         wanted = _pattern(fleet, model.hosts, ("models", project, "hosts")) if model.hosts else serving
@@ -217,6 +223,13 @@ def _check_options(fleet: Fleet, project: str, serve: Serve, variables: Mapping[
             section_name = f"serve.options of vLLM {version}"
             allowed = "its own options; `options_check: ignore` passes any"
             raise SettingUnknown(where=where, section=section_name, found=name, allowed=allowed, nearest=nearest)
+
+
+def _check_weights(fleet: Fleet, project: str, serve: Serve, hosts: tuple[str, ...]) -> None:
+    """Raises SettingUnknown."""
+    for name in serve.weights.keys() - set(hosts):
+        where, nearest = locate(fleet.path, None, ("models", project, "serve", "weights", name)), nearest_key(name, list(hosts))
+        raise SettingUnknown(where=where, section="serve.weights", found=name, allowed=", ".join(hosts), nearest=nearest)
 
 
 def _pattern(fleet: Fleet, pattern: str, keys: tuple[str, ...]) -> tuple[str, ...]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import subprocess
 import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+from steelyard_host import records
 
 RECORDS = Path("/var/lib/steelyard/starts")
 KEPT = 20  # starts of a service
@@ -67,12 +67,7 @@ def note(service: str, unit: str, version: str | None, pid: str) -> None:
     ended = time.time()
     try:
         record = {**_looked_up(unit, ended), "version": version, "engine": _engine(pid)}
-        path = RECORDS / (service + ".json")
-        records = [*read(service), record][-KEPT:]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        new = path.with_suffix(".new")
-        new.write_text(json.dumps(records))
-        os.replace(new, path)
+        records.add(RECORDS, service, record, KEPT)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         print("this start is not recorded: %s" % error)
 
@@ -99,8 +94,4 @@ def _engine(pid: str) -> str | None:
 
 def read(service: str) -> list[dict[str, Any]]:
     """Oldest first; empty where nothing was recorded yet."""
-    try:
-        found = json.loads((RECORDS / (service + ".json")).read_text())
-    except (OSError, ValueError):
-        return []
-    return found if isinstance(found, list) else []
+    return records.read(RECORDS, service)

@@ -54,3 +54,8 @@ def test_a_typo_is_refused_with_the_nearest_name(tmp_path: Path) -> None:
 def test_what_is_known_or_not_to_be_checked_passes(tmp_path: Path, serve: str, vllm: str) -> None:
     assert len(site_of(read_ansible(declared(tmp_path, serve, vllm))).services) == 1
     assert known("9.9.9") is None
+
+
+def test_a_weight_of_a_host_that_does_not_serve_it_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingUnknown, match="g2"):
+        site_of(read_ansible(declared(tmp_path, "weights: {g2: 5}")))

@@ -100,7 +100,7 @@ class Gate:
     @contextmanager
     def _canary(self, gateways: list[Any], hosts: Sequence[str]) -> Iterator[None]:
         """The share that was asked for while it is looked at, then the declared weight again, whatever came of it."""
-        weights = {service.host: service.serve.weights.get(service.host, 100) for service in self.services}
+        weights = {service.host: service.weight for service in self.services}
         share = self.asked.canary or 0
         canary = canary_weight(share, [weight for host, weight in weights.items() if host not in hosts])
         self.screen.event(Step(f"{', '.join(hosts)}: {share:.0%} of the requests for {self.asked.watch_s} s"))

@@ -50,7 +50,7 @@ def gateway() -> None:
     first = next((key.get_secret_value() for _, key in sorted(wanted.clients.items())), None)
     own = site.addresses[host.data.host_name]
     pem = wanted.tls_pem.get_secret_value() if wanted.tls_pem else None
-    check_aliases(wanted.scheme, own, wanted.port, first, tuple(aliases))
+    check_aliases(own, wanted.port, pem, first, tuple(aliases))
     if pem is not None:
         check_certificate(pem)
 

@@ -1,4 +1,4 @@
-"""An engine's virtual environment, from the mirror's wheels and nothing else."""
+"""An engine's virtual environment, from the mirror's wheels and nothing else; and engines of services that are no more."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from pyinfra.context import host, state
 
 from steelyard.change import Change
 from steelyard.modules.facts.engine import MARK, Engine, EngineState, Lock, OfferedLock
+from steelyard.modules.facts.helper import HelperAnswer
 from steelyard.refusal import Refusal
+
+UNITS = "/etc/systemd/system"
+ENDS = (".env", ".yaml", ".json")  # of what a service has in /etc/steelyard/services
 
 
 def venv_commands(folder: str, index: str, lock_url: str, offered: OfferedLock, now: EngineState) -> list[StringCommand]:
@@ -50,6 +54,44 @@ def venv_commands(folder: str, index: str, lock_url: str, offered: OfferedLock, 
         ),
         Change("mv -T", lock, QuoteString(f"{folder}/{MARK}"), **what),
     ]
+
+
+def forgotten_commands(declared: tuple[str, ...], there: dict[str, str]) -> list[StringCommand]:
+    """`there`: units of engines that were ever set up, each with its service. Each that is declared no more stops, and is gone."""
+    names = {unit.split("@", 1)[1].removesuffix(".service") for unit in declared}
+    commands: list[StringCommand] = []
+    for unit, service in sorted(there.items()):
+        if unit in declared:
+            continue
+        live = "another engine's" if service in names else "still set up"
+        left = {"subject": unit, "declared": "no service of this host", "live": live}
+        socket = QuoteString(f"steelyard-lazy@{service}.socket")
+        others = [] if service in names else [f"steelyard-watch@{service}.timer"]
+        units = [socket, *(QuoteString(name) for name in others), QuoteString(unit)]
+        stop = ["systemctl disable --now --quiet", *units, "2>/dev/null; systemctl reset-failed", *units, "2>/dev/null;"]
+        commands.append(Change(*stop, "! systemctl is-active --quiet", QuoteString(unit), **left))
+        gone = [f"{UNITS}/{unit}.d"]
+        if service not in names:
+            gone += [
+                f"{UNITS}/steelyard-lazy@{service}.service.d",
+                *(f"/etc/steelyard/services/{service}{end}" for end in ENDS),
+            ]
+            gone.append(f"/etc/steelyard/keys/{service}")
+        commands.append(Change("rm -rf", *(QuoteString(path) for path in gone), "&& systemctl daemon-reload", **left))
+    return commands
+
+
+@operation()
+def forgotten(units: tuple[str, ...]) -> Generator[StringCommand, None, None]:
+    """Engines that ran for services which are declared no more, or run on another engine now, stop and start no more.
+
+    `units` are the declared ones; what engines compiled, and versions in the store, stay.
+    """
+    there = host.get_fact(HelperAnswer, words=("services",))
+    commands = forgotten_commands(units, there or {})
+    if not commands:
+        host.noop("nothing is set up that is not declared")
+    yield from commands
 
 
 @operation()

@@ -9,6 +9,7 @@ from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from steelyard.change import Change
+from steelyard.host_helper import RUN_HELPER
 from steelyard.modules.facts.docker import GpuContainers
 from steelyard.modules.facts.unit import Unit, UnitState
 from steelyard.modules.facts.web import WebAnswer
@@ -69,11 +70,47 @@ def running(
     yield from commands
 
 
+def on_demand_commands(
+    service: str, unit: str, config: str, mounted: str, drain_s: int, now: UnitState
+) -> list[StringCommand]:  # fmt: skip
+    """Commands until the next request starts the unit as declared; one that runs so already is left alone."""
+    name = QuoteString(unit)
+    rest = (RUN_HELPER, "lazy-rest", QuoteString(service), str(drain_s))
+    if now.enabled == "enabled":  # it was one that always runs
+        disable = Change(
+            "systemctl disable --quiet", name, subject=unit, declared="started by requests", live="started at boot"
+        )
+        return [disable, Change(*rest, subject=unit, declared="started by requests", live=now.active)]
+    if now.active == "failed":
+        return [Change(*rest, subject=unit, declared="started by requests", live="given up")]
+    if now.active not in ("active", "reloading"):
+        return []
+    if now.config != config:
+        live = "started with another"
+        return [Change(*rest, subject=unit, declared="started with the declared configuration", live=live)]
+    if now.mounted != mounted:
+        return [Change(*rest, subject=unit, declared=f"serving {mounted}", live=f"serving {now.mounted}")]
+    return []
+
+
 @operation()
-def loaded(unit: str) -> Generator[StringCommand, None, None]:
+def on_demand(
+    service: str, unit: str, config: str, mount: str, mounted: str, files: tuple[str, ...], drain_s: int
+) -> Generator[StringCommand, None, None]:
+    """The unit of a lazy service is started by whoever needs it, and as declared. Arguments as of `running`."""
+    now = host.get_fact(Unit, unit=unit, mount=mount, wanted=mounted)
+    commands = [reload_command(unit, gpu_risk())] if reload_due(files, now) else []
+    commands += on_demand_commands(service, unit, config, mounted, drain_s, now)
+    if not commands:
+        host.noop(f"{unit} starts as declared")
+    yield from commands
+
+
+@operation()
+def loaded(unit: str, files: tuple[str, ...] = ()) -> Generator[StringCommand, None, None]:
     """systemd has read the unit's file as it lies on disk: for one that something else starts, a timer for example."""
     now = host.get_fact(Unit, unit=unit, mount="")
-    if reload_due((), now):
+    if reload_due(files, now):
         yield reload_command(unit, gpu_risk())
     else:
         host.noop(f"{unit} is loaded as written")

@@ -33,13 +33,14 @@ def backend_name(alias: str) -> str:
 
 
 def backends(aliases: dict[str, tuple[Service, ...]]) -> list[dict[str, Any]]:
-    """For the template: `name`, `alias`, `services` and `affinity`."""
+    """For the template: `name`, `alias`, `services`, `affinity`, and whether any of them is `lazy`."""
     return [
         {
             "name": backend_name(alias),
             "alias": alias,
             "services": services,
             "affinity": services[0].serve.affinity,
+            "lazy": any(service.lazy for service in services),
         }
         for alias, services in aliases.items()
     ]

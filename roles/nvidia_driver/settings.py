@@ -87,7 +87,8 @@ class Settings(RoleSettings):
         "reload", description="How far apply may go for another version: only say so, reload the modules, or reboot."
     )
     drain_units: tuple[str, ...] = Field(
-        ("steelyard-vllm@*.service",), description="Units that are stopped before and started after a reload or reboot."
+        ("steelyard-vllm@*.service", "steelyard-llamacpp@*.service"),
+        description="Units that are stopped before and started after a reload or reboot.",
     )
     reboot_wait_s: int = Field(900, ge=30, description="Seconds a host may take to come back; then its wave stops.")
     gpus: int | None = Field(None, ge=0, description="GPUs that the host must have; None: as many as its bus shows.")

@@ -7,19 +7,28 @@ from pathlib import Path
 from pyinfra.api.deploy import deploy
 from pyinfra.context import host
 
-from steelyard.engine_options import NEWEST
 from steelyard.modules.operations.package import installed
 from steelyard.modules.operations.path import content
 from steelyard.modules.operations.unit import answering, running
 from steelyard.modules.operations.wheels import indexed
 from steelyard.rendering import config_id, render
+from steelyard.serving.kinds import KINDS
 from steelyard.settings import settings_from
-from steelyard.site import Site
+from steelyard.site import Service, Site
 
 from .settings import Settings
 
 TEMPLATES = Path(__file__).parent / "templates"
 STAMP = "[Service]\nEnvironment=STEELYARD_CONFIG={}\n"
+
+
+def _site_version(engine: str) -> str:
+    kind = KINDS[engine]
+    return str((host.data.get(kind.section) or {}).get("version", kind.newest))
+
+
+def _version(service: Service) -> str:
+    return service.engine_version(_site_version(service.serve.engine))
 
 
 @deploy("package_mirror")
@@ -36,9 +45,10 @@ def package_mirror() -> None:
     running(name="Run the apt cache", unit="apt-cacher-ng.service", config=config_id(cache), files=(stamp,))
     indexed(name="Index the wheels", folder=wanted.wheels)
     site: Site = host.data.site
-    for version in sorted({service.serve.engine_version for service in site.services if service.serve.engine_version}):
-        if version != str((host.data.get("vllm") or {}).get("version", NEWEST)):
-            indexed(name=f"Index the wheels of vLLM {version}", folder=f"{wanted.wheels}/vllm-{version}")
+    for kind, version in sorted({(service.serve.engine, _version(service)) for service in site.services}):
+        if (kind, version) != ("vllm", _site_version("vllm")):
+            title = KINDS[kind].title
+            indexed(name=f"Index the wheels of {title} {version}", folder=f"{wanted.wheels}/{kind}-{version}")
     plain = render(TEMPLATES / "wheels.conf.j2", port=wanted.wheels_port, wheels=wanted.wheels, stamp="")
     # nginx writes over its environment, so its configuration tells its own stamp over HTTP
     stamp = config_id(plain)

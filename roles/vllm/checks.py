@@ -23,14 +23,16 @@ def check_services(services: tuple[Service, ...], drain_s: int) -> None:
     status = host.get_fact(HelperAnswer, words=("status",)) or {"services": []}
     now = {entry["name"]: entry for entry in status["services"]}
     for service in services:
-        unit = f"steelyard-vllm@{service.name}.service"
+        unit, entry = service.unit, now.get(service.name, {})
         socket = f"/run/steelyard/{service.name}/engine.sock"
-        answer: dict[str, Any] | None = host.get_fact(HelperAnswer, words=("token", socket, service.name))
+        asleep = service.lazy and entry.get("state") == "inactive"  # and a look at it would not wake it
+        words = ("token", socket, service.name)
+        answer: dict[str, Any] | None = None if asleep else host.get_fact(HelperAnswer, words=words)
         log = f"look at its log: `journalctl -u {unit}` on {host.name}"
         if answer is not None and not answer["gives"]:
             report("vllm.gives-a-token", f"token of {service.name}", "generated", str(answer["why"])[:120], log)
-        _stays_up(service.name, now.get(service.name, {}), log)
-        stop_s = now.get(service.name, {}).get("stop_s")
+        _stays_up(service.name, entry, log)
+        stop_s = entry.get("stop_s")
         if stop_s is not None and stop_s <= drain_s:
             # a drop-in of somebody else's: ours is always longer
             fix = f"remove what sets TimeoutStopSec: `systemctl cat {unit}` on {host.name}"

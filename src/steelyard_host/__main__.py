@@ -26,11 +26,13 @@ if TYPE_CHECKING:
     from steelyard_host import (
         adopt,
         compiled,
+        engines,
         front,
         gpu,
         haproxy,
         hardware,
         holdings,
+        lazy,
         leases,
         loading,
         made_here,
@@ -48,7 +50,7 @@ if TYPE_CHECKING:
         wheels,
     )
 else:
-    MODULES = "adopt compiled front gpu haproxy hardware holdings leases loading made_here ready registry relay starts status store surge switch tier warm watch wheels"
+    MODULES = "adopt compiled engines front gpu haproxy hardware holdings lazy leases loading made_here ready registry relay starts status store surge switch tier warm watch wheels"
     globals().update({name: Later(name) for name in MODULES.split()})
 
 Given = argparse.Namespace
@@ -189,7 +191,7 @@ def _services(add: Any) -> None:
         if done == 0:
             pid = os.environ.get("MAINPID", "0")
             version = status.mounted_version(pid, given.service)
-            starts.note(given.service, status.UNIT % given.service, version, pid)
+            starts.note(given.service, engines.unit(given.service), version, pid)
             front.ready(given.service)
         return done
 
@@ -208,6 +210,15 @@ def _services(add: Any) -> None:
     watched = add("watch", "kill an engine that generates nothing any more", lambda g: watch.run(g.service, g.seconds))
     watched.add_argument("service")
     watched.add_argument("seconds", type=float)
+    for name, text, call in (
+        ("lazy-room", "have others rest until a service has room", lambda g: lazy.make_room(g.service, g.drain_s, g.seconds)),
+        ("lazy-rest", "stop a service; its next request starts it", lambda g: 0 if lazy.rest(g.service, g.drain_s) else 1),
+    ):
+        made = add(name, text, call)
+        made.add_argument("service")
+        made.add_argument("drain_s", type=float)
+        made.add_argument("--seconds", type=float, default=60)
+    add("services", "services this host has units of", lambda _: engines.units())
     usable = add("gpu-usable", "whether a service may start on its GPUs", usable_gpus)
     usable.add_argument("xids", help="numbers after which a GPU is not to be used, by commas")
     usable.add_argument("uuids", help="GPUs of the service, by commas")

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from steelyard_host import gpu, made_here, store
-from steelyard_host.status import SERVICES
+from steelyard_host.engines import SERVICES
 
 CACHES = Path("/var/cache/steelyard")
 MARK = ".steelyard-key"

@@ -8,10 +8,11 @@ clears it.
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
-from steelyard_host import control, haproxy, status
+from steelyard_host import control, engines, haproxy, status
 
 SOCKET = "/run/steelyard-front/admin.sock"
 VERSIONS = "/etc/steelyard/front-versions.map"  # empty on disk: what serves is told to the running front
@@ -41,7 +42,7 @@ def route(service: str, to: str, leave: str | None) -> None:
     """New requests go to engine `to`; those that run on `leave` go on."""
     ROUTES.mkdir(mode=0o755, parents=True, exist_ok=True)
     (ROUTES / service).write_text(to)
-    pid = status.unit_properties(status.UNIT % to).get("MainPID", "0")
+    pid = status.unit_properties(engines.unit(to)).get("MainPID", "0")
     name_version(service, status.mounted_version(pid, to))
     _server(service, to, "ready")
     if leave is not None:
@@ -61,9 +62,11 @@ def _server(service: str, name: str, state: str) -> None:
 def out(service: str, mark: bool = False) -> int:
     """New requests are turned away; what runs goes on. `mark`: also after a restart, until `back`.
 
-    Where a second engine has its requests, an engine's own end turns nobody away.
+    Where a second engine has its requests, an engine's own end turns nobody away; nor does that of a lazy one which nobody needs any
+    more: its socket holds who comes next. Where a lazy one died, its proxy would answer at once that nobody is there.
     """
-    if routed(service) != service:
+    died = os.environ.get("SERVICE_RESULT", "success") != "success"  # systemd says it to what runs after an engine
+    if routed(service) != service or (engines.lazy(service) and not mark and not died):
         return 0
     if mark:
         MARKS.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -86,7 +89,7 @@ def back(service: str) -> None:
 def _let_in(service: str) -> None:
     """With the version that its answers will be marked with."""
     if routed(service) == service:
-        pid = status.unit_properties(status.UNIT % service).get("MainPID", "0")
+        pid = status.unit_properties(engines.unit(service)).get("MainPID", "0")
         name_version(service, status.mounted_version(pid, service))
     _tell(service, "enable")
 
@@ -139,9 +142,10 @@ def settle(services: list[str]) -> int:
             name = routed(service)
             if name != service:
                 route(service, name, service)
-            pid = status.unit_properties(status.UNIT % name).get("MainPID", "0")
+            pid = status.unit_properties(engines.unit(name)).get("MainPID", "0")
             name_version(service, status.mounted_version(pid, name))
-            if not Path(control.socket_of(name)).exists() or (MARKS / service).exists():
+            asleep = not Path(control.socket_of(name)).exists() and not engines.lazy(service)
+            if asleep or (MARKS / service).exists():
                 _tell(service, "disable")
         time.sleep(0.2)
     return 0

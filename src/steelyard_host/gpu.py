@@ -120,10 +120,10 @@ def memory() -> dict[str, Any]:
     return {"pci": bus, "devices": found["devices"], "memory_bytes": whole, "held": held()}
 
 
-def held() -> dict[str, list[str]]:
-    """Service to the UUIDs of its GPUs, as written for its next start."""
+def held(root: Path | None = None, drop_in: str = "60-gpus.conf") -> dict[str, list[str]]:
+    """Service to the UUIDs of its GPUs, as written for its next start. `root`: other than where units lie on disk."""
     found = {}
-    for path in sorted(UNITS.glob("steelyard-*@*.service.d/60-gpus.conf")):
+    for path in sorted((root or UNITS).glob("steelyard-*@*.service.d/" + drop_in)):
         matched = re.search(r"^Environment=CUDA_VISIBLE_DEVICES=(.+)$", path.read_text(), re.MULTILINE)
         if matched:
             found[path.parent.name.split("@", 1)[1].removesuffix(".service.d")] = matched[1].split(",")

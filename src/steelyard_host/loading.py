@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from steelyard_host.status import SERVICES
+from steelyard_host.engines import SERVICES
 from steelyard_host.store import StoreError, read_record
 
 FACTS = Path("/var/lib/steelyard/load.json")

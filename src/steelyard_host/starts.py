@@ -15,13 +15,13 @@ RECORDS = Path("/var/lib/steelyard/starts")
 KEPT = 20  # starts of a service
 # a phase ends with the last line that says so; where none does, its time counts to the next one
 ENDS = (
-    ("import", re.compile(r"Starting to load model|Initializing an? .*LLM engine")),
-    ("weights", re.compile(r"Model loading took|Loading weights took")),
+    ("import", re.compile(r"Starting to load model|Initializing an? .*LLM engine|load_model: loading model")),
+    ("weights", re.compile(r"Model loading took|Loading weights took|init: model loaded")),
     ("compile", re.compile(r"torch\.compile took|saved AOT compiled function|Directly load AOT compilation")),
     ("profile", re.compile(r"profiling/warmup run took|KV cache size:")),
     ("capture", re.compile(r"Graph capturing finished")),
     ("warm_up", re.compile(r"init engine \(.*\) took")),
-    ("server", re.compile(r"Application startup complete")),
+    ("server", re.compile(r"Application startup complete|listening on unix:")),
 )
 # every worker says them: seconds of the slowest count, and the smallest cache
 SECONDS = {

@@ -8,15 +8,12 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from steelyard_host import gpu, kills, starts
-from steelyard_host.ready import SocketConnection
-
-SERVICES = Path("/etc/steelyard/services")
-UNIT = "steelyard-vllm@%s.service"
+from steelyard_host import engines, gpu, kills, starts
+from steelyard_host.ready import SocketConnection, headers
 
 
 def read() -> dict[str, Any]:
-    return {"gpus": gpu.nvml(set()), "services": [service(path.stem) for path in sorted(SERVICES.glob("*.yaml"))]}
+    return {"gpus": gpu.nvml(set()), "services": [service(name) for name in engines.services()]}
 
 
 def unit_properties(unit: str) -> dict[str, str]:
@@ -56,15 +53,21 @@ def metrics(name: str, wanted: tuple[str, ...]) -> dict[str, float]:
     """The engine's own counters, summed over their labels; empty where it does not answer."""
     try:
         connection = SocketConnection("/run/steelyard/%s/engine.sock" % name, 5)
-        connection.request("GET", "/metrics")
+        connection.request("GET", "/metrics", headers=headers(name))
         text = connection.getresponse().read().decode()
     except (OSError, http.client.HTTPException):
         return {}
+    return counted(text, engines.kind(name), wanted)
+
+
+def counted(text: str, kind: engines.Kind, wanted: tuple[str, ...]) -> dict[str, float]:
+    """Counters of a /metrics page under the names that vLLM gives them. Pure."""
     counts: dict[str, float] = {}
     for line in text.splitlines():
-        matched = re.match(r"vllm:(\w+)(?:\{[^}]*\})? (\S+)", line)
-        if matched and matched[1] in wanted:
-            counts[matched[1]] = counts.get(matched[1], 0) + float(matched[2])
+        matched = re.match(r"%s:(\w+)(?:\{[^}]*\})? (\S+)" % kind.name, line)
+        for known in kind.counters.get(matched[1], (matched[1],)) if matched else ():
+            if matched and known in wanted:
+                counts[known] = counts.get(known, 0) + float(matched[2])
     return counts
 
 
@@ -85,12 +88,13 @@ def moved(name: str) -> float:
 
 
 def service(name: str) -> dict[str, Any]:
-    unit = UNIT % name
+    unit = engines.unit(name)
     shown = unit_properties(unit)
     pid = shown.get("MainPID", "0")
     return {
         "name": name,
         "unit": unit,
+        "load": "lazy" if engines.lazy(name) else "preload",
         "state": shown.get("ActiveState", "unknown"),
         "detail": shown.get("SubState", ""),
         "since": shown.get("ActiveEnterTimestamp", ""),

@@ -7,18 +7,20 @@ sockets; which of them gets requests is said to it, and its port stays open.
 
 from __future__ import annotations
 
+import fcntl
 import re
 import shutil
 import subprocess
 import time
 from pathlib import Path
 
-from steelyard_host import control, front, gpu, ready, status
+from steelyard_host import control, engines, front, gpu, ready
 from steelyard_host.store import StoreError
 
-UNITS, SERVICES, CACHES = Path("/etc/systemd/system"), Path("/etc/steelyard/services"), Path("/var/cache/steelyard")
+CACHES = Path("/var/cache/steelyard")
 TRIALS = Path("/run/systemd/system")
 CONFIGS = Path("/run/steelyard-surge")
+DROP_IN = "50-surge.conf"
 HELPER = "/usr/bin/python3 -I /usr/lib/steelyard/steelyard-host.pyz"
 
 
@@ -29,6 +31,8 @@ def twin(service: str) -> str:
 
 def spare(service: str) -> str | None:
     """Why this host has no room for a second engine; None where it has. By whole GPUs, or by memory where there are none."""
+    if engines.lazy(service):
+        return "it is started by its first request, and a restart holds requests as that does"
     wanted, free = len(gpu.held().get(service, ())), _free_gpus()
     if len(free) < wanted:
         return "a second engine needs %d GPUs, and %d are free" % (wanted, len(free))
@@ -39,14 +43,16 @@ def spare(service: str) -> str | None:
 
 
 def _free_gpus() -> list[str]:
-    """UUIDs of those that no service has."""
-    taken = {uuid for uuids in gpu.held().values() for uuid in uuids}
+    """UUIDs of those that no service has, nor the second engine of another."""
+    beside = gpu.held(TRIALS, DROP_IN)
+    taken = {uuid for held in (gpu.held(), beside) for uuids in held.values() for uuid in uuids}
     return [device["uuid"] for device in gpu.memory()["devices"] if device.get("uuid") and device["uuid"] not in taken]
 
 
 def _resident(service: str) -> int:
     """Of the whole unit, without what is only cached; bytes."""
-    path = Path("/sys/fs/cgroup/system.slice/system-steelyard\\x2dvllm.slice/steelyard-vllm@%s.service/memory.stat" % service)
+    slice_name = "system-steelyard\\x2d%s.slice" % engines.kind(service).name
+    path = Path("/sys/fs/cgroup/system.slice") / slice_name / engines.unit(service) / "memory.stat"
     try:
         lines = dict(line.split() for line in path.read_text().splitlines())
     except OSError:
@@ -59,14 +65,14 @@ def _available() -> int:
     return int(found[1]) * 1024 if found else 0
 
 
-def drop_in(unit: str, gpus: str, service: str, folder: str, uuids: list[str], ready_s: int) -> str:
-    """`unit` and `gpus`: text of the engines' unit and of the service's GPU drop-in. Lists are emptied before they are said again."""
+def drop_in(unit: str, gpus: str, service: str, folder: str, uuids: list[str], ready_s: int, suffix: str = ".yaml") -> str:
+    """`unit` and `gpus`: text of the engines' unit and of the service's GPU drop-in; `suffix`: of its config. Lists are emptied before they are said again."""
     name = twin(service)
     start = next(line for line in unit.splitlines() if line.startswith("ExecStart="))
     lines = [
         "[Service]", "Restart=no", "ExecStartPre=", "ExecStartPost=", "ExecStop=", "ExecStopPost=", "EnvironmentFile=",
-        "EnvironmentFile=%s/%s.env" % (SERVICES, service), "ExecStart=",
-        start.replace("%s/%%i.yaml" % SERVICES, "%s/%s.yaml" % (CONFIGS, name)),
+        "EnvironmentFile=%s/%s.env" % (engines.SERVICES, service), "ExecStart=",
+        start.replace("%s/%%i%s" % (engines.SERVICES, suffix), "%s/%s%s" % (CONFIGS, name, suffix)),
         "ExecStartPost=+%s ready-beside /run/steelyard/%s/engine.sock %s %d" % (HELPER, name, service, ready_s),
         # should it die while requests go to it, its clients are held like anybody's
         "ExecStopPost=-+%s surge-gone %s" % (HELPER, service), "BindReadOnlyPaths=%s:/run/steelyard/%s/model" % (folder, name),
@@ -81,32 +87,42 @@ def drop_in(unit: str, gpus: str, service: str, folder: str, uuids: list[str], r
 
 def start(service: str, folder: str, ready_s: int) -> None:
     """Until it gives a token. Raises StoreError; nothing is left of it then."""
-    why = spare(service)
-    if why is not None:
-        raise StoreError(why)
-    name = twin(service)
-    gpus = UNITS / ("steelyard-vllm@%s.service.d" % service) / "60-gpus.conf"
-    uuids = _free_gpus()[: len(gpu.held().get(service, ()))]
-    owner = (SERVICES / (service + ".yaml")).stat()
     CONFIGS.mkdir(mode=0o755, parents=True, exist_ok=True)
-    config = CONFIGS / (name + ".yaml")
-    text = (SERVICES / (service + ".yaml")).read_text()
-    config.write_text(text.replace("/run/steelyard/%s/" % service, "/run/steelyard/%s/" % name))
-    config.chmod(0o640)
-    shutil.chown(config, 0, owner.st_gid)
-    path = TRIALS / ("steelyard-vllm@%s.service.d" % name) / "50-surge.conf"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    own = (UNITS / "steelyard-vllm@.service").read_text()
-    path.write_text(drop_in(own, gpus.read_text() if uuids else "", service, folder, uuids, ready_s))
+    with (CONFIGS / ".turn").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)  # two rollouts of this host must not take the same GPU
+        why = spare(service)
+        if why is not None:
+            raise StoreError(why)
+        _write(service, folder, ready_s)
+    name = twin(service)
     subprocess.run(["systemctl", "daemon-reload"], check=True)
     try:
-        started = subprocess.run(["systemctl", "start", status.UNIT % name], stderr=subprocess.DEVNULL, timeout=ready_s)
+        started = subprocess.run(["systemctl", "start", engines.unit(name)], stderr=subprocess.DEVNULL, timeout=ready_s)
         failed = started.returncode != 0
     except subprocess.TimeoutExpired:
         failed = True
     if failed:
         stop(service)
-        raise StoreError("the second engine does not start: `journalctl -u %s`" % (status.UNIT % name))
+        raise StoreError("the second engine does not start: `journalctl -u %s`" % (engines.unit(name)))
+
+
+def _write(service: str, folder: str, ready_s: int) -> None:
+    """Its config and its drop-in."""
+    name = twin(service)
+    gpus = engines.drop_ins(service) / "60-gpus.conf"
+    uuids = _free_gpus()[: len(gpu.held().get(service, ()))]
+    own_config = engines.config_file(service)
+    owner = own_config.stat()
+    config = engines.config_file(name, CONFIGS)
+    text = own_config.read_text()
+    config.write_text(text.replace("/run/steelyard/%s/" % service, "/run/steelyard/%s/" % name))
+    config.chmod(0o640)
+    shutil.chown(config, 0, owner.st_gid)
+    path = engines.drop_ins(name, TRIALS) / DROP_IN
+    path.parent.mkdir(parents=True, exist_ok=True)
+    own = engines.unit_file(service).read_text()
+    made = drop_in(own, gpus.read_text() if uuids else "", service, folder, uuids, ready_s, own_config.suffix)
+    path.write_text(made)
 
 
 def shift(service: str, to_twin: bool, drain_s: float) -> float:
@@ -123,13 +139,13 @@ def stop(service: str) -> None:
     """Nothing is left of the second engine."""
     name = twin(service)
     front.route(service, service, None)
-    unit = status.UNIT % name
+    unit = engines.unit(name)
     # it works on nothing any more, and its own way to end takes seconds
     subprocess.run(["systemctl", "kill", "--kill-who=all", "--signal=KILL", unit], stderr=subprocess.DEVNULL)
     subprocess.run(["systemctl", "stop", unit], stderr=subprocess.DEVNULL)
     subprocess.run(["systemctl", "reset-failed", unit], stderr=subprocess.DEVNULL)
-    shutil.rmtree(TRIALS / ("steelyard-vllm@%s.service.d" % name), ignore_errors=True)
-    (CONFIGS / (name + ".yaml")).unlink(missing_ok=True)
+    shutil.rmtree(engines.drop_ins(name, TRIALS), ignore_errors=True)
+    engines.config_file(name, CONFIGS).unlink(missing_ok=True)
     shutil.rmtree(CACHES / name, ignore_errors=True)
     subprocess.run(["systemctl", "daemon-reload"])
 

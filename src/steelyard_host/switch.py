@@ -15,22 +15,21 @@ import time
 from pathlib import Path
 from typing import Any
 
-from steelyard_host import control, front, quality, ready, starts, status, store, surge
+from steelyard_host import control, engines, front, lazy, quality, ready, starts, status, store, surge
 from steelyard_host.store import StoreError
 
 RECORDS = Path("/var/lib/steelyard/switches")
-UNITS = Path("/etc/systemd/system")
 TRIALS = Path("/run/systemd/system")
 OPEN = ("trying", "serving", "undoing")  # a switch that is neither confirmed nor undone
 HELPER = ("/usr/bin/python3", "-I", "/usr/lib/steelyard/steelyard-host.pyz")
 
 
 def _drop_in(service: str) -> Path:
-    return UNITS / ("steelyard-vllm@%s.service.d" % service) / "50-version.conf"
+    return engines.drop_ins(service) / "50-version.conf"
 
 
 def _trial(service: str) -> Path:
-    return TRIALS / ("steelyard-vllm@%s.service.d" % service) / "60-trial.conf"
+    return engines.drop_ins(service, TRIALS) / "60-trial.conf"
 
 
 def committed(service: str) -> str:
@@ -95,7 +94,7 @@ def state(root: Path, project: str, service: str) -> dict[str, Any]:
 
     `serves` is None where it does not run. Raises StoreError.
     """
-    pid = status.unit_properties(status.UNIT % service).get("MainPID", "0")
+    pid = status.unit_properties(engines.unit(service)).get("MainPID", "0")
     start = next(reversed(starts.read(service)), None)
     return {
         "serves": _serves(service, pid, root / project),
@@ -170,6 +169,8 @@ def carry_out(service: str) -> int:
     assert found is not None
     began = time.monotonic()
     try:
+        if found["strategy"] == "reload" and not _active(engines.unit(service)):
+            _keep(service, found, strategy="swap")  # a lazy one that sleeps has no weights in place
         starts_due = 2 if found["strategy"] == "surge" else 1
         _arm(service, found["undo_s"] + starts_due * found["ready_s"])
         {"reload": _reload, "swap": _swap, "surge": _surge}[found["strategy"]](service, found)
@@ -206,7 +207,7 @@ def _reload(service: str, found: dict[str, Any]) -> None:
 
 
 def _bind(service: str, folder: str) -> None:
-    _run("systemctl", "bind", "--read-only", "--mkdir", status.UNIT % service, folder, "/run/steelyard/%s/model" % service)
+    _run("systemctl", "bind", "--read-only", "--mkdir", engines.unit(service), folder, "/run/steelyard/%s/model" % service)
 
 
 def _token(service: str) -> None:
@@ -223,7 +224,7 @@ def _surge(service: str, found: dict[str, Any]) -> None:
         raise StoreError(wrong)
     found["drained_s"] = round(surge.shift(service, True, found["drain_s"]), 3)
     _write_trial(service, found)
-    _restart(service, found["ready_s"])
+    _restart(service, found["ready_s"], found["drain_s"])
     surge.shift(service, False, found["drain_s"])
     surge.stop(service)
     found["gap_s"] = 0.0
@@ -233,22 +234,31 @@ def _swap(service: str, found: dict[str, Any]) -> None:
     _out(service, found)
     _write_trial(service, found)
     began = time.monotonic()
-    _restart(service, found["ready_s"])
+    _restart(service, found["ready_s"], found["drain_s"])
     found["gap_s"] = round(time.monotonic() - began, 3)
 
 
 def _write_trial(service: str, found: dict[str, Any]) -> None:
-    own = (UNITS / "steelyard-vllm@.service").read_text()
+    own = engines.unit_file(service).read_text()
     path = _trial(service)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(trial_text(own, _drop_in(service).read_text(), found["before"], found["folder"]))
 
 
-def _restart(service: str, seconds: float) -> None:
+def _restart(service: str, seconds: float, drain_s: float) -> None:
     """Until it gives a token; the unit's own limits may be longer than `seconds`. Raises StoreError with the engine's last word."""
-    unit = status.UNIT % service
+    unit = engines.unit(service)
     _run("systemctl", "daemon-reload")
     subprocess.run(["systemctl", "reset-failed", unit], stderr=subprocess.DEVNULL)
+    if engines.lazy(service):
+        asleep = not _active(unit)
+        if asleep and lazy.make_room(service, drain_s, seconds) != 0:
+            raise StoreError("it has no room beside the others of this host")
+        lazy.keep_up(service, seconds)
+        if asleep:
+            if not _active(unit):
+                raise StoreError("it does not start; %s" % _last_word(unit))
+            return
     try:
         done = subprocess.run(
             ["systemctl", "restart", unit], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=seconds
@@ -293,6 +303,7 @@ def _close(service: str, found: dict[str, Any]) -> None:
     _trial(service).unlink(missing_ok=True)
     _run("systemctl", "daemon-reload")
     front.back(service)
+    lazy.let_go(service)
     _keep(service, found, state="confirmed")
 
 
@@ -315,12 +326,13 @@ def _undo(service: str, found: dict[str, Any], why: str) -> None:
     _trial(service).unlink(missing_ok=True)
     if touched and (found["strategy"] != "reload" or not _reloaded_back(service, found)):
         front.unmark(service)  # should it take longer than we wait, its own start lets requests in
-        _restart(service, found["ready_s"])
+        _restart(service, found["ready_s"], found["drain_s"])
     if found["strategy"] == "surge":
         front.route(service, service, surge.twin(service))
         front.drained(surge.twin(service), found["drain_s"])
         surge.stop(service)
     front.back(service)
+    lazy.let_go(service)
     _disarm(service)
     _keep(service, found, state="undone", why=why)
 

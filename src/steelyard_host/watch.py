@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from steelyard_host import control, front, kills, ready, status, switch
+from steelyard_host import control, engines, front, kills, ready, status, switch
 
 LOOKS = Path("/run/steelyard-watch")  # what was seen last
 PROBE_S = 20
@@ -73,12 +73,12 @@ def run(service: str, hung_s: float) -> int:
     front.out(service)  # gateways go elsewhere, or wait
     kills.note(service, found.kill)
     print("%s is killed, and started anew: %s" % (service, found.kill), flush=True)
-    subprocess.run(["systemctl", "kill", "--kill-who=all", "--signal=KILL", status.UNIT % service])
+    subprocess.run(["systemctl", "kill", "--kill-who=all", "--signal=KILL", engines.unit(service)])
     return 0
 
 
 def _look(service: str) -> Look:
-    shown = status.unit_properties(status.UNIT % service)
+    shown = status.unit_properties(engines.unit(service))
     pid = shown.get("MainPID", "0")
     if shown.get("ActiveState") != "active":  # starting has its own limit, and the port is closed
         return Look("0", False, "it is %s" % shown.get("ActiveState"), 0)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from steelyard.engine_options import KNOWN, NEWEST, OWN, known
 from steelyard.errors import OptionOwned, SettingUnknown
 from steelyard.inventory.ansible import read_ansible
 from steelyard.roles.vllm.settings import Settings
+from steelyard.serving.vllm_options import KNOWN, NEWEST, OWN
 from steelyard.site import site_of
 
 
@@ -53,7 +53,7 @@ def test_a_typo_is_refused_with_the_nearest_name(tmp_path: Path) -> None:
 )
 def test_what_is_known_or_not_to_be_checked_passes(tmp_path: Path, serve: str, vllm: str) -> None:
     assert len(site_of(read_ansible(declared(tmp_path, serve, vllm))).services) == 1
-    assert known("9.9.9") is None
+    assert KNOWN.get("9.9.9") is None
 
 
 def test_a_weight_of_a_host_that_does_not_serve_it_is_refused(tmp_path: Path) -> None:

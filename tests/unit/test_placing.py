@@ -30,7 +30,7 @@ def test_other_gpus_where_its_own_are_gone_or_too_few() -> None:
 
 def test_small_services_share_a_gpu_where_there_is_no_whole_one() -> None:
     found = place([Need("x", 1, 0.45), Need("y", 1, 0.45), Need("z", 1, 0.5)], FOUR[:2], {})
-    assert found == {"x": ("GPU-a",), "y": ("GPU-b",), "z": ("GPU-a",)}
+    assert found == {"x": ("GPU-b",), "y": ("GPU-b",), "z": ("GPU-a",)}, "the largest has the fewest places"
 
 
 def test_named_gpus_go_first_and_are_looked_at() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from steelyard_host import control, front, quality, ready, status, store, switch
+from steelyard_host import control, engines, front, quality, ready, status, store, switch
 from steelyard_host.store import StoreError
 
 V1, V2 = "/m/p/v1", "/m/p/v2"
@@ -31,8 +31,9 @@ class Told:
 @pytest.fixture
 def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Told:
     told = Told()
-    for name, folder in (("RECORDS", "records"), ("UNITS", "etc"), ("TRIALS", "run")):
+    for name, folder in (("RECORDS", "records"), ("TRIALS", "run")):
         monkeypatch.setattr(switch, name, tmp_path / folder)
+    monkeypatch.setattr(engines, "UNITS", tmp_path / "etc")
     monkeypatch.setattr(front, "MARKS", tmp_path / "marks")
     monkeypatch.setattr(front, "_tell", lambda service, word: told.note(f"port {word}"))
     monkeypatch.setattr(front, "drained", lambda service, seconds: None if "drain" in told.wrong else 0.1)
@@ -40,7 +41,7 @@ def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Told:
     monkeypatch.setattr(switch, "_disarm", lambda service: told.note("disarm"))
     monkeypatch.setattr(switch, "_run", lambda *words: told.note(" ".join(words[:2])))
     monkeypatch.setattr(switch, "_bind", lambda service, folder: told.note(f"bind {folder}"))
-    monkeypatch.setattr(switch, "_restart", lambda service, seconds: told.note("restart"))
+    monkeypatch.setattr(switch, "_restart", lambda service, seconds, drain_s: told.note("restart"))
     monkeypatch.setattr(control, "reload_weights", lambda service: told.note("reload"))
     monkeypatch.setattr(ready, "one_token", lambda path, service: ("token" not in told.wrong, "silent"))
     monkeypatch.setattr(quality, "first_wrong", lambda service, prompts: "prompt 1" if "quality" in told.wrong else None)

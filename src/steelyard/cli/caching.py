@@ -10,8 +10,8 @@ from steelyard.models.manifest import Manifest
 from steelyard.models.source import Weights
 from steelyard.modules.connectors.ask import ask
 from steelyard.problem import HostProblem
+from steelyard.serving.kinds import engine_folder
 from steelyard.settings import role_settings, settings_from
-from steelyard.site import engine_folder
 
 from .pushing import NOT_ON_THIS_MACHINE, Place, push_version
 
@@ -35,8 +35,8 @@ def share_compiled(fleet: Fleet, opened: Session, site: Site, chosen: list[str],
         hosts[host.name] = host
         default = settings_from(model, host.data).version
         for service in site.services_on(host.name):
-            if service.model in chosen:
-                engine = engine_folder(service.engine_version(default))
+            if service.model in chosen and service.serve.engine == "vllm":
+                engine = engine_folder("vllm", service.engine_version(default))
                 folder = f"{site.model_root}/{service.model}/{service.version}"
                 words[host.name, service.name] = (site.model_root, service.name, engine, folder)
                 now = ask(host, "compiled-state", *words[host.name, service.name])
@@ -63,7 +63,11 @@ def share_sharded(fleet: Fleet, opened: Session, site: Site, chosen: list[str], 
     base: Any = role_settings()["base"]
     rows: list[Shared] = []
     for project in chosen:
-        services = [service for service in site.services if service.model == project and service.host in hosts]
+        services = [
+            service
+            for service in site.services
+            if service.model == project and service.host in hosts and service.serve.engine == "vllm"
+        ]
         if not services:
             continue
         serve, version = services[0].serve, site.models[project].version
@@ -76,7 +80,7 @@ def share_sharded(fleet: Fleet, opened: Session, site: Site, chosen: list[str], 
         held = [row for row in alike if (ask(hosts[row.host], "store-state", *place) or {}).get("published")]
         first = (held or alike)[0]
         user = settings_from(base, hosts[first.host].data).engine_user
-        folder, ranks = engine_folder(engine), str(serve.tensor_parallel_size)
+        folder, ranks = engine_folder("vllm", engine), str(serve.tensor_parallel_size)
         words = ("store-shard", site.model_root, project, version, key, first.service, folder, ranks, user)
         rows += alike
         _made_and_spread(fleet, place, hosts, first, alike, () if held else words, screen)

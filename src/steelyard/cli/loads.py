@@ -13,8 +13,8 @@ from steelyard.host_helper import RUN_HELPER
 from steelyard.models.artefacts import sharded_project
 from steelyard.models.loading import Measured
 from steelyard.modules.connectors.ask import ask
+from steelyard.serving.kinds import engine_folder
 from steelyard.settings import role_settings, settings_from
-from steelyard.site import engine_folder
 
 if TYPE_CHECKING:
     from steelyard.site import Service, Site
@@ -30,7 +30,11 @@ class Loads:
 
     def measure(self, host: Any) -> None:
         """The largest of the host's models stands for all of them. A host that serves none is passed over."""
-        services = [service for service in self.site.services_on(host.name) if service.model in self.chosen]
+        services = [
+            service
+            for service in self.site.services_on(host.name)
+            if service.model in self.chosen and service.serve.engine == "vllm"
+        ]
         if not services:
             return
         listed = ask(host, "store-list", self.site.model_root) or {"versions": []}
@@ -41,7 +45,7 @@ class Loads:
             self.failed[host.name] = f"{service.model} {service.version} is not published there"
             return
         models: Any = role_settings()
-        engine = engine_folder(service.engine_version(settings_from(models["vllm"], host.data).version))
+        engine = engine_folder("vllm", service.engine_version(settings_from(models["vllm"], host.data).version))
         words = self._words(service, engine, settings_from(models["base"], host.data).engine_user)
         variants = [version for project, version in sizes if project == sharded_project(service.model)]
         if variants:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from steelyard.errors import Exit
 
 from .options import INVENTORY, InventoryPath, Json, NoColor, VaultPasswordFile, Yes
 
-app = typer.Typer(help="The fleet's lock: one apply or rollout at a time.", no_args_is_help=True)
+app = typer.Typer(help="The fleet's locks: one apply at a time, and one rollout of each alias.", no_args_is_help=True)
 
 
 @app.command()
@@ -18,7 +20,7 @@ def show(
     json: Json = False,
     no_color: NoColor = False,
 ) -> Exit:
-    """Show who holds the lock, from where, since when and for what."""
+    """Show who holds a lock, from where, since when and for what."""
     from steelyard.render.screen import Screen
 
     from .work import Wanted, keeper, read
@@ -33,13 +35,16 @@ def show(
 
 @app.command("break")
 def break_open(
+    alias: Annotated[
+        str | None, typer.Argument(metavar="[ALIAS]", help="Only that of a rollout of this alias. [every lock]")
+    ] = None,
     inventory: InventoryPath = INVENTORY,
     vault_password_file: VaultPasswordFile = None,
     yes: Yes = False,
     json: Json = False,
     no_color: NoColor = False,
 ) -> Exit:
-    """Take the lock away from a run that is gone. A run that still lives notices, and begins nothing further."""
+    """Take locks away from runs that are gone. A run that still lives notices, and begins nothing further."""
     import sys
 
     from steelyard.errors import ConfirmationImpossible
@@ -49,14 +54,14 @@ def break_open(
 
     screen = Screen(json=json, no_color=no_color)
     wanted = Wanted(inventory, vault_password_file=vault_password_file, deploy=None)
-    with keeper(wanted, read(wanted, screen), screen) as kept:
+    with keeper(wanted, read(wanted, screen), screen, alias) as kept:
         kept.connect()
         held = kept.show()
-        if held is not None and not yes:
+        if held and not yes:
             if not sys.stdin.isatty():
                 raise ConfirmationImpossible(where="steelyard lock break", changes="1")
             screen.lock(held)
-            if not screen.confirm("Take it away?"):
+            if not screen.confirm("Take it away?" if len(held) == 1 else "Take them away?"):
                 return Exit.USAGE
         screen.lock(kept.break_open(), "broken")
     return Exit.DONE

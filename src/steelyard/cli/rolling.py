@@ -209,7 +209,7 @@ def carry_out(
     wanted: Wanted, fleet: Fleet, opened: Session, due: Sequence[Service], move: Move, asked: Asked, screen: Screen,
     services: Sequence[Service],
 ) -> Outcome:  # fmt: skip
-    """Under the fleet's lock. `services`: all of the alias, those too that have nothing to do. Raises FleetLocked."""
+    """Under the alias's lock: rollouts of other aliases go on beside it, an apply does not. `services`: all of the alias, those too that have nothing to do. Raises FleetLocked."""
     doing, names = f"rollout {move.alias} {move.version}", [service.host for service in due]
     journal = Journal.of(wanted.inventory, move.alias)
     helpers = Helpers(opened, move.service, move.root, move.project)
@@ -220,7 +220,7 @@ def carry_out(
     def gate(hosts: Sequence[str]) -> str | None:
         return f"the lock is lost: {gone[0]}" if gone else inner(hosts)
 
-    with keeper(wanted, fleet, screen) as kept, locked(kept, Origin.here(doing), gone.append):
+    with keeper(wanted, fleet, screen, move.alias) as kept, locked(kept, Origin.here(doing), gone.append):
         journal.begin({"run": move.run, "alias": move.alias, "version": move.version, "project": move.project,
                        "hosts": names, "strategies": dict(move.strategies), "prompts": list(move.prompts)})  # fmt: skip
         screen.event(Step(doing))

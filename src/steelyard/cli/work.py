@@ -119,15 +119,15 @@ def session(wanted: Wanted, screen: Screen) -> Iterator[tuple[Fleet, Session]]:
 
 
 @contextmanager
-def keeper(wanted: Wanted, fleet: Fleet, screen: Screen) -> Iterator[Keeper]:
-    """Whoever keeps the fleet's lock, not connected yet: one of its first hosts."""
+def keeper(wanted: Wanted, fleet: Fleet, screen: Screen, alias: str | None = None) -> Iterator[Keeper]:
+    """Whoever keeps the fleet's lock, or that of a rollout of `alias`, not connected yet: one of its first hosts."""
     from steelyard.engine.lock import Keeper
     from steelyard.engine.session import Session
     from steelyard.modules.connectors.ssh import SteelyardConnector
 
     names = tuple(host.name for host in fleet.hosts[:KEEPERS])
     with Session(fleet, _site(fleet), names, None, SteelyardConnector, screen.event) as opened:
-        yield Keeper(opened, str(wanted.inventory))
+        yield Keeper(opened, str(wanted.inventory), alias=alias)
 
 
 def journal_of(wanted: Wanted) -> Journal:

@@ -93,6 +93,10 @@ class Execution:
             work = [op_hash for op_hash in segment if any(op_hash in self.state.ops[host] for host in left)]
             if work:
                 self._segment(left, work)
+                moved = {host.name for host in left if any(self._done.get((host.name, op_hash)) for op_hash in work)}
+                for host in left:
+                    if moved - {host.name} and self._pending(host):
+                        look_again(host)  # what another host offers may be there only now
             left = [host for host in left if host.name not in self.session.errors and host.name not in self.skipped]
         for host in left:
             self._finished(host.name, True)

@@ -1,6 +1,6 @@
-"""One apply or rollout per fleet at a time. The lock lies on a host, its keeper, so it holds for every controller.
+"""One apply per fleet at a time, and nothing beside it; one rollout per alias. Locks lie on a host, their keeper, so they hold for every controller.
 
-The keeper is the first host of the inventory that answers. The lock is a folder with its owner and the second it ends,
+The keeper is the first host of the inventory that answers. A lock is a folder with its owner and the second it ends,
 changed under `flock`; it is renewed while the run lives, and ends by itself when the controller is gone for `TTL_S`.
 A run of this same machine whose process is gone is taken over at once.
 """
@@ -8,10 +8,12 @@ A run of this same machine whose process is gone is taken over at once.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
 import gevent
@@ -29,15 +31,19 @@ TTL_S = 600
 HELD, LOST = 75, 76  # exit codes of the script below
 SCRIPT = """
 d=/var/lib/steelyard; mkdir -p "$d" && exec 9>"$d/.lock-mutex" && flock -w 20 9 || exit 1
-now=$(date +%s); owner="$d/lock/owner"; until=$(cat "$d/lock/until" 2>/dev/null || echo 0)
-shown() { test -e "$owner" && { cat "$owner"; echo "$until $now"; }; }
+now=$(date +%s); mine="$d/$4"
+ends() { cat "$1/until" 2>/dev/null || echo 0; }
+shown() { if test -e "$1/owner"; then cat "$1/owner"; echo; echo "$(ends "$1") $now"; fi; }
+case "$4" in lock) rivals="$d/lock $d/lock.*"; broken=$rivals ;; *) rivals="$d/lock $mine"; broken=$mine ;; esac
 case "$1" in
-  take) if test "$until" -gt "$now" && ! grep -q "$2" "$owner"; then shown; exit 75; fi
-        rm -rf "$d/lock"; mkdir -m 755 "$d/lock" && echo $((now + $3)) >"$d/lock/until" && cat >"$owner" ;;
-  renew) grep -qs "$2" "$owner" || exit 76; echo $((now + $3)) >"$d/lock/until" ;;
-  release) if grep -qs "$2" "$owner"; then rm -rf "$d/lock"; fi ;;
-  break) shown; rm -rf "$d/lock" ;;
-  show) shown ;;
+  take) for r in $rivals; do
+          if test "$(ends "$r")" -gt "$now" && ! grep -qs "$2" "$r/owner"; then shown "$r"; exit 75; fi
+        done
+        rm -rf "$mine"; mkdir -m 755 "$mine" && echo $((now + $3)) >"$mine/until" && cat >"$mine/owner" ;;
+  renew) grep -qs "$2" "$mine/owner" || exit 76; echo $((now + $3)) >"$mine/until" ;;
+  release) for r in $rivals; do if grep -qs "$2" "$r/owner"; then rm -rf "$r"; fi; done ;;
+  break) for r in $broken; do shown "$r"; rm -rf "$r"; done ;;
+  show) for r in $rivals; do shown "$r"; done ;;
 esac
 exit 0
 """
@@ -54,10 +60,14 @@ class Held:
 
 
 class Keeper:
-    """The host that keeps the lock, over a connection of its own: a heartbeat must not wait for a task."""
+    """The host that keeps the lock, over a connection of its own: a heartbeat must not wait for a task.
 
-    def __init__(self, session: Session, inventory: str, ttl_s: int = TTL_S) -> None:
+    `alias`: of a rollout, whose lock keeps out applies and rollouts of the same alias; without it, everybody.
+    """
+
+    def __init__(self, session: Session, inventory: str, ttl_s: int = TTL_S, alias: str | None = None) -> None:
         self.session, self.inventory, self.ttl_s = session, inventory, ttl_s
+        self.name = "lock" if alias is None else f"lock.{re.sub(r'[^A-Za-z0-9.-]', '_', alias)}"
         self.host: Host | None = None
 
     def connect(self) -> None:
@@ -76,7 +86,7 @@ class Keeper:
 
     def _take(self, origin: Origin) -> Held | None:
         status, lines = self.run("take", origin.run, stdin=json.dumps(origin.as_json()))
-        return self._held(lines) if status == HELD else None
+        return next(iter(self._held(lines)), None) if status == HELD else None
 
     def _locked(self, held: Held) -> FleetLocked:
         origin = held.origin
@@ -94,26 +104,34 @@ class Keeper:
     def release(self, origin: Origin) -> None:
         self.run("release", origin.run)
 
-    def show(self) -> Held | None:
+    def show(self) -> list[Held]:
+        """The fleet's lock and those of rollouts; of a keeper with an alias, the fleet's and that one."""
         return self._held(self.run("show", "-")[1])
 
-    def break_open(self) -> Held | None:
-        """Take the lock away from whoever holds it; what was held is returned."""
+    def break_open(self) -> list[Held]:
+        """Take locks away from whoever holds them; what was held is returned. With an alias, only that one."""
         return self._held(self.run("break", "-")[1])
 
-    def _held(self, lines: list[str]) -> Held | None:
-        try:
-            until, now = (int(word) for word in lines[-1].split())
-            origin = Origin.from_json(json.loads("".join(lines[:-1])))
-        except (IndexError, ValueError, KeyError):
-            return None
-        shown = datetime.fromtimestamp(until, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        return Held(str(self.host), origin, shown, until - now)
+    def _held(self, lines: list[str]) -> list[Held]:
+        """An owner, a line of JSON, is followed by the second it ends and the second it is. One that nobody can read is no lock."""
+        told = [line for line in lines if line.strip()]
+        found = []
+        for owner, seconds in pairwise(told):
+            try:
+                until, now = (int(word) for word in seconds.split())
+                origin = Origin.from_json(json.loads(owner))
+            except (ValueError, KeyError, TypeError):
+                continue
+            shown = datetime.fromtimestamp(until, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            found.append(Held(str(self.host), origin, shown, until - now))
+        return found
 
     def run(self, verb: str, run: str, stdin: str | None = None) -> tuple[int, list[str]]:
         """The script on the keeper: its exit code and lines. Raises the host's own errors."""
         assert self.host is not None
-        command = StringCommand("sh -c", QuoteString(SCRIPT), "lock", verb, QuoteString(run), str(self.ttl_s))
+        command = StringCommand(
+            "sh -c", QuoteString(SCRIPT), "lock", verb, QuoteString(run), str(self.ttl_s), QuoteString(self.name)
+        )
         asked: dict[str, Any] = {"_sudo": bool(self.host.data.get("_sudo"))}
         password = self.host.data.get("_sudo_password")
         if password:

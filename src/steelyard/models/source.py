@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from steelyard.cache import cache_folder
 from steelyard.errors import SourceMissing, SourceRefused
 
+from . import gguf
 from .cuts import HeaderWrong, Tensor
 from .fit import figures
 from .manifest import FORMAT, File, Manifest, Origin, chunk_size_of, read_file, tensor_hashes
@@ -75,7 +76,8 @@ def _manifest(model: str, folder: Path, paths: dict[str, Path], origin: Origin) 
             raise SourceRefused(where=str(folder), model=model, file=name, why=error.strerror or str(error)) from error
         if found:
             tensors[name] = tensor_hashes(files[name], found)
-    return Manifest.of(files, tensors, origin, figures(_config(paths), tensors))
+    fit = gguf.figures(paths) or figures(_config(paths), tensors)
+    return Manifest.of(files, tensors, origin, fit)
 
 
 def _config(paths: dict[str, Path]) -> dict[str, Any]:

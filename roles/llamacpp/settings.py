@@ -7,10 +7,10 @@ from typing import ClassVar
 from pydantic import Field
 
 from steelyard.serving.llamacpp_options import NEWEST
-from steelyard.settings import RoleSettings
+from steelyard.serving.running import EngineSettings
 
 
-class Settings(RoleSettings):
+class Settings(EngineSettings):
     """The engine's version and what it needs of the host."""
 
     section: ClassVar[str] = "llamacpp"

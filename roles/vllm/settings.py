@@ -6,10 +6,10 @@ from typing import ClassVar
 
 from pydantic import Field, SecretStr
 
-from steelyard.settings import RoleSettings
+from steelyard.serving.running import EngineSettings
 
 
-class Settings(RoleSettings):
+class Settings(EngineSettings):
     """The engine's version, its key, and how long its phases may take."""
 
     section: ClassVar[str] = "vllm"

@@ -76,7 +76,7 @@ def vllm() -> None:
         if service.serve.fit == "refuse" and any(other is service for other, _ in known):
             has_room(name="See that the version has room", service=service.name, services=known)
         folder = engine_folder(service.serve.engine, service.engine_version(_version(service)))
-        measured = chosen_options(facts, folder) if service.serve.load_strategy == "auto" and service.kind.reloads else {}
+        measured = chosen_options(facts, folder) if service.serve.load_strategy == "auto" and service.kind.own_loading else {}
         _service(site, service, wanted, base, units[service.serve.engine], folder, measured)
     if "gateway" not in host.data.host_groups:
         stopped(name="Stop the distribution's HAProxy", unit="haproxy.service")
@@ -87,14 +87,12 @@ def vllm() -> None:
 
 def _version(service: Service) -> str:
     """What the engine's section says of its version."""
-    settings = settings_from(ENGINES[service.serve.engine].settings, host.data)
-    return str(settings.version)  # type: ignore[attr-defined]  # engines' settings have one
+    return settings_from(ENGINES[service.serve.engine].settings, host.data).version
 
 
 def _engine(engine: Running, services: tuple[Service, ...], wanted: Settings, base: BaseSettings) -> str:
     """The engine, its files and its unit, which is the answer."""
-    settings = settings_from(engine.settings, host.data)
-    installed(name="Install what engines need", packages=settings.packages)  # type: ignore[attr-defined]
+    installed(name="Install what engines need", packages=settings_from(engine.settings, host.data).packages)
     mine = [service for service in services if service.serve.engine == engine.kind]
     for version in sorted({service.engine_version(_version(service)) for service in mine}):
         _installed(engine.kind, version)

@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from steelyard.errors import LimitMatchedNoHost, OptionOwned, PortTwice, SettingUnknown, nearest_key
+from steelyard.errors import LimitMatchedNoHost, OptionOwned, PortTwice, SettingUnknown, SettingWrong, nearest_key
 from steelyard.inventory.fleet import Fleet
 from steelyard.inventory.limit import Limit
 from steelyard.inventory.locate import locate
@@ -230,8 +230,11 @@ def _service(fleet: Fleet, project: str, model: Model, serve: Serve, host: str) 
 
 
 def _check_options(fleet: Fleet, project: str, serve: Serve, variables: Mapping[str, Any]) -> None:
-    """Raises OptionOwned, SettingUnknown."""
+    """Raises OptionOwned, SettingUnknown, SettingWrong."""
     kind = KINDS[serve.engine]
+    if serve.load_strategy == "sharded" and not kind.own_loading:
+        where = locate(fleet.path, None, ("models", project, "serve", "load_strategy"))
+        raise SettingWrong(where=where, key="load_strategy", found="sharded", allowed=f"auto or default with {kind.title}")
     section = variables.get(kind.section)
     version = serve.engine_version or str((section if isinstance(section, dict) else {}).get("version", kind.newest))
     names = kind.options.get(version) if serve.options_check == "refuse" else None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from steelyard.errors import OptionOwned, SettingUnknown
+from steelyard.errors import OptionOwned, SettingUnknown, SettingWrong, SteelyardError
 from steelyard.inventory.ansible import read_ansible
 from steelyard.roles.vllm.settings import Settings
 from steelyard.serving.vllm_options import KNOWN, NEWEST, OWN
@@ -59,3 +59,20 @@ def test_what_is_known_or_not_to_be_checked_passes(tmp_path: Path, serve: str, v
 def test_a_weight_of_a_host_that_does_not_serve_it_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingUnknown, match="g2"):
         site_of(read_ansible(declared(tmp_path, "weights: {g2: 5}")))
+
+
+@pytest.mark.parametrize(
+    ("serve", "error", "said"),
+    [
+        ("options: {n-ctx: 9}", OptionOwned, "n-ctx"),
+        ("options: {n_paralel: 9}", SettingUnknown, "n_paralel"),
+        ("options: {enforce-eager: true}", SettingUnknown, "enforce-eager"),
+        ("load_strategy: sharded", SettingWrong, "sharded"),
+    ],
+)
+def test_each_engine_has_its_own_options(tmp_path: Path, serve: str, error: type[SteelyardError], said: str) -> None:
+    with pytest.raises(error, match=said):
+        site_of(read_ansible(declared(tmp_path, f"engine: llamacpp\n      {serve}")))
+    passes = "engine: llamacpp\n      options: {n-parallel: 2, n_gpu_layers: 99}"
+    other = tmp_path / "other"
+    assert site_of(read_ansible(declared(other, passes))).services[0].unit.startswith("steelyard-llamacpp@")

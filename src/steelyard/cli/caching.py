@@ -35,7 +35,7 @@ def share_compiled(fleet: Fleet, opened: Session, site: Site, chosen: list[str],
         hosts[host.name] = host
         default = settings_from(model, host.data).version
         for service in site.services_on(host.name):
-            if service.model in chosen and service.serve.engine == "vllm":
+            if service.model in chosen and service.kind.own_loading:
                 engine = engine_folder("vllm", service.engine_version(default))
                 folder = f"{site.model_root}/{service.model}/{service.version}"
                 words[host.name, service.name] = (site.model_root, service.name, engine, folder)
@@ -66,7 +66,7 @@ def share_sharded(fleet: Fleet, opened: Session, site: Site, chosen: list[str], 
         services = [
             service
             for service in site.services
-            if service.model == project and service.host in hosts and service.serve.engine == "vllm"
+            if service.model == project and service.host in hosts and service.kind.own_loading
         ]
         if not services:
             continue

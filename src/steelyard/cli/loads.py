@@ -31,9 +31,7 @@ class Loads:
     def measure(self, host: Any) -> None:
         """The largest of the host's models stands for all of them. A host that serves none is passed over."""
         services = [
-            service
-            for service in self.site.services_on(host.name)
-            if service.model in self.chosen and service.serve.engine == "vllm"
+            service for service in self.site.services_on(host.name) if service.model in self.chosen and service.kind.own_loading
         ]
         if not services:
             return

@@ -13,6 +13,7 @@ class Kind:
     """`section`: settings with its `version`; `owned`: options that steelyard sets, and what to write instead.
 
     `options`: version to the names it knows; `plain`: the one way to spell a name. `reloads`: takes weights in place.
+    `own_loading`: has ways of loading that are measured, chosen and shared: `bench load`, `models shard`, `models cache`.
     """
 
     name: str
@@ -23,15 +24,17 @@ class Kind:
     options: Mapping[str, frozenset[str]]
     plain: Callable[[str], str]
     reloads: bool
+    own_loading: bool
 
 
 KINDS = {
     "vllm": Kind(
-        "vllm", "vLLM", "vllm", vllm_options.NEWEST, vllm_options.OWN, vllm_options.KNOWN, vllm_options.plain, reloads=True
+        "vllm", "vLLM", "vllm", vllm_options.NEWEST, vllm_options.OWN, vllm_options.KNOWN, vllm_options.plain, reloads=True,
+        own_loading=True,
     ),
     "llamacpp": Kind(
         "llamacpp", "llama.cpp (xllamacpp)", "llamacpp", llamacpp_options.NEWEST, llamacpp_options.OWN, llamacpp_options.KNOWN,
-        llamacpp_options.plain, reloads=False,
+        llamacpp_options.plain, reloads=False, own_loading=False,
     ),
 }  # fmt: skip
 

@@ -10,6 +10,13 @@ from steelyard.settings import RoleSettings
 from steelyard.site import Service
 
 
+class EngineSettings(RoleSettings):
+    """The section of an engine: at least which version, and what its hosts need."""
+
+    version: str
+    packages: tuple[str, ...]
+
+
 class EngineFile(NamedTuple):
     """A file of the engine's own on each host that runs it; `task` is what the plan calls it."""
 
@@ -20,7 +27,7 @@ class EngineFile(NamedTuple):
 
 @dataclass(frozen=True)
 class Running:
-    """One engine. `settings`: a section with its `version` and `packages`; `environment`: lines of its unit; `command`: after `engine-exec`.
+    """One engine. `settings`: its section; `environment`: lines of its unit; `command`: after `engine-exec`.
 
     `suffix` is that of its config file, and `config` its text, from the service, the seconds for running requests at a stop, and
     loading options that were measured. `compiles`: it keeps what it compiled, so hosts can share that.
@@ -28,7 +35,7 @@ class Running:
 
     kind: str
     title: str
-    settings: type[RoleSettings]
+    settings: type[EngineSettings]
     environment: tuple[str, ...]
     command: str
     suffix: str

@@ -86,7 +86,8 @@ def controller_killed(ground: Ground, strategy: str) -> tuple[int, int]:
 
 @fault("controller killed before it confirms", {-9}, {"v1", "next"})
 def controller_killed_late(ground: Ground, strategy: str) -> tuple[int, int]:
-    return killed_when(ground, strategy, ("serving",)), 0
+    # it looks at the version for a while before it confirms, so that the kill is not too late on a slow machine
+    return killed_when(ground, strategy, ("serving",), "--watch", "10"), 0
 
 
 @fault("controller killed, then resumed", {0}, {"next"})
@@ -97,10 +98,10 @@ def resumed(ground: Ground, strategy: str) -> tuple[int, int]:
     return (0 if "came to its end" in done.stderr else done.returncode), 0
 
 
-def killed_when(ground: Ground, strategy: str, states: tuple[str, ...], undo: int = 10) -> int:
+def killed_when(ground: Ground, strategy: str, states: tuple[str, ...], *more: str, undo: int = 10) -> int:
     """SIGKILL as soon as the host says one of these states; it then decides alone."""
     before = (ground.state()["switch"] or {"run": ""})["run"]
-    run = ground.started("next", "--strategy", strategy, "--undo-after", str(undo))
+    run = ground.started("next", "--strategy", strategy, "--undo-after", str(undo), *more)
     end = time.monotonic() + 120
     while time.monotonic() < end and run.poll() is None:
         now = ground.state()["switch"] or {"run": "", "state": ""}
@@ -273,9 +274,14 @@ def exits_well(ground: Ground, strategy: str) -> tuple[int, int]:
     """Its wrapper ends well at once, as long as it is the next version's: nothing listens, and nothing says an error."""
     wrapper = "/usr/lib/steelyard/engine-exec"
     on_host(ground.site, ground.host, f"cp -p {wrapper} /root/kept && sed -i '2i exit 0' {wrapper}")
+    before = (ground.state()["switch"] or {"run": ""})["run"]
     run = ground.started("next", "--strategy", strategy)
-    while run.poll() is None and (ground.state()["switch"] or {"state": ""})["state"] != "undoing":
-        if strategy == "surge" and (ground.state()["switch"] or {"state": ""})["state"] == "undone":
+    while run.poll() is None:
+        now = ground.state()["switch"] or {"run": before}
+        if now["run"] != before and now["state"] in (
+            "undoing",
+            "undone",
+        ):  # where a second engine failed, nothing is to be undone
             break
         time.sleep(0.1)
     on_host(ground.site, ground.host, f"cp -p /root/kept {wrapper} && rm /root/kept")

@@ -14,15 +14,23 @@ Written by `make test-faults`: on a real host with a real vLLM on CPU, an alias 
 *Failed*: requests without a whole answer that the rollout is to blame for. *On killed*: requests that were running on an engine which the fault itself killed. *Mixed*: answers that neither version
 gives to that prompt. *Serves*: the one version that serves afterwards, and that the host would come up with.
 
+A skewed clock is no row: hosts of the lab share their machine's clock. Nothing in a switch reads one that can be set; deadlines are systemd's own monotonic timers. A gateway that dies is a test of
+its own (`tests/lab/test_gateway.py`), because it takes two of them.
+
 | strategy | fault | exit | serves | requests | failed | on killed | mixed | slowest |
 |---|---|---|---|---|---|---|---|---|
 """
 
 
+STRATEGIES = ("reload", "swap", "surge")
+
+
 def page(rows: list[dict[str, Any]]) -> str:
+    """By strategy; within one, in the order of the run."""
+    ordered = sorted(rows, key=lambda row: STRATEGIES.index(row["strategy"]))
     lines = [
         "| {strategy} | {fault} | {exit} | {serves} | {requests} | {failed} | {in_flight_on_killed} | {mixed} | {slowest_s:.1f} s |".format(**row)
-        for row in rows
+        for row in ordered
     ]  # fmt: skip
     return HEAD + "\n".join(lines) + "\n"
 

@@ -60,6 +60,7 @@ def rows() -> Iterator[list[Row]]:
     yield measured
     target = os.environ.get("STEELYARD_FAULTS_TABLE")
     if target:
+        Path(target).parent.mkdir(parents=True, exist_ok=True)
         Path(target).write_text(json.dumps([asdict(row) for row in measured], indent=1))
 
 

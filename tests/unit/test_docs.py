@@ -43,5 +43,5 @@ def test_readme_is_short_enough_to_be_read() -> None:
 
 
 def test_every_role_has_a_page() -> None:
-    roles = {path.parent.name for path in (ROOT / "roles").glob("*/tasks.py")}
+    roles = {path.parent.name for path in (ROOT / "roles").glob("*/settings.py")}
     assert {path.stem for path in (ROOT / "docs/roles").glob("*.md")} == roles

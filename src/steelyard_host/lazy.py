@@ -91,7 +91,11 @@ def _turn() -> Iterator[None]:
 
 def state(service: str) -> str:
     """Of its engine: active, inactive, activating, ..."""
-    words = ["systemctl", "show", "--value", "--property=ActiveState", engines.unit(service)]
+    return _active_state(engines.unit(service))
+
+
+def _active_state(unit: str) -> str:
+    words = ["systemctl", "show", "--value", "--property=ActiveState", unit]
     return subprocess.run(words, stdout=subprocess.PIPE, text=True).stdout.strip()
 
 
@@ -139,9 +143,7 @@ def rest(service: str, drain_s: float) -> bool:
     One that systemd has given up may be tried anew.
     """
     if state(service) in ("inactive", "failed"):
-        units = [engines.unit(service), *("steelyard-lazy@%s.%s" % (service, kind) for kind in ("socket", "service"))]
-        subprocess.run(["systemctl", "reset-failed", *units], stderr=subprocess.DEVNULL)
-        front.back(service)
+        _forgive(service)
         return True
     front.out(service, mark=True)
     try:
@@ -151,6 +153,23 @@ def rest(service: str, drain_s: float) -> bool:
         return subprocess.run(["systemctl", "stop", engines.unit(service)], stderr=subprocess.DEVNULL).returncode == 0
     finally:
         front.back(service)
+
+
+def try_again(service: str) -> None:
+    """One whose start failed, and whose port is closed since: the next request, or one that the gateway holds, starts it anew."""
+    if "failed" in (state(service), _active_state(_socket(service))) and not (front.MARKS / service).exists():
+        _forgive(service)
+
+
+def _forgive(service: str) -> None:
+    units = [engines.unit(service), _socket(service), "steelyard-lazy@%s.service" % service]
+    subprocess.run(["systemctl", "reset-failed", *units], stderr=subprocess.DEVNULL)
+    subprocess.run(["systemctl", "start", _socket(service)], stderr=subprocess.DEVNULL)
+    front.back(service)
+
+
+def _socket(service: str) -> str:
+    return "steelyard-lazy@%s.socket" % service
 
 
 def keep_up(service: str, seconds: float) -> None:

@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from steelyard_host import control, engines, front, kills, ready, status, switch
+from steelyard_host import control, engines, front, kills, lazy, ready, status, switch
 
 LOOKS = Path("/run/steelyard-watch")  # what was seen last
 PROBE_S = 20
@@ -64,6 +64,8 @@ def verdict(look: Look, kept: Kept, now: float, hung_s: float) -> Verdict:
 
 def run(service: str, hung_s: float) -> int:
     """One look, and what follows from it; it speaks only where it did something. Always 0."""
+    if engines.lazy(service):
+        lazy.try_again(service)
     path = LOOKS / (service + ".json")
     found = verdict(_look(service), _read(path), time.monotonic(), hung_s)
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)

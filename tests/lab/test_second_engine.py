@@ -234,12 +234,15 @@ def test_lazy_services_run_by_turns_where_there_is_room_for_one(fleet: Fleet, ne
     assert min(first.counts.requests, second.counts.requests) > 3
 
 
-def test_one_that_cannot_start_is_told_and_mended(fleet: Fleet) -> None:
-    """Somebody damages its configuration: who asks gets an error and not silence, drift says what, apply mends it."""
+def test_one_that_cannot_start_is_told_and_whoever_asked_is_answered_once_it_can(fleet: Fleet) -> None:
+    """Somebody damages its configuration: a request is held, drift says what is wrong, apply mends it, and the request is answered."""
     fleet.until(OTHER, "inactive", 120)
     fleet.sh(HOST, 'sed -i \'s/"folder"/"fold"/\' /etc/steelyard/services/other.json')
-    fleet.sh(HOST, "for i in 1 2 3 4 5 6; do systemctl start steelyard-lazy@other.service; done", check=False)
-    found = {finding["code"] for finding in fleet.json("drift")["findings"]}
-    assert "vllm.restart-storm" in found, found
-    fleet.apply()
-    assert fleet.say("other")
+    with ThreadPoolExecutor(1) as pool:
+        held = pool.submit(fleet.say, "other")
+        fleet.until(OTHER, "failed", 60)
+        found = {finding["code"] for finding in fleet.json("drift")["findings"]}
+        assert {"vllm.gives-a-token", "vllm.write-the-engine-s-config"} <= found
+        assert not held.done()
+        fleet.apply()
+        assert held.result(120)

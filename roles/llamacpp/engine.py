@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from steelyard.models.room import number
 from steelyard.serving.llamacpp_options import plain
 from steelyard.serving.running import EngineFile, Running
 from steelyard.site import Service
@@ -23,7 +24,7 @@ def engine_config(service: Service, drain_s: int, loading: Mapping[str, Any]) ->
     serve = service.serve
     options: dict[str, Any] = {"n_parallel": AT_ONCE, **{plain(name): value for name, value in serve.options.items()}}
     if serve.max_model_len is not None:
-        options["n_ctx"] = serve.max_model_len * int(options["n_parallel"])
+        options["n_ctx"] = serve.max_model_len * int(number(options, "n_parallel", AT_ONCE))
     config = {
         "folder": f"/run/steelyard/{service.name}/model",
         "socket": f"/run/steelyard/{service.name}/engine.sock",

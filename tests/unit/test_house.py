@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -107,3 +108,16 @@ def test_nothing_names_a_place_of_one_machine_or_a_registry() -> None:
         if path.suffix not in (".json", ".png") and path.is_file():
             wrong += [f"{name}: {word}" for word in words if word in path.read_text(errors="replace")]
     assert wrong == []
+
+
+def test_every_package_is_in_the_wheel() -> None:
+    """A checkout finds what is not listed; a wheel does not have it."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    listed = set(settings["packages"])
+    missing = []
+    for name, folder in settings["package-dir"].items():
+        for path in sorted((ROOT / folder).rglob("__init__.py")):
+            below = path.parent.relative_to(ROOT / folder).parts
+            if ".".join((name, *below)) not in listed:
+                missing.append(".".join((name, *below)))
+    assert missing == []

@@ -222,7 +222,7 @@ def _services(add: Any) -> None:
     usable = add("gpu-usable", "whether a service may start on its GPUs", usable_gpus)
     usable.add_argument("xids", help="numbers after which a GPU is not to be used, by commas")
     usable.add_argument("uuids", help="GPUs of the service, by commas")
-    add("status", "GPUs, services and requests of this host", lambda _: status.read())
+    add("status", "GPUs, services and requests of this host", lambda _: switch.with_trials(status.read()))
     counted = add("service-counters", "what an engine counted", lambda g: status.counters(g.service))
     counted.add_argument("service")
     add("haproxy", "what a running HAProxy was started with", lambda g: haproxy.state(g.socket)).add_argument("socket")

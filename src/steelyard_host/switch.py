@@ -109,6 +109,15 @@ def state(root: Path, project: str, service: str) -> dict[str, Any]:
     }
 
 
+def with_trials(found: dict[str, Any]) -> dict[str, Any]:
+    """What `status.read` gives, with the `trial` of each service: the version's folder, its state, and its run; None where none is open."""
+    for entry in found["services"]:
+        now = record(entry["name"])
+        open_now = now is not None and now["state"] in OPEN
+        entry["trial"] = {key: now[key] for key in ("folder", "state", "run")} if now is not None and open_now else None
+    return found
+
+
 def _serves(service: str, pid: str, project: Path) -> str | None:
     """Folder of the version that is mounted for the engine, by identity: the kernel names mounts from their file system's root."""
     if pid == "0":

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from steelyard.render.tables import serving
 from steelyard_host import control, engines, front, quality, ready, status, store, switch
 from steelyard_host.store import StoreError
 
@@ -180,3 +181,17 @@ def test_counters_of_a_drained_engine_are_looked_at_twice(monkeypatch: pytest.Mo
     monkeypatch.setattr(status, "requests", lambda service: next(answers))
     assert front.drained("x", 5) is not None
     assert next(answers, None) is None
+
+
+def test_status_shows_a_trial_that_is_open_and_no_other(told: Told) -> None:
+    found: dict[str, Any] = {"services": [{"name": "x"}, {"name": "y"}]}
+    assert [entry["trial"] for entry in switch.with_trials(found)["services"]] == [None, None]
+    begin("swap")
+    switch.carry_out("x")
+    assert [entry["trial"] for entry in switch.with_trials(found)["services"]] == [
+        {"folder": V2, "state": "serving", "run": "r1"},
+        None,
+    ]
+    assert serving({"mounted": "/llm/x/v1", **found["services"][0]}) == "/llm/x/v1; v2 on trial (serving)"
+    switch.undo("x", "r1", "why not")
+    assert switch.with_trials(found)["services"][0]["trial"] is None

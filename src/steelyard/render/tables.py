@@ -68,12 +68,19 @@ def service_table(answers: dict[str, Any]) -> Table | None:
             host,
             service["name"],
             state,
-            service["mounted"] or "-",
+            serving(service),
             *shown,
             str(service["restarts"]),
             started_in(service.get("start")),
         )
     return table
+
+
+def serving(service: dict[str, Any]) -> str:
+    """What it serves; and where a rollout waits for somebody's word, what it tries."""
+    trial = service.get("trial")
+    tried = f"; {trial['folder'].rsplit('/', 1)[1]} on trial ({trial['state']})" if trial else ""
+    return (service["mounted"] or "-") + tried
 
 
 def started_in(start: dict[str, Any] | None) -> str:

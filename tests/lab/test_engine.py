@@ -244,14 +244,14 @@ with keeper(wanted, read(wanted, screen), screen) as kept:
     kept.take(origin)
     kept.host.connector.client.close()
     kept.renew(origin)
-    print(kept.show().origin.run == origin.run)
+    print([held.origin.run for held in kept.show()] == [origin.run])
     kept.release(origin)
     print(kept.show())
 """
     import sys
 
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.stdout.split() == ["True", "None"], done.stderr
+    assert done.stdout.split() == ["True", "[]"], done.stderr
 
 
 # Audit

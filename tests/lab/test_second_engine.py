@@ -242,7 +242,9 @@ def test_one_that_cannot_start_is_told_and_whoever_asked_is_answered_once_it_can
         held = pool.submit(fleet.say, "other")
         fleet.until(OTHER, "failed", 60)
         found = {finding["code"] for finding in fleet.json("drift")["findings"]}
-        assert {"vllm.gives-a-token", "vllm.write-the-engine-s-config"} <= found
+        assert "vllm.write-the-engine-s-config" in found
+        # whichever is seen: between two tries its socket does not listen
+        assert found & {"vllm.gives-a-token", "vllm.listen-for-its-first-request"}, found
         assert not held.done()
         fleet.apply()
         assert held.result(120)

@@ -178,7 +178,7 @@ def carry_out(service: str) -> int:
     assert found is not None
     began = time.monotonic()
     try:
-        if found["strategy"] == "reload" and not _active(engines.unit(service)):
+        if found["strategy"] == "reload" and engines.lazy(service) and not _active(engines.unit(service)):
             _keep(service, found, strategy="swap")  # a lazy one that sleeps has no weights in place
         starts_due = 2 if found["strategy"] == "surge" else 1
         _arm(service, found["undo_s"] + starts_due * found["ready_s"])

@@ -6,10 +6,12 @@ from pyinfra_testing.facts import make_fact_tests
 from pyinfra_testing.operations import make_operation_tests
 
 # they call, stream or reboot, or read facts without arguments, which this harness gives as plain dictionaries:
-# tests/unit/test_dify_reconcile.py, test_store_operation.py, test_driver.py, test_docker_config.py, test_fit.py and test_lazy.py
+# tests/unit/test_dify_reconcile.py, test_dify_plugins.py, test_store_operation.py, test_driver.py, test_docker_config.py, test_fit.py and test_lazy.py
 ELSEWHERE = [
     "operations/cdi.described",
     "operations/cdi.char_links",
+    "operations/dify.owned",
+    "operations/dify.plugins_installed",
     "operations/dify.registered",
     "operations/docker.daemon",
     "operations/driver.active",

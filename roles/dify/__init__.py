@@ -1,4 +1,5 @@
+from .registration import connection
 from .settings import Settings
-from .tasks import connection, dify
+from .tasks import dify
 
 __all__ = ["Settings", "connection", "dify"]

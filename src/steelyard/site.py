@@ -80,15 +80,35 @@ class Serve(BaseModel):
     environment: dict[str, str] = Field(default_factory=dict, description="Further environment of the engine; not secret.")
 
 
+class DifyEndpoint(BaseModel):
+    """A further endpoint that serves the same model and shares its requests."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    endpoint: str = Field(
+        pattern=r"^https?://\S+$", description="Its OpenAI-compatible address as Dify reaches it, with `/v1`."
+    )
+    key: str | None = Field(None, description="Name of its key in `dify.keys`; None: the key of the gateway's client.")
+    model: str | None = Field(None, description="Name it knows the model by; None: the alias.")
+
+
 class DifyModel(BaseModel):
     """How the model is registered in Dify."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    type: Literal["llm", "text-embedding", "rerank"] = Field("llm", description="Dify's model type.")
+    type: Literal["llm", "text-embedding", "rerank", "speech2text", "tts"] = Field("llm", description="Dify's model type.")
     label: str | None = Field(None, max_length=60, description="Name shown in Dify; None: the alias.")
     context_size: int | None = Field(None, ge=1, description="Context told to Dify; None: `serve.max_model_len` or 4096.")
     max_tokens: int = Field(1024, ge=1, description="Upper limit of an answer, told to Dify.")
-    credentials: dict[str, str] = Field(default_factory=dict, description="Further credential fields; not secret.")
+    enabled: bool = Field(True, description="Whether users of the workspace may choose it.")
+    default: bool = Field(False, description="Whether it is the workspace's default for its type.")
+    credentials: dict[str, str] = Field(
+        default_factory=dict,
+        description="Further fields of the provider's form, checked by the form that Dify has now; not secret.",
+    )
+    further: dict[Annotated[str, Field(pattern=r"^[a-z0-9-]{1,20}$")], DifyEndpoint] = Field(
+        default_factory=dict,
+        description="Endpoints beside the gateway that share its requests by Dify's own load balancing, by name; needs MODEL_LB_ENABLED there.",
+    )
 
 
 class Model(BaseModel):

@@ -1,137 +1,153 @@
-"""Dify's console API over HTTP: one login per process, cookies and CSRF by hand, errors in Dify's own words.
+"""Dify's console API: one login per process, cookies and CSRF by hand, errors in Dify's own words.
 
-Facts: dify.md section 1. A password is sent once: after five wrong ones Dify locks the account for a day. From 1.11.2
-on it is sent in base64. Cookie names may carry `__Host-`, and a cookie jar would not send those over http.
+A password is sent once: after five wrong ones Dify locks the account for a day. How it is sent depends on the release,
+so that is asked first. Cookie names may carry `__Host-`, and a cookie jar would not send those over http.
 """
 
 from __future__ import annotations
 
 import base64
-import http.client
-import json
-import urllib.parse
 from dataclasses import dataclass, field
 from typing import Any
 
-from steelyard.errors import DifyLoginRefused, DifyRefused, DifyUnreachable
+from steelyard.errors import DifyLoginRefused, DifyRefused, DifyTooOld
 
-TIMEOUT_S = 330  # Dify itself waits 300 s for an endpoint while it validates
-BASE64_SINCE = (1, 11, 2)
+from .http import Answer, exchange, message_of
+from .release import NEWEST_KNOWN, Release, release_of
 
 
 @dataclass(frozen=True)
 class DifyAccess:
-    """Where and as whom. Secrets are kept out of its text."""
+    """Where and as whom. Secrets are kept out of its text. `release` is the one we installed, if we did."""
 
     url: str
     email: str
     password: str = field(repr=False)
     admin_key: str | None = field(default=None, repr=False)
     workspace: str | None = None
+    release: str | None = None
 
 
 class DifyClient:
     """Talks to one Dify. `writes` counts requests that changed or could change something there."""
 
     def __init__(self, access: DifyAccess) -> None:
-        self._access = access
+        self.access = access
         self._cookies: dict[str, str] = {}
+        self._bearer: str | None = access.admin_key
         self._refused: DifyLoginRefused | None = None
+        self._release: Release | None = None
         self.reads = 0
         self.writes = 0
         self.logins = 0
 
     @property
     def where(self) -> str:
-        return f"{self._access.url}/console/api"
+        return f"{self.access.url}/console/api"
 
     def get(self, path: str) -> Any:
-        """Decoded answer. Raises DifyUnreachable, DifyLoginRefused, DifyRefused."""
-        self._log_in()
+        """Decoded answer. Raises DifyUnreachable, DifyLoginRefused, DifyTooOld, DifyRefused."""
         self.reads += 1
-        return self._checked("GET", path, None)
+        return self._logged_in("GET", path, None)
 
-    def send(self, method: str, path: str, body: dict[str, Any]) -> Any:
+    def look_up(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        """Like `get`, for the questions that Dify wants as POST."""
+        self.reads += 1
+        return self._logged_in("POST", path, body)
+
+    def send(self, method: str, path: str, body: Any) -> Any:
         """Like `get`, for requests that change something."""
-        self._log_in()
         self.writes += 1
-        return self._checked(method, path, body)
+        return self._logged_in(method, path, body)
+
+    def open_get(self, path: str) -> Any:
+        """Like `get`, where no login is needed: before there is an account."""
+        self.reads += 1
+        return self._checked(self._request("GET", path, None), "GET", path)
+
+    def open_send(self, path: str, body: dict[str, Any]) -> Any:
+        """A POST without a login: first-run setup. Cookies it sets are kept for the next."""
+        self.writes += 1
+        answer = self._request("POST", path, body)
+        self._cookies |= answer.cookies()
+        return self._checked(answer, "POST", path)
+
+    def release(self) -> Release:
+        """The server's release: from its answers' header, because /version may name the newest one that there is."""
+        if self._release is None:
+            answer = self._request("GET", "/version?current_version=0.0.0", None)
+            said = answer.body.get("version") if answer.status == 200 and isinstance(answer.body, dict) else None
+            known = (answer.header("X-Version"), self.access.release, said)
+            self._release = next((found for found in map(release_of, known) if found), NEWEST_KNOWN)
+        return self._release
 
     def models(self, provider: str) -> list[dict[str, Any]]:
         """Every model of a provider as Dify lists it. Raises like `get`."""
         found: list[dict[str, Any]] = self.get(f"/workspaces/current/model-providers/{provider}/models")["data"]
         return found
 
-    def _checked(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
-        status, answer = self._request(method, path, body)
-        if status >= 400:
+    def _logged_in(self, method: str, path: str, body: Any) -> Any:
+        self._log_in()
+        answer = self._request(method, path, body)
+        if answer.status == 401 and self._refreshed():
+            answer = self._request(method, path, body)
+        return self._checked(answer, method, path)
+
+    def _checked(self, answer: Answer, method: str, path: str) -> Any:
+        if answer.status >= 400:
             call = f"{method} {path.split('?')[0]}"
-            raise DifyRefused(where=self.where, call=call, status=str(status), why=message_of(answer))
-        return answer
+            raise DifyRefused(where=self.where, call=call, status=str(answer.status), why=message_of(answer.body))
+        return answer.body
 
     def _log_in(self) -> None:
         if self._refused is not None:
             raise self._refused
-        if self._cookies or self._access.admin_key is not None:
+        if self._bearer is not None or any(name.endswith("access_token") for name in self._cookies):
             return
+        release = self.release()
+        if not release.named_credentials:
+            raise DifyTooOld(where=self.where, version=str(release))
         self.logins += 1
-        secret = self._access.password
-        if self._version() >= BASE64_SINCE:
+        secret = self.access.password
+        if release.base64_password:
             secret = base64.b64encode(secret.encode()).decode()
-        body = {"email": self._access.email, "password": secret, "remember_me": True}
-        status, answer = self._request("POST", "/login", body)
-        if status != 200:
-            self._refused = DifyLoginRefused(where=self.where, email=self._access.email, why=message_of(answer))
+        body = {"email": self.access.email, "password": secret, "remember_me": True}
+        answer = self._request("POST", "/login", body)
+        if answer.status != 200:
+            why = message_of(answer.body)
+            self._refused = DifyLoginRefused(where=self.where, email=self.access.email, why=why)
             raise self._refused
+        self._take_tokens(answer)
 
-    def _version(self) -> tuple[int, ...]:
-        """The server's version; the newest known where it does not say."""
-        status, answer = self._request("GET", "/version?current_version=0.0.0", None)
-        text = str(answer.get("version", "")) if status == 200 and isinstance(answer, dict) else ""
-        try:
-            return tuple(int(part) for part in text.split("-")[0].split(".")) if text else BASE64_SINCE
-        except ValueError:
-            return BASE64_SINCE
+    def _refreshed(self) -> bool:
+        """True where a token that ran out was renewed: access lasts an hour."""
+        renew = next((value for name, value in self._cookies.items() if name.endswith("refresh_token")), None)
+        if self.access.admin_key is not None or renew is None:
+            return False
+        body = None if self.release().cookies else {"refresh_token": renew}
+        answer = self._request("POST", "/refresh-token", body)
+        if answer.status == 200:
+            self._take_tokens(answer)
+        return answer.status == 200
+
+    def _take_tokens(self, answer: Answer) -> None:
+        self._cookies |= answer.cookies()
+        data = answer.body.get("data") if isinstance(answer.body, dict) else None
+        if not self.release().cookies and isinstance(data, dict):
+            self._bearer = str(data["access_token"])
+            self._cookies["refresh_token"] = str(data.get("refresh_token", ""))
 
     def _headers(self) -> dict[str, str]:
-        headers = {"Accept": "application/json", "Content-Type": "application/json"}
-        if self._access.admin_key is not None:
-            headers |= {"Authorization": f"Bearer {self._access.admin_key}", "X-WORKSPACE-ID": self._access.workspace or ""}
+        headers = {"Authorization": f"Bearer {self._bearer}"} if self._bearer is not None else {}
+        if self.access.admin_key is not None:
+            headers["X-WORKSPACE-ID"] = self.access.workspace or ""
         elif self._cookies:
             headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in self._cookies.items())
             token = next((value for name, value in self._cookies.items() if name.endswith("csrf_token")), "")
             headers["X-CSRF-Token"] = token
         return headers
 
-    def _request(self, method: str, path: str, body: dict[str, Any] | None) -> tuple[int, Any]:
-        target = urllib.parse.urlsplit(self.where)
-        kind = http.client.HTTPSConnection if target.scheme == "https" else http.client.HTTPConnection
-        connection = kind(target.hostname or "", target.port, timeout=TIMEOUT_S)
-        try:
-            data = json.dumps(body).encode() if body is not None else None
-            connection.request(method, target.path + path, data, self._headers())
-            answer = connection.getresponse()
-            content = answer.read()
-        except (OSError, http.client.HTTPException) as error:
-            why = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            raise DifyUnreachable(where=self.where, why=why.lower()) from error
-        finally:
-            connection.close()
-        for header, value in answer.getheaders():
-            if header.lower() == "set-cookie":
-                name, _, rest = value.partition("=")
-                self._cookies[name.strip()] = rest.split(";", 1)[0]
-        try:
-            return answer.status, json.loads(content) if content else None
-        except ValueError:
-            return answer.status, {"message": content[:200].decode(errors="replace")}
-
-
-def message_of(answer: Any) -> str:
-    """Dify's own words, from either of its two error shapes."""
-    if isinstance(answer, dict):
-        inner = answer.get("error")
-        if isinstance(inner, dict):
-            answer = inner
-        return str(answer.get("message") or answer.get("code") or answer)
-    return str(answer)
+    def _request(self, method: str, path: str, body: Any) -> Answer:
+        answer = exchange(self.where, method, path, body, self._headers())
+        self._cookies |= {name: value for name, value in answer.cookies().items() if value}
+        return answer

@@ -1,6 +1,18 @@
 """Every failure a user can cause, by subject. `Exit` and the layout live in `base`."""
 
 from .base import Exit, SteelyardError, nearest_key, show, show_many
+from .dify import (
+    DifyFieldWrong,
+    DifyLoginRefused,
+    DifyModelUsed,
+    DifyPluginFailed,
+    DifyPluginMissing,
+    DifyPluginWrong,
+    DifyRefused,
+    DifyTooOld,
+    DifyUnreachable,
+    EndpointNotReady,
+)
 from .hosts import (
     ConnectionLost,
     FactFailed,
@@ -46,12 +58,7 @@ from .lab import (
     WheelsNotCollected,
 )
 from .models import (
-    DifyLoginRefused,
-    DifyPluginMissing,
-    DifyRefused,
-    DifyUnreachable,
     DownloadFailed,
-    EndpointNotReady,
     HashLibraryMissing,
     HelperRefused,
     HubRefused,
@@ -93,9 +100,14 @@ __all__ = [
     "ConnectionLost",
     "DeployBroken",
     "DeployMissing",
+    "DifyFieldWrong",
     "DifyLoginRefused",
+    "DifyModelUsed",
+    "DifyPluginFailed",
     "DifyPluginMissing",
+    "DifyPluginWrong",
     "DifyRefused",
+    "DifyTooOld",
     "DifyUnreachable",
     "DirectoryNotEmpty",
     "DownloadFailed",

@@ -1,4 +1,4 @@
-"""What can be wrong with weights and with Dify, as the controller sees them."""
+"""What can be wrong with weights, as the controller sees them."""
 
 from __future__ import annotations
 
@@ -165,63 +165,3 @@ class HelperRefused(SteelyardError):
     exit = Exit.HOST_FAILED
     command: str
     why: str
-
-
-class DifyUnreachable(SteelyardError):
-    """Dify's console API gives no answer."""
-
-    sentence = "Dify does not answer: {why}"
-    fix = "check `dify.url` and that Dify runs; nothing was registered or changed there"
-    sample = {"where": "http://dify.example/console/api", "why": "connection refused"}
-    exit = Exit.HOST_FAILED
-    why: str
-
-
-class DifyLoginRefused(SteelyardError):
-    """The e-mail or password is wrong. Tried once only: Dify locks the account after a few tries."""
-
-    sentence = "Dify refused the login of `{email}`: {why}; tried once, not again"
-    fix = "put the right `dify.email` and `dify.password` into the vault"
-    sample = {"where": "http://dify.example/console/api", "email": "ops@example.org", "why": "Invalid email or password."}
-    exit = Exit.HOST_FAILED
-    email: str
-    why: str
-
-
-class DifyRefused(SteelyardError):
-    """Dify answered a request with an error of its own."""
-
-    sentence = "Dify refused `{call}` with {status}: {why}"
-    fix = "mend what Dify names; the model's endpoint must answer with the declared name and key"
-    sample = {
-        "where": "http://dify.example/console/api",
-        "call": "POST models/credentials",
-        "status": "400",
-        "why": "Credentials validation failed",
-    }
-    exit = Exit.HOST_FAILED
-    call: str
-    status: str
-    why: str
-
-
-class EndpointNotReady(SteelyardError):
-    """The alias gives no token, so it is not registered."""
-
-    sentence = "alias `{alias}` gives no token at `{endpoint}`: {why}"
-    fix = "look at `steelyard status`; the model is registered when the alias answers"
-    sample = {"where": "dify", "alias": "tiny", "endpoint": "http://gw:8080/v1", "why": "503 Service Unavailable"}
-    exit = Exit.HOST_FAILED
-    alias: str
-    endpoint: str
-    why: str
-
-
-class DifyPluginMissing(SteelyardError):
-    """The model provider plugin is not installed in Dify."""
-
-    sentence = "Dify has no model provider `{provider}`"
-    fix = "install the plugin `{provider}` in Dify, or name an installed one in `dify.provider`"
-    sample = {"where": "http://dify.example/console/api", "provider": "langgenius/openai_api_compatible/openai_api_compatible"}
-    exit = Exit.HOST_FAILED
-    provider: str

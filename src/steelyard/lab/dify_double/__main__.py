@@ -1,21 +1,40 @@
-"""Serves the double over HTTP; state is kept in a file, so that a restart forgets nothing."""
+"""Serves the double over HTTP; state is kept in a file, or in PostgreSQL, so that a restart forgets nothing."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import os
+import re
 import threading
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from . import static
 from .console import Console, fresh_state
-from .endpoint import ask
+from .endpoint import ask, complete
 from .forms import PROVIDERS
 
+Save = Callable[[dict[str, Any]], None]
 
-def handler_of(console: Console, kept: Path) -> type[BaseHTTPRequestHandler]:
+
+def body_of(content: bytes, kind: str) -> Any:
+    """JSON, or the one file of a multipart form as {"pkg": name, "content": bytes}; None for what is neither."""
+    mark = re.search(r"boundary=(\S+)", kind)
+    if mark:
+        part = content.split(("--" + mark[1]).encode())[1]
+        head, _, rest = part.partition(b"\r\n\r\n")
+        name = re.search(rb'filename="([^"]*)"', head)
+        return {"pkg": name[1].decode() if name else "", "content": rest[:-2]}
+    try:
+        return json.loads(content) if content else None
+    except ValueError:
+        return None
+
+
+def handler_of(console: Console, save: Save) -> type[BaseHTTPRequestHandler]:
     lock = threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
@@ -23,19 +42,16 @@ def handler_of(console: Console, kept: Path) -> type[BaseHTTPRequestHandler]:
 
         def answer(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)
-            text = self.rfile.read(length)
-            try:
-                body: Any = json.loads(text) if text else None
-            except ValueError:
-                body = None
+            body = body_of(self.rfile.read(length), self.headers.get("Content-Type") or "")
             with lock:
                 status, cookies, content = console.handle(self.command, self.path, dict(self.headers), body)
                 if self.command != "GET":
-                    kept.write_text(json.dumps(console.state))
+                    save(console.state)
             data = b"" if content is None else json.dumps(content).encode()
             self.send_response(status)
             for cookie in cookies:
                 self.send_header("Set-Cookie", cookie)
+            self.send_header("X-Version", console.release)
             self.send_header("Server-Note", "simulated Dify")
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(data)))
@@ -47,21 +63,55 @@ def handler_of(console: Console, kept: Path) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="dify_double")
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--state", type=Path, required=True)
-    parser.add_argument("--admin-file", type=Path, required=True)
-    given = parser.parse_args()
-    os.umask(0o077)  # the state holds keys
+def kept_in(path: Path) -> Save:
+    """Saves into a file."""
+    return lambda state: (path.write_text(json.dumps(state)), None)[1]
+
+
+def console_of_file(given: argparse.Namespace) -> tuple[Console, Save]:
+    """With its administrator and a plugin, as somebody set it up."""
     state = json.loads(given.state.read_text()) if given.state.exists() else fresh_state()
-    console = Console(state, ask)
+    console = Console(state, ask, complete=complete)
     if state["admin"] is None:
         admin = json.loads(given.admin_file.read_text())
         console.account.create_admin(admin["email"], "admin", admin["password"])
         console.preinstall(next(iter(PROVIDERS)))
+    return console, kept_in(given.state)
+
+
+def console_of_postgres(storage: Path, release: str, migrate_only: bool) -> tuple[Console, Save]:
+    """As a release of the compose file brings it: fresh, until somebody sets it up."""
+    from .pg_store import PostgresStore
+
+    store = PostgresStore(storage, release)
+    if migrate_only or os.environ.get("MIGRATION_ENABLED", "true") == "true":
+        store.migrate()
+    if migrate_only:
+        raise SystemExit(0)
+    console = Console(
+        store.load() or fresh_state(), ask, os.environ.get("INIT_PASSWORD", ""), complete=complete,
+        release=release.split("-")[0], balancing=os.environ.get("MODEL_LB_ENABLED", "") == "true",
+    )  # fmt: skip
+    return console, store.save
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="dify_double")
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--state", type=Path)
+    parser.add_argument("--admin-file", type=Path)
+    parser.add_argument("--postgres", action="store_true")
+    parser.add_argument("--migrate-only", action="store_true")
+    parser.add_argument("--storage", type=Path)
+    given = parser.parse_args()
+    os.umask(0o077)  # the state holds keys
+    if given.state is not None:
+        console, save = console_of_file(given)
+    else:
+        release = os.environ.get("DOUBLE_RELEASE", static.VERSION)
+        console, save = console_of_postgres(given.storage, release, given.migrate_only)
     print("simulated Dify on port %d" % given.port, flush=True)
-    ThreadingHTTPServer(("", given.port), handler_of(console, given.state)).serve_forever()
+    ThreadingHTTPServer(("", given.port), handler_of(console, save)).serve_forever()
 
 
 if __name__ == "__main__":

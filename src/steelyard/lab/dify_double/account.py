@@ -28,8 +28,9 @@ def flat(status: int, code: str, message: str) -> Answer:
 class Account:
     """Works on `state["admin"]`, `state["sessions"]` (access token to csrf) and `state["tries"]` (e-mail to count)."""
 
-    def __init__(self, state: State, init_password: str, now: Any) -> None:
+    def __init__(self, state: State, init_password: str, now: Any, release: tuple[int, ...] = (1, 16, 1)) -> None:
         self.state, self.init_password, self.now = state, init_password, now
+        self.base64, self.cookies = release >= (1, 11, 2), release >= (1, 9, 2)
 
     def setup_status(self) -> Answer:
         done = self.state["admin"] is not None
@@ -67,8 +68,10 @@ class Account:
         if self.state["tries"].get(email, 0) > TRIES:
             text = "Too many incorrect password attempts. Please try again later."
             return flat(429, "email_code_login_limit", text)
+        password = body.get("password", "")
         try:
-            password = base64.b64decode(body.get("password", ""), validate=True).decode()
+            if self.base64:
+                password = base64.b64decode(password, validate=True).decode()
         except (binascii.Error, UnicodeDecodeError):
             return flat(401, "authentication_failed", "Invalid encrypted data")
         admin = self.state["admin"]
@@ -76,7 +79,15 @@ class Account:
             self.state["tries"][email] = self.state["tries"].get(email, 0) + 1
             return flat(401, "authentication_failed", "Invalid email or password.")
         self.state["tries"].pop(email, None)
-        return 200, self.new_cookies(), {"result": "success"}
+        return self.tokens()
+
+    def tokens(self) -> Answer:
+        """As cookies; before 1.9.2 in the body (read in the source, not recorded)."""
+        made = self.new_cookies()
+        if self.cookies:
+            return 200, made, {"result": "success"}
+        access, refresh = (each.split(";")[0].partition("=")[2] for each in made[:2])
+        return 200, [], {"result": "success", "data": {"access_token": access, "refresh_token": refresh}}
 
     def new_cookies(self) -> list[str]:
         access, refresh, csrf = (secrets.token_hex(16) for _ in range(3))
@@ -89,11 +100,12 @@ class Account:
             "csrf_token=%s; Max-Age=3600; %s" % (csrf, tail),
         ]
 
-    def refresh(self, cookies: dict[str, str]) -> Answer:
-        if cookies.get("refresh_token") not in self.state["refreshes"]:
+    def refresh(self, cookies: dict[str, str], body: dict[str, Any]) -> Answer:
+        shown = cookies.get("refresh_token") if self.cookies else body.get("refresh_token")
+        if shown not in self.state["refreshes"]:
             return flat(401, "unauthorized", "Invalid refresh token")
-        self.state["refreshes"].remove(cookies["refresh_token"])
-        return 200, self.new_cookies(), {"result": "success"}
+        self.state["refreshes"].remove(shown)
+        return self.tokens()
 
     def logout(self, cookies: dict[str, str]) -> Answer:
         self.state["sessions"].pop(cookies.get("access_token", ""), None)
@@ -106,6 +118,8 @@ class Account:
         token = cookies.get("access_token") or bearer
         if token not in self.state["sessions"]:
             return flat(401, "unauthorized", "Invalid Authorization token.")
+        if not self.cookies:
+            return None
         shown = headers.get("x-csrf-token", "")
         if not shown or shown != cookies.get("csrf_token") or shown not in self.state["sessions"].values():
             status, _, answer = flat(401, "unauthorized", "CSRF token is missing or invalid.")
@@ -126,5 +140,6 @@ class Account:
     def workspace(self) -> dict[str, Any]:
         empty = ("in_trial", "trial_end_reason", "custom_config", "trial_credits", "trial_credits_used",
                  "trial_credits_exhausted_at", "next_credit_reset_date")  # fmt: skip
-        return {"id": self.state["tenant"], "name": "%s's Workspace" % self.state["admin"]["name"], "plan": None,
+        name = self.state.get("workspace") or "%s's Workspace" % self.state["admin"]["name"]
+        return {"id": self.state["tenant"], "name": name, "plan": None,
                 "status": "normal", "created_at": 0, "role": "owner", **dict.fromkeys(empty)}  # fmt: skip

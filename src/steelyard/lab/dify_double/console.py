@@ -11,11 +11,12 @@ from typing import Any
 
 from . import static
 from .account import Account, Answer, flat
+from .apps import Apps, Complete
 from .forms import TYPE_NAMES, Broken, Invalid
 from .models import Ask, Models, State, new_id
 from .plugins import Plugins, identifier
 
-PREFIX = "/console/api"
+PREFIX, SERVICE = "/console/api", "/v1"
 BASE = "/workspaces/current/model-providers"
 OPEN = ("/setup", "/init", "/login", "/refresh-token", "/version")
 NAME_LIMIT = 30
@@ -24,7 +25,7 @@ NAME_LIMIT = 30
 def fresh_state() -> State:
     return {
         "tenant": new_id(), "admin": None, "setup_at": None, "init_sessions": [], "sessions": {}, "refreshes": [],
-        "tries": {}, "plugins": {}, "tasks": [], "models": {}, "defaults": {}, "added": 0,
+        "tries": {}, "plugins": {}, "tasks": [], "models": {}, "defaults": {}, "added": 0, "apps": {}, "datasets": {}, "keys": {},
     }  # fmt: skip
 
 
@@ -41,10 +42,12 @@ class Console:
     """`handle` answers a request; `ask` is how an endpoint is called when credentials are validated."""
 
     def __init__(self, state: State, ask: Ask, init_password: str = "", admin_key: str | None = None,
-                 clock: Callable[[], float] = time.time) -> None:  # fmt: skip
-        self.state, self.admin_key = state, admin_key
-        self.account = Account(state, init_password, now)
-        self.models = Models(state, ask)
+                 clock: Callable[[], float] = time.time, release: str = static.VERSION, balancing: bool = False,
+                 complete: Complete | None = None) -> None:  # fmt: skip
+        self.state, self.admin_key, self.release, self.balancing = state, admin_key, release, balancing
+        self.account = Account(state, init_password, now, tuple(int(part) for part in release.split(".")))
+        self.models = Models(state, ask, balancing)
+        self.apps = Apps(state, self.models, complete)
         self.plugins = Plugins(state, now, clock)
 
     def preinstall(self, provider: str) -> None:
@@ -54,6 +57,10 @@ class Console:
         """Status, Set-Cookie values, decoded body (None: empty)."""
         self.plugins.settle()
         url = urllib.parse.urlsplit(target)
+        if url.path.startswith(SERVICE + "/"):
+            return self.apps.service(method, url.path[len(SERVICE) :], headers, body if isinstance(body, dict) else {})
+        if url.path == "/health":
+            return ok({"pid": 1, "status": "ok", "version": self.release})
         path = urllib.parse.unquote(url.path).removeprefix(PREFIX)
         query = dict(urllib.parse.parse_qsl(url.query))
         given = {name.lower(): value for name, value in headers.items()}
@@ -81,14 +88,15 @@ class Console:
             ("GET", "/init"): account.init_status,
             ("POST", "/init"): lambda: account.init(body),
             ("POST", "/login"): lambda: account.login(body),
-            ("POST", "/refresh-token"): lambda: account.refresh(cookies),
+            ("POST", "/refresh-token"): lambda: account.refresh(cookies, body),
             ("POST", "/logout"): lambda: account.logout(cookies),
             ("GET", "/account/profile"): lambda: ok(account.profile()),
             ("POST", "/workspaces/current"): lambda: ok(account.workspace()),
             ("GET", "/workspaces"): self._workspaces,
             ("GET", "/system-features"): lambda: ok(static.SYSTEM_FEATURES),
-            ("GET", "/features"): lambda: ok(static.FEATURES),
-            ("GET", "/version"): lambda: ok(static.VERSION_ANSWER),
+            ("GET", "/features"): lambda: ok({**static.FEATURES, "model_load_balancing_enabled": self.balancing}),
+            ("POST", "/workspaces/info"): lambda: self._name_workspace(body),
+            ("GET", "/version"): lambda: ok({**static.VERSION_ANSWER, "version": self.release}),
             ("GET", BASE): lambda: ok({"data": self._providers(query)}),
             ("GET", "/workspaces/current/default-model"): lambda: ok({"data": self._default(query["model_type"])}),
             ("POST", "/workspaces/current/default-model"): lambda: self._set_default(body),
@@ -96,6 +104,8 @@ class Console:
         found = simple.get((method, path))
         if found is not None:
             return found()
+        if path.startswith(("/apps", "/datasets")):
+            return self.apps.console(method, path, query, body)
         if path.startswith("/workspaces/current/plugin/"):
             return self._plugin(method, path.removeprefix("/workspaces/current/plugin/"), query, body)
         typed = re.match(r"^/workspaces/current/models/model-types/([a-z0-9-]+)$", path)
@@ -106,6 +116,10 @@ class Console:
             if slash:
                 return self._model(method, provider, rest, query, body)
         return flat(404, "not_found", "The requested URL was not found on the server.")
+
+    def _name_workspace(self, body: dict[str, Any]) -> Answer:
+        self.state["workspace"] = body["name"]
+        return ok({"result": "success", "tenant": self.account.workspace()})
 
     def _workspaces(self) -> Answer:
         current = self.account.workspace()
@@ -131,7 +145,7 @@ class Console:
         plugins, installed = self.plugins, self.state["plugins"]
         task = re.match(r"^tasks/([0-9a-f-]+)$", path)
         if (method, path) == ("POST", "upload/pkg"):
-            return ok(plugins.upload(str(body.get("pkg", "")).split(": ")[-1].rstrip(">")))
+            return ok(plugins.upload(str(body.get("pkg", "")).split(": ")[-1].rstrip(">"), body.get("content")))
         if (method, path) == ("POST", "install/pkg"):
             return ok(plugins.install(body["plugin_unique_identifiers"]))
         if (method, path) == ("POST", "install/marketplace"):

@@ -23,6 +23,23 @@ def ask(model: str, model_type: str, credentials: dict[str, str]) -> None:
     if kind not in BODIES:
         return
     path, body = BODIES[kind]
+    status, content = call(credentials, path, {"model": credentials.get("endpoint_model_name") or model, **body})
+    if status != 200:
+        raise Invalid("Credentials validation failed with status code %s and response body %s" % (status, content))
+
+
+def complete(model: str, credentials: dict[str, str], query: str, limit: int) -> str:
+    """The answer of a chat model, as an app of Dify gets it. Raises Invalid."""
+    body = {"model": credentials.get("endpoint_model_name") or model, "max_tokens": limit,
+            "messages": [{"role": "user", "content": query}]}  # fmt: skip
+    status, content = call(credentials, "/chat/completions", body)
+    if status != 200:
+        raise Invalid("[%s] Error: API request failed with status code %s: %s" % (model, status, content))
+    return str(json.loads(content)["choices"][0]["message"]["content"])
+
+
+def call(credentials: dict[str, str], path: str, body: dict[str, Any]) -> tuple[int, str]:
+    """Status and text of the endpoint's answer. Raises Invalid where there is none."""
     target = urllib.parse.urlsplit(credentials["endpoint_url"])
     url = target.path.rstrip("/") + path
     headers = {"Content-Type": "application/json"}
@@ -32,10 +49,9 @@ def ask(model: str, model_type: str, credentials: dict[str, str]) -> None:
     maker = http.client.HTTPSConnection if target.scheme == "https" else http.client.HTTPConnection
     connection = maker(host, port, timeout=300)
     try:
-        text = json.dumps({"model": credentials.get("endpoint_model_name") or model, **body})
-        connection.request("POST", url, text, headers)
+        connection.request("POST", url, json.dumps(body), headers)
         answer = connection.getresponse()
-        content = answer.read().decode(errors="replace")
+        return answer.status, answer.read().decode(errors="replace")
     except (OSError, http.client.HTTPException) as error:
         raise Invalid(
             "An error occurred during credentials validation: HTTPConnectionPool(host=%r, port=%s): "
@@ -43,5 +59,3 @@ def ask(model: str, model_type: str, credentials: dict[str, str]) -> None:
         ) from error
     finally:
         connection.close()
-    if answer.status != 200:
-        raise Invalid("Credentials validation failed with status code %s and response body %s" % (answer.status, content))

@@ -19,8 +19,8 @@ def new_id() -> str:
 class Models:
     """Works on `state["models"]`: key `provider|type|model` to credentials (newest first), the current one, flags."""
 
-    def __init__(self, state: State, ask: Ask) -> None:
-        self.state, self.ask = state, ask
+    def __init__(self, state: State, ask: Ask, balancing: bool = False) -> None:
+        self.state, self.ask, self.balancing = state, ask, balancing
 
     def entry(self, provider: str, model: str, model_type: str) -> dict[str, Any]:
         key = "|".join((provider, model_type, model))
@@ -37,6 +37,8 @@ class Models:
         return [name for name, known in PROVIDERS.items() if known["plugin"] in self.state["plugins"]]
 
     def credential(self, entry: dict[str, Any], credential_id: str | None) -> dict[str, Any]:
+        if self.state.get("locked"):  # the private key of the workspace is gone: seen as 500 in the real one
+            raise Broken("private key not found")
         for credential in entry["credentials"]:
             if credential["id"] == credential_id:
                 found: dict[str, Any] = credential
@@ -161,8 +163,8 @@ class Models:
             "deprecated": False,
             "status": "active" if entry["enabled"] else "disabled",
             "load_balancing_enabled": entry["balanced"],
-            # load balancing is saved and not used: the feature is off in the community edition
-            "has_invalid_load_balancing_configs": entry["balanced"],
+            # load balancing is saved and not used where the feature is off
+            "has_invalid_load_balancing_configs": entry["balanced"] and not self.balancing,
         }
 
     def credentials_view(self, provider: str, model: str, model_type: str, credential_id: str | None) -> dict[str, Any]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import re
+import zipfile
 from collections.abc import Callable
 from typing import Any
 
@@ -37,16 +40,34 @@ def manifest(provider: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def package_head(content: bytes) -> tuple[str, str]:
+    """`author/name` and version, from a package's manifest.yaml."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        text = archive.read("manifest.yaml").decode()
+    found = dict(re.findall(r"^(author|name|version):\s*['\"]?([^'\"\s]+)", text, re.M))
+    return "%s/%s" % (found["author"], found["name"]), found["version"]
+
+
 class Plugins:
     """Works on `state["plugins"]` (plugin id to installation) and `state["tasks"]` (newest first)."""
 
     def __init__(self, state: State, now: Callable[[], str], clock: Callable[[], float]) -> None:
         self.state, self.now, self.clock = state, now, clock
 
-    def upload(self, file_name: str) -> dict[str, Any]:
-        name = file_name.rsplit("/", 1)[-1].split(".")[0]
-        provider = next(known for known in PROVIDERS if known.endswith("/" + name))
-        return {"unique_identifier": identifier(provider), "manifest": manifest(provider), "verification": None}
+    def upload(self, file_name: str, content: bytes | None) -> dict[str, Any]:
+        """A real package says itself what it is; a recorded upload has only the file's name."""
+        if content is None:
+            name = file_name.rsplit("/", 1)[-1].split(".")[0]
+            provider = next(known for known in PROVIDERS if known.endswith("/" + name))
+            return {"unique_identifier": identifier(provider), "manifest": manifest(provider), "verification": None}
+        plugin, version = package_head(content)
+        provider = next(known for known in PROVIDERS if PROVIDERS[known]["plugin"] == plugin)
+        unique = "%s:%s@%s" % (plugin, version, hashlib.sha256(content).hexdigest())
+        return {
+            "unique_identifier": unique,
+            "manifest": {**manifest(provider), "version": version},
+            "verification": None,
+        }
 
     def install(self, uniques: list[str]) -> dict[str, Any]:
         missing = [unique for unique in uniques if unique.split(":")[0] not in self.state["plugins"]]
@@ -94,7 +115,7 @@ class Plugins:
             "id": found["id"], "created_at": found["at"], "updated_at": found["at"], "tenant_id": self.state["tenant"],
             "endpoints_setups": 0, "endpoints_active": 0, "runtime_type": "local", "source": "package",
             "meta": {"plugin_unique_identifier": unique}, "plugin_id": plugin, "plugin_unique_identifier": unique,
-            "version": PROVIDERS[provider]["version"], "checksum": unique.split("@")[1], "declaration": manifest(provider),
+            "version": unique.split(":")[1].split("@")[0], "checksum": unique.split("@")[1], "declaration": manifest(provider),
         }  # fmt: skip
         if listed:
             entry |= {"name": plugin.split("/")[1], "installation_id": found["id"]}

@@ -1,0 +1,114 @@
+"""What Dify shall have of the site's models, from the settings: pure values."""
+
+from __future__ import annotations
+
+from steelyard.dify.account import Administrator
+from steelyard.dify.client import DifyAccess, DifyClient
+from steelyard.dify.wanted import Credential, Wanted, WantedModel
+from steelyard.errors import SettingMissing, SettingWrong
+from steelyard.inventory.fleet import Fleet
+from steelyard.roles.gateway.settings import Settings as GatewaySettings
+from steelyard.settings import settings_from
+from steelyard.site import Model, Site
+
+from .settings import Settings
+
+TOKENS = ("llm", "text-embedding", "rerank")
+
+
+def form_values(alias: str, model: Model, endpoint: str, key: str, name: str | None = None) -> dict[str, str]:
+    """Values of the provider's form: every one is a string, or Dify answers 500."""
+    assert model.dify is not None
+    longest = model.serve.max_model_len if model.serve else None
+    values = {
+        "display_name": model.dify.label or alias,
+        "endpoint_url": endpoint,
+        "endpoint_model_name": name or alias,
+        "api_key": key,
+    }
+    if model.dify.type in TOKENS:
+        values["context_size"] = str(model.dify.context_size or longest or 4096)
+    if model.dify.type == "llm":
+        # required by Dify although they have defaults in its form; the delimiter is a written backslash-n
+        values |= {"mode": "chat", "max_tokens_to_sample": str(model.dify.max_tokens), "stream_mode_delimiter": "\\n\\n"}
+    elif model.dify.type == "text-embedding":
+        values |= {"max_chunks": "1"}
+    return {**values, **model.dify.credentials}
+
+
+def wanted_model(alias: str, model: Model, wanted: Settings, endpoint: str, key: str) -> WantedModel:
+    """Raises SettingWrong where a further endpoint names a key that is not declared."""
+    assert model.dify is not None
+    further = []
+    for name, each in model.dify.further.items():
+        if each.key is not None and each.key not in wanted.keys:
+            where = f"models.yml: dify.further.{name} of {alias}"
+            allowed = ", ".join(wanted.keys) or "a name of `dify.keys`"
+            raise SettingWrong(where=where, key="key", found=each.key, allowed=allowed)
+        shown = wanted.keys[each.key].get_secret_value() if each.key is not None else key
+        values = form_values(alias, model, each.endpoint, shown, each.model)
+        further.append(Credential(f"{wanted.credential}-{name}"[:30], values))
+    values = form_values(alias, model, endpoint, key)
+    kind, enabled, default = model.dify.type, model.dify.enabled, model.dify.default
+    return WantedModel(alias, kind, wanted.credential, values, tuple(further), enabled, default)
+
+
+def wanted_models(site: Site, wanted: Settings, gateway: GatewaySettings) -> tuple[WantedModel, ...]:
+    """Every declared model with an alias. Raises SettingWrong where two are the default of one type."""
+    address = gateway.reached_at(site.address_of_group("gateway"))
+    endpoint = wanted.endpoint or f"{gateway.scheme}://{address}:{gateway.port}/v1"
+    key = gateway.clients[wanted.client].get_secret_value() if wanted.client in gateway.clients else ""
+    models = tuple(
+        wanted_model(model.alias, model, wanted, endpoint, key)
+        for model in site.models.values()
+        if model.alias is not None and model.dify is not None
+    )
+    first: dict[str, str] = {}
+    for model in models:
+        if model.default and first.setdefault(model.type, model.model) != model.model:
+            found, allowed = f"{first[model.type]} and {model.model}", f"one model of type {model.type}"
+            raise SettingWrong(where="models.yml", key="dify.default", found=found, allowed=allowed)
+    return models
+
+
+def access_of(wanted: Settings) -> DifyAccess:
+    """How to log in, from the settings; `url` must be set."""
+    return DifyAccess(
+        (wanted.url or "").rstrip("/"),
+        wanted.email or "",
+        wanted.password.get_secret_value() if wanted.password else "",
+        wanted.admin_key.get_secret_value() if wanted.admin_key else None,
+        wanted.workspace,
+        wanted.release.version if wanted.release else None,
+    )
+
+
+def administrator(wanted: Settings) -> Administrator | None:
+    """Who owns a fresh Dify; None with a key instead of a password, which only a Dify that is set up can have."""
+    if wanted.email is None or wanted.password is None:
+        return None
+    init = wanted.secrets.get("INIT_PASSWORD")
+    secret = init.get_secret_value() if init else ""
+    return Administrator(wanted.email, wanted.name, wanted.password.get_secret_value(), wanted.language, secret)
+
+
+def wanted_of(wanted: Settings, models: tuple[WantedModel, ...]) -> Wanted:
+    """Without what the host keeps."""
+    secret = wanted.admin_key or wanted.password
+    key = secret.get_secret_value() if secret else ""
+    return Wanted(wanted.provider, wanted.credential, models, wanted.prune, wanted.remove_used, mark_key=key)
+
+
+def dify_settings(fleet: Fleet) -> Settings:
+    """Of the fleet's Dify host. Raises SettingMissing where none is declared."""
+    for member in fleet.in_group("dify"):
+        wanted = settings_from(Settings, member.variables)
+        if wanted.url is not None:
+            return wanted
+    raise SettingMissing(where=str(fleet.path), key="dify.url", allowed="Dify's address, on a host of group `dify`")
+
+
+def connection(fleet: Fleet) -> tuple[DifyClient, str]:
+    """A client for the Dify of a fleet, and the provider declared. Raises SettingMissing where none is declared."""
+    wanted = dify_settings(fleet)
+    return DifyClient(access_of(wanted)), wanted.provider

@@ -1,0 +1,38 @@
+"""First-run setup: an administrator for a Dify that has none, and the workspace's name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .client import DifyClient
+
+
+@dataclass(frozen=True)
+class Administrator:
+    """Who owns a fresh Dify. `init_password` is INIT_PASSWORD of its environment."""
+
+    email: str
+    name: str
+    password: str = field(repr=False)
+    language: str = "en-US"
+    init_password: str = field(default="", repr=False)
+
+
+def is_set_up(client: DifyClient) -> bool:
+    return bool(client.open_get("/setup")["step"] == "finished")
+
+
+def set_up(client: DifyClient, admin: Administrator) -> None:
+    """Make the administrator. Raises DifyRefused and DifyUnreachable."""
+    if client.open_get("/init")["status"] == "not_started":
+        client.open_send("/init", {"password": admin.init_password})
+    body = {"email": admin.email, "name": admin.name, "password": admin.password, "language": admin.language}
+    client.open_send("/setup", body)
+
+
+def workspace_name(client: DifyClient) -> str:
+    return str(client.look_up("/workspaces/current")["name"])
+
+
+def name_workspace(client: DifyClient, name: str) -> None:
+    client.send("POST", "/workspaces/info", {"name": name})

@@ -1,0 +1,81 @@
+"""HTTP to Dify as values: a request goes out, status, headers and decoded body come back. Nothing is interpreted here."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import secrets
+import urllib.parse
+from dataclasses import dataclass, field
+from typing import Any
+
+from steelyard.errors import DifyUnreachable
+
+TIMEOUT_S = 330  # Dify itself waits 300 s for an endpoint while it validates
+
+
+@dataclass(frozen=True)
+class Answer:
+    """`body` is decoded JSON, None where it was empty, `{"message": ...}` where it was no JSON."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: Any = field(repr=False)
+
+    def header(self, name: str) -> str | None:
+        return next((value for known, value in self.headers if known.lower() == name.lower()), None)
+
+    def cookies(self) -> dict[str, str]:
+        pairs = (value.partition("=") for known, value in self.headers if known.lower() == "set-cookie")
+        return {name.strip(): rest.split(";", 1)[0] for name, _, rest in pairs}
+
+
+@dataclass(frozen=True)
+class File:
+    """One file of a multipart form."""
+
+    name: str
+    content: bytes = field(repr=False)
+
+
+def exchange(base: str, method: str, path: str, body: Any, headers: dict[str, str], timeout: float = TIMEOUT_S) -> Answer:
+    """One request. `body` is None, JSON, or a dict of names to File. Raises DifyUnreachable."""
+    target = urllib.parse.urlsplit(base)
+    data, kind = _encoded(body)
+    maker = http.client.HTTPSConnection if target.scheme == "https" else http.client.HTTPConnection
+    connection = maker(target.hostname or "", target.port, timeout=timeout)
+    try:
+        connection.request(method, target.path + path, data, {"Accept": "application/json", "Content-Type": kind, **headers})
+        answer = connection.getresponse()
+        content = answer.read()
+    except (OSError, http.client.HTTPException) as error:
+        why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise DifyUnreachable(where=base, why=why.lower()) from error
+    finally:
+        connection.close()
+    try:
+        decoded: Any = json.loads(content) if content else None
+    except ValueError:
+        decoded = {"message": content[:200].decode(errors="replace")}
+    return Answer(answer.status, tuple(answer.getheaders()), decoded)
+
+
+def _encoded(body: Any) -> tuple[bytes | None, str]:
+    if isinstance(body, dict) and body and all(isinstance(value, File) for value in body.values()):
+        mark = "steelyard" + secrets.token_hex(8)
+        parts = []
+        for name, file in body.items():
+            head = f'--{mark}\r\nContent-Disposition: form-data; name="{name}"; filename="{file.name}"\r\n'
+            parts.append(head.encode() + b"Content-Type: application/octet-stream\r\n\r\n" + file.content + b"\r\n")
+        return b"".join(parts) + f"--{mark}--\r\n".encode(), f"multipart/form-data; boundary={mark}"
+    return (json.dumps(body).encode() if body is not None else None), "application/json"
+
+
+def message_of(answer: Any) -> str:
+    """Dify's own words, from either of its two error shapes."""
+    if isinstance(answer, dict):
+        inner = answer.get("error")
+        if isinstance(inner, dict):
+            answer = inner
+        return str(answer.get("message") or answer.get("code") or answer)
+    return str(answer)

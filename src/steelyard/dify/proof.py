@@ -1,0 +1,156 @@
+"""The end-to-end proof: what a user of Dify does with each registered model, through Dify's own service API.
+
+An llm answers a question through an app of its own; a text-embedding model indexes a document in a knowledge base of
+its own and finds it again; a rerank model sorts what such a search found. All of it is removed again, failed or not.
+Speech models have no service of their own in Dify (an app uses the workspace's default), so they are told as not asked.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from steelyard.errors import DifyRefused, SteelyardError
+
+from .client import DifyClient
+from .http import exchange, message_of
+
+PREFIX = "steelyard check"
+QUESTION = "Say hello."
+TEXT = "A steelyard is a balance with arms of unequal length."
+INDEX_S = 120.0
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What became of one model. `result` is answered, failed or not asked."""
+
+    model: str
+    type: str
+    result: str
+    seconds: float | None
+    why: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        return {"model": self.model, "type": self.type, "result": self.result, "seconds": self.seconds, "why": self.why}
+
+
+def prove(client: DifyClient, provider: str, models: list[dict[str, Any]]) -> Iterator[Proof]:
+    """One proof per enabled model of the provider, in Dify's order; embedders before rerankers, who need one."""
+    embedder = next((entry["model"] for entry in models if entry["model_type"] == "text-embedding"), None)
+    for entry in models:
+        name, kind = entry["model"], entry["model_type"]
+        if entry["status"] != "active":
+            yield Proof(name, kind, "not asked", None, f"it is {entry['status']}")
+        elif kind == "llm":
+            yield _timed(name, kind, lambda name=name: _app(client, provider, name))
+        elif kind == "text-embedding":
+            yield _timed(name, kind, lambda name=name: _knowledge(client, provider, name, None))
+        elif kind == "rerank" and embedder is not None:
+            yield _timed(name, kind, lambda name=name: _knowledge(client, provider, embedder, name))
+        else:
+            why = "a search needs a text-embedding model too" if kind == "rerank" else "apps use the default one only"
+            yield Proof(name, kind, "not asked", None, why)
+
+
+def _timed(name: str, kind: str, work: Any) -> Proof:
+    begin = time.monotonic()
+    try:
+        why = work()
+    except SteelyardError as error:
+        why = str(error)
+    seconds = round(time.monotonic() - begin, 2)
+    return Proof(name, kind, "failed" if why else "answered", seconds, why)
+
+
+def _service(client: DifyClient, key: str, method: str, path: str, body: dict[str, Any]) -> Any:
+    """A call of the service API, as an app's users make it. Raises DifyRefused."""
+    base = f"{client.access.url}/v1"
+    answer = exchange(base, method, path, body, {"Authorization": f"Bearer {key}"})
+    if answer.status >= 400:
+        why = message_of(answer.body)
+        raise DifyRefused(where=base, call=f"{method} {path}", status=str(answer.status), why=why)
+    return answer.body
+
+
+@contextmanager
+def _removed(client: DifyClient, path: str) -> Iterator[None]:
+    """What was made for the check goes, whatever happened."""
+    try:
+        yield
+    finally:
+        with suppress(DifyRefused):
+            client.send("DELETE", path, None)
+
+
+def _app(client: DifyClient, provider: str, model: str) -> str:
+    """Empty where an app with this model answered; else why not."""
+    name = f"{PREFIX}: {model}"[:40]
+    made = client.send("POST", "/apps", {"name": name, "mode": "chat", "icon_type": "emoji", "icon": "x", "description": ""})
+    with _removed(client, f"/apps/{made['id']}"):
+        client.send("POST", f"/apps/{made['id']}/model-config", _chat_config(provider, model))
+        client.send("POST", f"/apps/{made['id']}/api-enable", {"enable_api": True})
+        key = client.send("POST", f"/apps/{made['id']}/api-keys", None)["token"]
+        body = {"inputs": {}, "query": QUESTION, "response_mode": "blocking", "user": "steelyard"}
+        answer = _service(client, key, "POST", "/chat-messages", body)
+        return "" if answer.get("answer") else "an answer without text"
+
+
+def _chat_config(provider: str, model: str) -> dict[str, Any]:
+    parameters = {"max_tokens": 8, "temperature": 0.0, "stop": []}
+    off = {"enabled": False}
+    return {
+        "model": {"provider": provider, "name": model, "mode": "chat", "completion_params": parameters},
+        "pre_prompt": "", "prompt_type": "simple", "chat_prompt_config": {}, "completion_prompt_config": {},
+        "user_input_form": [], "dataset_query_variable": "", "opening_statement": "", "suggested_questions": [],
+        "more_like_this": off, "suggested_questions_after_answer": off, "speech_to_text": off, "text_to_speech": off,
+        "retriever_resource": off, "sensitive_word_avoidance": {"enabled": False, "type": "", "configs": []},
+        "agent_mode": {"enabled": False, "max_iteration": 5, "strategy": "function_call", "tools": []},
+        "dataset_configs": {"retrieval_model": "multiple", "datasets": {"datasets": []}},
+        "file_upload": {"image": {"enabled": False, "number_limits": 3, "detail": "high", "transfer_methods": []}},
+    }  # fmt: skip
+
+
+def _knowledge(client: DifyClient, provider: str, embedder: str, reranker: str | None) -> str:
+    """Empty where a document came back from a search; else why not."""
+    key = client.send("POST", "/datasets/api-keys", None)
+    with _removed(client, f"/datasets/api-keys/{key['id']}"):
+        token = key["token"]
+        name = f"{PREFIX}: {reranker or embedder}"[:40]
+        made = _service(
+            client, token, "POST", "/datasets",
+            {"name": name, "indexing_technique": "high_quality", "permission": "only_me",
+             "embedding_model": embedder, "embedding_model_provider": provider},
+        )  # fmt: skip
+        with _removed(client, f"/datasets/{made['id']}"):
+            document = {"name": "balance", "text": TEXT, "indexing_technique": "high_quality",
+                        "process_rule": {"mode": "automatic"}}  # fmt: skip
+            batch = _service(client, token, "POST", f"/datasets/{made['id']}/document/create-by-text", document)["batch"]
+            why = _indexed(client, token, made["id"], batch)
+            if why:
+                return why
+            body = {"query": "What is a steelyard?", "retrieval_model": _retrieval(provider, reranker)}
+            records = _service(client, token, "POST", f"/datasets/{made['id']}/retrieve", body)["records"]
+            return "" if records else "the document was not found again"
+
+
+def _indexed(client: DifyClient, token: str, dataset: str, batch: str) -> str:
+    end = time.monotonic() + INDEX_S
+    while True:
+        found = _service(client, token, "GET", f"/datasets/{dataset}/documents/{batch}/indexing-status", {})["data"][0]
+        if found["indexing_status"] == "completed":
+            return ""
+        if found["indexing_status"] == "error" or time.monotonic() > end:
+            return str(found.get("error") or f"still {found['indexing_status']} after {INDEX_S:.0f} s")
+        time.sleep(1)
+
+
+def _retrieval(provider: str, reranker: str | None) -> dict[str, Any]:
+    chosen = {"reranking_provider_name": provider if reranker else "", "reranking_model_name": reranker or ""}
+    return {
+        "search_method": "semantic_search", "reranking_enable": reranker is not None, "reranking_mode": "reranking_model",
+        "reranking_model": chosen, "top_k": 2, "score_threshold_enabled": False, "score_threshold": None,
+    }  # fmt: skip

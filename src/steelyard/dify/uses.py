@@ -1,0 +1,103 @@
+"""Who uses a model in Dify: apps, their workflows, knowledge bases, defaults. Asked only when a model shall go.
+
+Workflow graphs and retrieval settings name models in several ways; any object that names provider and model counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from steelyard.errors import DifyRefused
+
+from .client import DifyClient
+
+TYPES = ("llm", "text-embedding", "rerank", "speech2text", "tts")
+# key of the provider, key of the model, as apps, workflow nodes and knowledge bases write them
+PAIRS = (
+    ("provider", "name"),
+    ("provider", "model"),
+    ("reranking_provider_name", "reranking_model_name"),
+    ("embedding_provider_name", "embedding_model_name"),
+    ("embedding_model_provider", "embedding_model"),
+)
+WORKFLOWS = ("workflow", "advanced-chat")
+PAGE = 100
+
+
+@dataclass(frozen=True)
+class Use:
+    provider: str
+    model: str
+    type: str | None  # None: not told
+    by: str
+
+
+@dataclass(frozen=True)
+class Uses:
+    """Every use that was found."""
+
+    all: tuple[Use, ...]
+
+    def of(self, provider: str, model: str, model_type: str) -> list[str]:
+        """Who uses it, sorted. A provider may be written short; rather one user too many."""
+        short = provider.rsplit("/", 1)[-1]
+        return sorted(
+            {
+                each.by
+                for each in self.all
+                if each.model == model and each.provider.rsplit("/", 1)[-1] == short and each.type in (None, model_type)
+            }
+        )
+
+
+def read_uses(client: DifyClient) -> Uses:
+    """Reads only; one request per app. Raises the client's errors."""
+    found = []
+    for app in _pages(client, "/apps"):
+        by = f"app `{app['name']}`"
+        for document in _documents(client, app):
+            found += [Use(provider, model, None, by) for provider, model in named_models(document)]
+    for dataset in _pages(client, "/datasets"):
+        found += [Use(provider, model, None, f"knowledge `{dataset['name']}`") for provider, model in named_models(dataset)]
+    for model_type in TYPES:
+        now = client.get(f"/workspaces/current/default-model?model_type={model_type}")["data"]
+        if now is not None:
+            found.append(Use(now["provider"]["provider"], now["model"], model_type, f"default {model_type}"))
+    return Uses(tuple(found))
+
+
+def _documents(client: DifyClient, app: dict[str, Any]) -> list[Any]:
+    """What an app is made of: its settings, or its workflow as drafted and as published."""
+    if app.get("mode") not in WORKFLOWS:
+        return [client.get(f"/apps/{app['id']}").get("model_config")]
+    found = []
+    for state in ("draft", "publish"):
+        try:
+            found.append(client.get(f"/apps/{app['id']}/workflows/{state}"))
+        except DifyRefused as refused:  # an app without one
+            if refused.status != "404":
+                raise
+    return found
+
+
+def _pages(client: DifyClient, path: str) -> Iterator[dict[str, Any]]:
+    page, more = 1, True
+    while more:
+        answer = client.get(f"{path}?page={page}&limit={PAGE}")
+        yield from answer["data"]
+        page, more = page + 1, bool(answer.get("has_more"))
+
+
+def named_models(document: Any) -> Iterator[tuple[str, str]]:
+    """(provider, model) of every object in a document that names both."""
+    if isinstance(document, dict):
+        for provider, model in PAIRS:
+            if isinstance(document.get(provider), str) and isinstance(document.get(model), str):
+                yield document[provider], document[model]
+        for value in document.values():
+            yield from named_models(value)
+    elif isinstance(document, list):
+        for value in document:
+            yield from named_models(value)

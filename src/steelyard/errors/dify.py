@@ -1,0 +1,125 @@
+"""What can be wrong with Dify: its console, its plugins, the models in it, its backups."""
+
+from __future__ import annotations
+
+from .base import Exit, SteelyardError
+
+
+class DifyUnreachable(SteelyardError):
+    """Dify's console API gives no answer."""
+
+    sentence = "Dify does not answer: {why}"
+    fix = "check `dify.url` and that Dify runs; nothing was registered or changed there"
+    sample = {"where": "http://dify.example/console/api", "why": "connection refused"}
+    exit = Exit.HOST_FAILED
+    why: str
+
+
+class DifyLoginRefused(SteelyardError):
+    """The e-mail or password is wrong. Tried once only: Dify locks the account after a few tries."""
+
+    sentence = "Dify refused the login of `{email}`: {why}; tried once, not again"
+    fix = "put the right `dify.email` and `dify.password` into the vault"
+    sample = {"where": "http://dify.example/console/api", "email": "ops@example.org", "why": "Invalid email or password."}
+    exit = Exit.HOST_FAILED
+    email: str
+    why: str
+
+
+class DifyRefused(SteelyardError):
+    """Dify answered a request with an error of its own."""
+
+    sentence = "Dify refused `{call}` with {status}: {why}"
+    fix = "mend what Dify names; the model's endpoint must answer with the declared name and key"
+    sample = {
+        "where": "http://dify.example/console/api",
+        "call": "POST models/credentials",
+        "status": "400",
+        "why": "Credentials validation failed",
+    }
+    exit = Exit.HOST_FAILED
+    call: str
+    status: str
+    why: str
+
+
+class EndpointNotReady(SteelyardError):
+    """The alias gives no token, so it is not registered."""
+
+    sentence = "alias `{alias}` gives no token at `{endpoint}`: {why}"
+    fix = "look at `steelyard status`; the model is registered when the alias answers"
+    sample = {"where": "dify", "alias": "tiny", "endpoint": "http://gw:8080/v1", "why": "503 Service Unavailable"}
+    exit = Exit.HOST_FAILED
+    alias: str
+    endpoint: str
+    why: str
+
+
+class DifyPluginMissing(SteelyardError):
+    """The model provider plugin is not installed in Dify."""
+
+    sentence = "Dify has no model provider `{provider}`"
+    fix = "install the plugin `{provider}` in Dify, or name an installed one in `dify.provider`"
+    sample = {"where": "http://dify.example/console/api", "provider": "langgenius/openai_api_compatible/openai_api_compatible"}
+    exit = Exit.HOST_FAILED
+    provider: str
+
+
+class DifyTooOld(SteelyardError):
+    """A Dify that does not know named credentials (before 1.8.0)."""
+
+    sentence = "Dify {version} cannot keep models as declared: named credentials came with 1.8.0"
+    fix = "upgrade it: `steelyard dify upgrade`, or by hand"
+    sample = {"where": "http://dify.example/console/api", "version": "1.7.2"}
+    exit = Exit.HOST_FAILED
+    version: str
+
+
+class DifyFieldWrong(SteelyardError):
+    """A declared credential field that the provider's own form does not take; nothing was posted."""
+
+    sentence = "model `{model}`: field `{field}` is {found}; allowed: {allowed}"
+    fix = "correct `dify.credentials` of the model in models.yml; the form is the one of the provider that Dify has now"
+    sample = {
+        "where": "models.yml",
+        "model": "tiny",
+        "field": "mode",
+        "found": "`chta`",
+        "allowed": "chat, completion",
+    }
+    model: str
+    field: str
+    found: str
+    allowed: str
+
+
+class DifyModelUsed(SteelyardError):
+    """A model shall go, and something in Dify still uses it; nothing was removed."""
+
+    sentence = "model `{model}` is not declared any more and still used by {users}"
+    fix = "give those another model first, or set `dify.remove_used: true`"
+    sample = {"where": "http://dify.example/console/api", "model": "old-model", "users": "app `Support`, default llm"}
+    exit = Exit.HOST_FAILED
+    model: str
+    users: str
+
+
+class DifyPluginWrong(SteelyardError):
+    """A declared plugin package that is not there, is another, or is none."""
+
+    sentence = "plugin package `{package}` {why}"
+    fix = "put the package there whose hash is declared in `dify.plugins`"
+    sample = {"where": "dify.plugins", "package": "vllm.difypkg", "why": "has another hash: sha256 0b1c"}
+    package: str
+    why: str
+
+
+class DifyPluginFailed(SteelyardError):
+    """Dify's plugin daemon could not install a package."""
+
+    sentence = "Dify could not install plugin `{plugin}`: {why}"
+    fix = "offline, its dependencies must be there: `dify.plugins[].cache`; see `docker compose logs plugin_daemon`"
+    sample = {"where": "http://dify.example/console/api", "plugin": "langgenius/openai_api_compatible:0.0.63", "why": "failed"}
+    exit = Exit.HOST_FAILED
+    plugin: str
+    why: str

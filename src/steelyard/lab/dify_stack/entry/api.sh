@@ -1,0 +1,8 @@
+#!/bin/sh
+# simulated Dify: one image for API, worker and migration, chosen by MODE, as the official one
+set -e
+case "$MODE" in
+    migration) exec python3 -m dify_double --migrate-only --storage /app/api/storage ;;
+    worker|beat) exec python3 -m dify_double.standin --redis ;;
+    *) exec python3 -m dify_double --port 5001 --postgres --storage /app/api/storage ;;
+esac

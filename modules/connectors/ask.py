@@ -11,9 +11,22 @@ from steelyard.errors import HelperRefused
 from steelyard.host_helper import HELPER, IDLE, RUN_HELPER
 from steelyard.problem import HostProblem
 
+# what must end well although the connection may break: in a unit of its own, of which there is one at a time
+UNIT = "systemd-run --quiet --collect --unit={unit} {wait}"
 
-def ask(host: Any, *words: str, seconds: float = 180, idle: bool = False, stdin: str | None = None) -> dict[str, Any] | None:
+
+def ask(
+    host: Any,
+    *words: str,
+    seconds: float = 180,
+    idle: bool = False,
+    stdin: str | None = None,
+    unit: str = "",
+    wait: bool = True,
+) -> dict[str, Any] | None:
     """The helper's answer; None where it is not installed, or does not know the words yet. `idle`: what serves goes before it.
+
+    `unit`: it runs in that unit, so a connection that breaks does not end it; without `wait` nobody waits for its answer.
 
     Raises HostProblem with its sentence where it refuses.
     """
@@ -24,7 +37,8 @@ def ask(host: Any, *words: str, seconds: float = 180, idle: bool = False, stdin:
         asked["_stdin"] = stdin
     quoted = [QuoteString(word) for word in words]
     older = "|| test $? = 2"  # argparse's status for words that it does not know
-    command = StringCommand("if test -e", HELPER, "; then", IDLE if idle else "", RUN_HELPER, *quoted, older, "; fi")
+    before = IDLE if idle else UNIT.format(unit=unit, wait="--wait --pipe" if wait else "") if unit else ""
+    command = StringCommand("if test -e", HELPER, "; then", before, RUN_HELPER, *quoted, older, "; fi")
     done, output = host.run_shell_command(command, **asked)
     lines = output.stdout_lines
     if not done:

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+from pydantic import BaseModel, ConfigDict, SecretStr
+
 from steelyard.dify.account import Administrator
 from steelyard.dify.client import DifyAccess, DifyClient
 from steelyard.dify.wanted import Credential, Wanted, WantedModel
 from steelyard.errors import SettingMissing, SettingWrong
 from steelyard.inventory.fleet import Fleet
 from steelyard.roles.gateway.settings import Settings as GatewaySettings
-from steelyard.settings import settings_from
+from steelyard.settings import HostVariables, settings_from
 from steelyard.site import Model, Site
 
 from .settings import Settings
 
 TOKENS = ("llm", "text-embedding", "rerank")
+
+
+class Secrets(BaseModel):
+    """The variable that `steelyard dify secrets` writes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    dify_secrets: dict[str, SecretStr] = {}
+
+
+def own_settings(variables: HostVariables) -> Settings:
+    """The section, with the secrets of the variable `dify_secrets` under those of the section itself."""
+    found = settings_from(Settings, variables)
+    kept = Secrets(dify_secrets=variables.get("dify_secrets") or {}).dify_secrets
+    return found.model_copy(update={"secrets": {**kept, **found.secrets}})
 
 
 def form_values(alias: str, model: Model, endpoint: str, key: str, name: str | None = None) -> dict[str, str]:
@@ -102,8 +118,8 @@ def wanted_of(wanted: Settings, models: tuple[WantedModel, ...]) -> Wanted:
 def dify_settings(fleet: Fleet) -> Settings:
     """Of the fleet's Dify host. Raises SettingMissing where none is declared."""
     for member in fleet.in_group("dify"):
-        wanted = settings_from(Settings, member.variables)
-        if wanted.url is not None:
+        wanted = own_settings(member.variables)
+        if wanted.url is not None or wanted.release is not None:
             return wanted
     raise SettingMissing(where=str(fleet.path), key="dify.url", allowed="Dify's address, on a host of group `dify`")
 
@@ -111,4 +127,6 @@ def dify_settings(fleet: Fleet) -> Settings:
 def connection(fleet: Fleet) -> tuple[DifyClient, str]:
     """A client for the Dify of a fleet, and the provider declared. Raises SettingMissing where none is declared."""
     wanted = dify_settings(fleet)
+    if wanted.url is None:
+        raise SettingMissing(where=str(fleet.path), key="dify.url", allowed="Dify's address as this machine reaches it")
     return DifyClient(access_of(wanted)), wanted.provider

@@ -110,7 +110,7 @@ class Settings(RoleSettings):
     folder: str = Field("/opt/dify", pattern=r"^/\S*[^/\s]$", description="The compose project's folder on the host.")
     secrets: dict[str, SecretStr] = Field(
         default_factory=dict,
-        description="Values for the well-known secrets of the release; `steelyard dify secrets` makes them.",
+        description="Values for the well-known secrets of the release, over those of the variable `dify_secrets`, which `steelyard dify secrets` writes encrypted.",
     )
     env: dict[str, str] = Field(default_factory=dict, description="Further keys of its `.env`, over our own; not secret.")
     images: dict[str, str] = Field(

@@ -17,10 +17,13 @@ from steelyard.finding import Severity
 from steelyard.modules.operations.dify import MARKS, client_of, owned, plugins_installed, registered
 from steelyard.modules.operations.path import content
 from steelyard.roles.gateway.settings import Settings as GatewaySettings
+from steelyard.roles.registry_mirror.settings import Settings as MirrorSettings
 from steelyard.settings import settings_from
 from steelyard.site import Site
 
-from .registration import access_of, administrator, wanted_models, wanted_of
+from .checks import check_stack
+from .install import install, prepare, wanted_release
+from .registration import access_of, administrator, own_settings, wanted_models, wanted_of
 from .settings import Settings
 
 
@@ -28,12 +31,27 @@ from .settings import Settings
 def dify() -> None:
     """On the first host of group `dify`: everything is compared and mended over one login."""
     site: Site = host.data.site
-    wanted = settings_from(Settings, host.data)
+    wanted = own_settings(host.data)
     names = site.groups.get("dify", ())
     if not names or host.data.host_name != names[0]:
         return
+    if wanted.release is not None:
+        release = wanted_release(wanted, wanted.release, site, settings_from(MirrorSettings, host.data))
+        install(release)
+        if checking():
+            check_stack(wanted)
     if wanted.url is not None:
         _registration(wanted, site)
+
+
+@deploy("dify")
+def staged() -> None:
+    """The declared release in a folder beside the one that runs, for `steelyard dify upgrade`."""
+    site: Site = host.data.site
+    wanted = own_settings(host.data)
+    if wanted.release is not None and host.data.host_name == site.groups["dify"][0]:
+        release = wanted_release(wanted, wanted.release, site, settings_from(MirrorSettings, host.data))
+        prepare(release, f"{wanted.folder}.next", staging=True)
 
 
 def _registration(wanted: Settings, site: Site) -> None:

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from steelyard_host import (
         adopt,
         compiled,
+        dify_backup,
+        dify_env,
+        dify_stack,
+        dify_upgrade,
         engines,
         front,
         gpu,
@@ -50,7 +54,7 @@ if TYPE_CHECKING:
         wheels,
     )
 else:
-    MODULES = "adopt compiled engines front gpu haproxy hardware holdings lazy leases loading made_here ready registry relay starts status store surge switch tier warm watch wheels"
+    MODULES = "adopt compiled dify_backup dify_env dify_stack dify_upgrade engines front gpu haproxy hardware holdings lazy leases loading made_here ready registry relay starts status store surge switch tier warm watch wheels"
     globals().update({name: Later(name) for name in MODULES.split()})
 
 Given = argparse.Namespace
@@ -71,6 +75,7 @@ def commands() -> argparse.ArgumentParser:
     _switches(add)
     _gpus(add)
     _measures(add)
+    _dify(add)
     return parser
 
 
@@ -302,6 +307,36 @@ def _measures(add: Any) -> None:
     image = add("registry-probe", "whether a registry serves an image, and how fast", lambda g: registry.probe(g.url, g.image))
     image.add_argument("url")
     image.add_argument("image")
+
+
+def _dify(add: Any) -> None:
+    def made(name: str, text: str, call: Callable[[Given], Any], argument: str) -> Any:
+        found = add(name, text, call)
+        found.add_argument(argument, type=Path)
+        return found
+
+    made("dify-state", "what Dify's stack is and should be", lambda g: dify_stack.state(g.folder), "folder")
+    made("dify-env", "merge Dify's .env", lambda g: dify_env.write(g.folder), "folder")
+    record = made(
+        "dify-record",
+        "write down a release's files",
+        lambda g: dify_stack.install_record(g.folder, g.version, sys.stdin.read().split("\n")),
+        "folder",
+    )
+    record.add_argument("version")
+    up = add("dify-up", "start what should run, and wait until Dify answers", lambda g: dify_stack.brought_up(g.seconds))
+    up.add_argument("seconds", type=float)
+    add("dify-backup", "one verified archive", lambda g: dify_backup.make(dify_stack.declared(), g.why)).add_argument("why")
+    add("dify-scheduled", "what the timer does", lambda _: dify_backup.scheduled(dify_stack.declared()))
+    made("dify-backups", "the archives there are", lambda g: {"backups": dify_backup.listing(g.folder)}, "folder")
+    made("dify-verify", "read every byte of an archive", lambda g: dify_backup.verify(g.archive), "archive")
+    made("dify-prove", "restore it beside", lambda g: dify_backup.prove(dify_stack.declared(), g.archive), "archive")
+    made("dify-restore", "bring this host to an archive", lambda g: dify_backup.restore(g.archive), "archive")
+    add("dify-pull", "images of the staged release", lambda _: dify_upgrade.pull())
+    add("dify-rehearse", "migrate a copy with the staged release", lambda _: dify_upgrade.rehearse())
+    add("dify-switch", "to the staged release, or back", lambda _: dify_upgrade.switch())
+    add("dify-recover", "after a cut in the middle", lambda _: dify_upgrade.recover())
+    add("dify-progress", "of the last upgrade", lambda _: dify_upgrade.progress())
 
 
 def main() -> int:

@@ -123,3 +123,60 @@ class DifyPluginFailed(SteelyardError):
     exit = Exit.HOST_FAILED
     plugin: str
     why: str
+
+
+class DifyArchiveWrong(SteelyardError):
+    """The archive of a release that is not there, is another, or is none."""
+
+    sentence = "Dify's archive `{archive}` {why}"
+    fix = "give the source archive of the release and its own hash: `sha256sum FILE`"
+    sample = {"where": "dify.release.archive", "archive": "dify-1.16.1.tar.gz", "why": "has another hash: sha256 0b1c"}
+    archive: str
+    why: str
+
+
+class DifyImagesMissing(SteelyardError):
+    """Images that the release runs and the list by digest does not name."""
+
+    sentence = "the list of images does not name {images}"
+    fix = "add them by digest and carry them in: `steelyard dify images` names all, `steelyard mirror images sync` copies them"
+    sample = {"where": "dify.release.images", "images": "langgenius/dify-api:1.16.1, nginx:latest"}
+    images: str
+
+
+class DifySecretsMissing(SteelyardError):
+    """Secrets of a release that would stay as everybody knows them."""
+
+    sentence = "`dify.secrets` does not have {names}"
+    fix = "`steelyard dify secrets` makes them and writes them encrypted into the inventory"
+    sample = {"where": "dify.secrets", "names": "DB_PASSWORD, REDIS_PASSWORD"}
+    names: str
+
+
+class DifyHostRefused(SteelyardError):
+    """The Dify host could not do what was asked; it says why."""
+
+    sentence = "{why}"
+    fix = "mend what it names; nothing else was changed"
+    sample = {"where": "dify-1", "why": "no backup: the disk is full"}
+    exit = Exit.HOST_FAILED
+    why: str
+
+
+class DifyUpgradeFailed(SteelyardError):
+    """The new release did not come up; the old one was restored and answers."""
+
+    sentence = "the upgrade from {old} to {new} failed, and {old} was restored: {why}"
+    fix = "mend what it names, and try again; the backup made before it is `{archive}`"
+    sample = {
+        "where": "dify-1",
+        "old": "1.16.1",
+        "new": "1.17.1",
+        "why": "api: unhealthy",
+        "archive": "/var/backups/dify/x.tar.gz",
+    }
+    exit = Exit.ROLLED_BACK
+    old: str
+    new: str
+    why: str
+    archive: str

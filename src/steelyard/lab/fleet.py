@@ -114,7 +114,7 @@ def _make(lab: Lab, machine: Machine) -> str:
         gpu.install(machine.root, machine.host.gpus, gpu.build_library(lambda _: None))
     if machine.host.nvidia_repository:
         nvidia_repo.install(machine.root)
-    if "dify" in machine.host.groups:
+    if "dify" in machine.host.groups and not machine.host.docker:  # there Dify is installed by the role
         dify_host.install(machine.root, lab_secrets(lab.paths)["dify_password"])
     for command in host_link_commands(lab.net, machine.host.name, machine.number, machine.host.routed):
         run(*command)

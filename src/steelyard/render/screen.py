@@ -274,17 +274,6 @@ class Screen:
         self.tables(host_table(fleet, answers, errors), gpu_table(answers), service_table(answers))
         self.failures()
 
-    def dify(self, where: str, provider: str, models: Sequence[dict[str, Any]]) -> None:
-        if self.json:
-            kept = ("model", "model_type", "status", "model_properties")
-            found = [{key: model[key] for key in kept} for model in models]
-            self.document("dify ls", {"dify": where, "provider": provider, "models": found})
-            return
-        from .tables import dify_table
-
-        self.out(f"{where} ({provider})")
-        self.tables(dify_table(models))
-
     def lab(self, name: str, reports: Sequence[HostReport]) -> None:
         if self.json:
             from dataclasses import asdict

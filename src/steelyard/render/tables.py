@@ -103,9 +103,10 @@ def lab_table(reports: Sequence[HostReport]) -> Table:
     return table
 
 
-def dify_table(models: Sequence[dict[str, Any]]) -> Table:
-    table = made_table("MODEL", "TYPE", "LABEL", "STATUS", "CONTEXT")
+def dify_table(models: Sequence[dict[str, Any]], by_hand: Sequence[str]) -> Table:
+    table = made_table("MODEL", "TYPE", "LABEL", "STATUS", "CONTEXT", "REGISTERED")
     for model in models:
         size = str(model["model_properties"].get("context_size", "-"))
-        table.add_row(model["model"], model["model_type"], model["label"]["en_US"], model["status"], size)
+        by = "by hand" if f"{model['model_type']} {model['model']}" in by_hand else "as declared"
+        table.add_row(model["model"], model["model_type"], model["label"]["en_US"], model["status"], size, by)
     return table

@@ -1,0 +1,72 @@
+"""Which services of the compose file run, and from which image by digest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from steelyard.dify.compose import Service, services
+from steelyard.dify.source import TEMPLATE, release_files
+from steelyard.errors import DifyImagesMissing, SettingMissing
+from steelyard.images import Image, read_images
+from steelyard.inventory.fleet import Fleet
+from steelyard.roles.registry_mirror.settings import Settings as MirrorSettings
+from steelyard.site import Site
+
+from .registration import dify_settings
+from .settings import Release, Settings
+
+
+def parsed(text: str) -> dict[str, str]:
+    """KEY=VALUE lines of an env file."""
+    lines = (line.split("=", 1) for line in text.splitlines() if "=" in line and not line.lstrip().startswith("#"))
+    return {key.strip(): value.strip() for key, value in lines}
+
+
+def profiles(wanted: Settings, template: dict[str, str]) -> tuple[str, ...]:
+    """Of Compose: the vector store, and PostgreSQL unless it is your own."""
+    if "COMPOSE_PROFILES" in wanted.env:
+        return tuple(wanted.env["COMPOSE_PROFILES"].split(","))
+    store = wanted.env.get("VECTOR_STORE") or template.get("VECTOR_STORE") or "weaviate"
+    return (store,) if wanted.postgres else (store, template.get("DB_TYPE") or "postgresql")
+
+
+def image_names(fleet: Fleet) -> list[str]:
+    """`REGISTRY/REPOSITORY:TAG` of every image that the declared release runs. Raises SettingMissing, DifyArchiveWrong."""
+    wanted = dify_settings(fleet)
+    if wanted.release is None:
+        raise SettingMissing(where=str(fleet.path), key="dify.release", allowed="the release whose images are meant")
+    files = release_files(wanted.release.archive, wanted.release.sha256)
+    runs = services(files, profiles(wanted, parsed(files[TEMPLATE].decode())))
+    return sorted({"docker.io/{}:{}".format(*named(service.image)) for service in runs})
+
+
+def named(image: str) -> tuple[str, str]:
+    """Repository as a registry knows it, and tag, of an image on Docker Hub as a compose file writes it."""
+    path, _, tag = image.rpartition(":") if ":" in image else (image, "", "latest")
+    return (path if "/" in path else f"library/{path}"), tag
+
+
+def pinned_images(
+    release: Release, runs: tuple[Service, ...], site: Site, mirror: MirrorSettings
+) -> dict[str, str]:  # fmt: skip
+    """Service to its image by digest, from the mirror's own registry where there is one. Raises DifyImagesMissing."""
+    if release.images is None:
+        return {}
+    listed = {(image.path, image.tag): image for image in read_images(Path(release.images).expanduser())}
+    found, missing = {}, []
+    for service in runs:
+        image = listed.get(named(service.image))
+        if image is None:
+            missing.append(service.image)
+        else:
+            found[service.name] = f"{registry_of(image, site, mirror)}/{image.path}@{image.digest}"
+    if missing:
+        raise DifyImagesMissing(where=release.images, images=", ".join(sorted(set(missing))))
+    return found
+
+
+def registry_of(image: Image, site: Site, mirror: MirrorSettings) -> str:
+    """The registry that `steelyard mirror images sync` fills, as this host reaches it; else the image's own."""
+    address = mirror.address or site.address_of_group("mirror")
+    own = next((each for each in mirror.registries.values() if each.upstream is None), None)
+    return f"{address}:{own.port}" if own and address else image.registry

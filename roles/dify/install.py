@@ -1,0 +1,194 @@
+"""Dify on its host: what lies in which file, from the settings. The same for the release that runs and for one beside it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyinfra.context import host
+
+from steelyard.dify.compose import Override, Service, override_text, services
+from steelyard.dify.environment import QUIET, broker_url, needed_secrets, secret_values, workers
+from steelyard.dify.source import TEMPLATE, release_files
+from steelyard.errors import DifySecretsMissing, SettingWrong
+from steelyard.modules.facts.system import System
+from steelyard.modules.operations.dify_stack import CONFIG, OURS, digest, env_merged, placed, stack_state, up
+from steelyard.modules.operations.package import installed
+from steelyard.modules.operations.path import absent, content, folder, link
+from steelyard.modules.operations.unit import loaded, running
+from steelyard.rendering import render
+from steelyard.roles.docker.settings import Settings as DockerSettings
+from steelyard.roles.registry_mirror.settings import Settings as MirrorSettings
+from steelyard.settings import settings_from
+from steelyard.site import Site
+
+from .images import parsed, pinned_images, profiles
+from .settings import Release, Settings
+
+TEMPLATES = Path(__file__).parent / "templates"
+UNITS, PROJECT = "/etc/systemd/system", "dify"
+BACKUP, RECOVER = "steelyard-dify-backup", "steelyard-dify-recover"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A release with everything that is said of it: `environment` and `override` are the texts of their files."""
+
+    settings: Settings
+    release: Release
+    files: dict[str, bytes]
+    template: dict[str, str]
+    running: tuple[Service, ...]
+    override: str
+
+
+def wanted_release(wanted: Settings, release: Release, site: Site, mirror: MirrorSettings) -> Wanted:
+    """Raises DifyArchiveWrong, DifySecretsMissing, DifyImagesMissing, SettingWrong, before anything is touched."""
+    files = release_files(release.archive, release.sha256)
+    template = parsed(files[TEMPLATE].decode())
+    missing = [name for name in needed_secrets(template) if name not in wanted.secrets]
+    if missing:
+        raise DifySecretsMissing(where="dify.secrets", names=", ".join(missing))
+    runs = services(files, profiles(wanted, template))
+    for section, names in (("resources", wanted.resources), ("images", wanted.images)):
+        for name in names.keys() - {service.name for service in runs}:
+            allowed = ", ".join(service.name for service in runs)
+            raise SettingWrong(where=f"dify.{section}", key=name, found=name, allowed=allowed)
+    images = {**pinned_images(release, runs, site, mirror), **wanted.images}
+    limits = {name: {str(key): value for key, value in each.items()} for name, each in wanted.resources.items()}
+    released = f"{release.version} {release.sha256[:16]} {_certificate_id(wanted)}"
+    return Wanted(wanted, release, files, template, runs, override_text(runs, Override(images, limits, released)))
+
+
+def _certificate_id(wanted: Settings) -> str:
+    chain = _certificate(wanted)
+    return hashlib.sha256(chain).hexdigest()[:12] if chain else ""
+
+
+def _certificate(wanted: Settings) -> bytes | None:
+    """Raises SettingWrong."""
+    path = wanted.proxy.certificate
+    try:
+        return Path(path).expanduser().read_bytes() if path else None
+    except OSError as error:
+        allowed = "a file on this machine that can be read"
+        raise SettingWrong(where="dify.proxy", key="certificate", found=str(path), allowed=allowed) from error
+
+
+def environment(wanted: Wanted, cores: int, memory: int) -> dict[str, str]:
+    """Our keys of `.env`: secrets, no calls home, sizes, addresses; and what the operator says over all."""
+    settings, template = wanted.settings, wanted.template
+    given = {name: secret.get_secret_value() for name, secret in settings.secrets.items()}
+    outside, redis, proxy = settings.postgres, settings.redis, settings.proxy
+    amount = settings.workers or workers(cores, memory)
+    found = {
+        **QUIET,
+        **secret_values(given, template),
+        "SERVER_WORKER_AMOUNT": str(amount),
+        "CELERY_WORKER_AMOUNT": str(2 * amount),
+        "COMPOSE_PROFILES": ",".join(profiles(settings, template)),
+        "EXPOSE_NGINX_PORT": str(proxy.port),
+        "EXPOSE_NGINX_SSL_PORT": str(proxy.tls_port),
+        "NGINX_SERVER_NAME": proxy.name,
+        "NGINX_HTTPS_ENABLED": "true" if proxy.certificate else "false",
+        "NGINX_CLIENT_MAX_BODY_SIZE": f"{proxy.upload_mib}M",
+        "UPLOAD_FILE_SIZE_LIMIT": str(proxy.upload_mib),
+        "NGINX_PROXY_READ_TIMEOUT": f"{proxy.timeout_s}s",
+        "NGINX_PROXY_SEND_TIMEOUT": f"{proxy.timeout_s}s",
+        "INTERNAL_FILES_URL": "http://api:5001",
+        "SSRF_PROXY_ALLOW_PRIVATE_IPS": " ".join(settings.ssrf_allow),
+        "MODEL_LB_ENABLED": "true" if _balances(host.data.site) else "false",
+    }
+    if outside is not None:
+        found |= {"DB_HOST": outside.host, "DB_PORT": str(outside.port), "DB_USERNAME": outside.user}
+    password = given.get("REDIS_PASSWORD", "")
+    if redis is None:
+        found["CELERY_BROKER_URL"] = broker_url(password)
+    else:
+        user = "" if redis.user == "postgres" else redis.user
+        found |= {
+            "REDIS_HOST": redis.host, "REDIS_PORT": str(redis.port), "REDIS_USERNAME": user,
+            "REDIS_USE_SSL": str(redis.tls).lower(),
+            "CELERY_BROKER_URL": broker_url(password, redis.host, redis.port, user, redis.tls),
+        }  # fmt: skip
+    return {**found, **settings.env}
+
+
+def _balances(site: Site) -> bool:
+    return any(model.dify is not None and model.dify.further for model in site.models.values())
+
+
+def host_config(settings: Settings) -> str:
+    """What the helper on the host must know; no secret is in it."""
+    outside = settings.postgres
+    return json.dumps({
+        "folder": settings.folder,
+        "project": PROJECT,
+        "port": settings.proxy.port,
+        "tls_port": settings.proxy.tls_port if settings.proxy.certificate else None,
+        "databases": [settings.env.get("DB_DATABASE", "dify"), settings.env.get("DB_PLUGIN_DATABASE", "dify_plugin")],
+        "postgres": {"host": outside.host, "port": outside.port, "user": outside.user} if outside else None,
+        "backups": settings.backups.folder,
+        "keep": settings.backups.keep,
+        "prove_every": settings.backups.prove_every,
+    }, indent=1) + "\n"  # fmt: skip
+
+
+def prepare(wanted: Wanted, at: str, staging: bool = False) -> dict[str, str]:
+    """Files of the release, override, certificate and merged `.env` in folder `at`; paths to the hashes they must have."""
+    now = stack_state(at)
+    ours = json.dumps(environment(wanted, now["cores"], now["memory"]), indent=1, sort_keys=True) + "\n"
+    placed(name="Place the release", folder=at, version=wanted.release.version, files=wanted.files, staging=staging)
+    content(name="Tell the helper of Dify", path=CONFIG, content=host_config(wanted.settings))
+    content(name="Say our keys of .env", path=OURS, content=ours, mode="0600", secret=True)
+    content(name="Override the compose file", path=f"{at}/docker-compose.override.yaml", content=wanted.override)
+    made_from = {f"{at}/docker-compose.override.yaml": digest(wanted.override)}
+    chain = _certificate(wanted.settings)
+    key = wanted.settings.proxy.key
+    if chain is not None and key is not None:
+        content(name="Place the certificate", path=f"{at}/nginx/ssl/dify.crt", content=chain)
+        text = key.get_secret_value()
+        content(name="Place its key", path=f"{at}/nginx/ssl/dify.key", content=text, mode="0600", secret=True)
+    env_merged(name="Merge .env", folder=at, ours=digest(ours))
+    return {**made_from, OURS: digest(ours)}
+
+
+def install(wanted: Wanted) -> None:
+    """The release that is declared, running."""
+    settings = wanted.settings
+    _compose()
+    made_from = prepare(wanted, settings.folder)
+    for name in (f"{BACKUP}.service", f"{RECOVER}.service"):
+        text = (TEMPLATES / name.removeprefix("steelyard-")).read_text()
+        content(name=f"Write {name}", path=f"{UNITS}/{name}", content=text)
+    link(
+        name="Recover after a cut upgrade",
+        path=f"{UNITS}/multi-user.target.wants/{RECOVER}.service",
+        target=f"{UNITS}/{RECOVER}.service",
+    )
+    up(name="Run Dify", folder=settings.folder, made_from=made_from)
+    folder(name="Make the folder of backups", path=settings.backups.folder, mode="0700")
+    loaded(name="Load the backup's unit", unit=f"{BACKUP}.service", files=(f"{UNITS}/{BACKUP}.service",))
+    timer = f"{UNITS}/{BACKUP}.timer"
+    if settings.backups.at is None:
+        absent(name="Make no backups by the clock", path=timer)
+        return
+    content(
+        name="Say when backups are made", path=timer, content=render(TEMPLATES / "dify-backup.timer.j2", at=settings.backups.at)
+    )
+    running(name="Make backups by the clock", unit=f"{BACKUP}.timer", files=(timer,))
+
+
+def _compose() -> None:
+    """Compose as a plugin of Docker's client. Raises SettingWrong where the distribution has none that is new enough."""
+    system = host.get_fact(System)
+    source = settings_from(DockerSettings, host.data).source
+    if source != "distro":
+        return  # Docker's own packages bring it
+    if system.distro == "debian" and system.release.split(".")[0] in ("11", "12"):
+        allowed = "`docker.source: docker`: Debian 12 has no Compose 2.24, which Dify's file needs"
+        raise SettingWrong(where="docker.source", key="source", found="distro", allowed=allowed)
+    package = "docker-compose-v2" if system.distro == "ubuntu" else "docker-compose"
+    installed(name="Install Compose", packages=(package,))

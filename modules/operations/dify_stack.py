@@ -21,7 +21,6 @@ from steelyard.refusal import Refusal
 from steelyard.unknowns import declare_unknown
 
 CONFIG, OURS = "/etc/steelyard/dify.json", "/etc/steelyard/dify.env"
-READY_S = 900
 ABSENT: dict[str, Any] = {
     "version": None, "changed": [], "env": {"differs": [], "unknown": [], "renamed": {}, "unsafe": []}, "unready": {},
     "open": [], "keyless": [], "cores": 1, "memory": 0, "error": "",
@@ -96,7 +95,7 @@ def up(folder: str, made_from: dict[str, str]) -> Generator[StringCommand, None,
     if now["error"]:
         declare_unknown("which containers change", now["error"], "the apply")
     live = ", ".join(f"{name}: {why}" for name, why in sorted(wrong.items())) or "its .env changes"
-    command = [RUN_HELPER, "dify-up", str(READY_S), ">/dev/null"]
+    command = [RUN_HELPER, "dify-up", ">/dev/null"]
     yield Change(*command, subject="Dify", declared="every container as declared, healthy", live=live)
 
 

@@ -127,6 +127,7 @@ def host_config(settings: Settings) -> str:
         "folder": settings.folder,
         "project": PROJECT,
         "port": settings.proxy.port,
+        "ready_s": settings.ready_s,
         "tls_port": settings.proxy.tls_port if settings.proxy.certificate else None,
         "databases": [settings.env.get("DB_DATABASE", "dify"), settings.env.get("DB_PLUGIN_DATABASE", "dify_plugin")],
         "postgres": {"host": outside.host, "port": outside.port, "user": outside.user} if outside else None,

@@ -120,6 +120,7 @@ class Settings(RoleSettings):
         default_factory=dict, description='Limits by service: `cpus` ("2.0"), `memory` ("4g").'
     )
     workers: int | None = Field(None, ge=1, description="API worker processes; None: by the host's cores and memory.")
+    ready_s: int = Field(900, ge=30, description="How long it may take until every container is healthy and Dify answers.")
     ssrf_allow: tuple[str, ...] = Field((), description="Private networks (CIDR) that workflows may reach past the SSRF proxy.")
     postgres: External | None = Field(None, description="A PostgreSQL of your own; its password is `secrets.DB_PASSWORD`.")
     redis: External | None = Field(None, description="A Redis of your own; its password is `secrets.REDIS_PASSWORD`.")

@@ -324,8 +324,7 @@ def _dify(add: Any) -> None:
         "folder",
     )
     record.add_argument("version")
-    up = add("dify-up", "start what should run, and wait until Dify answers", lambda g: dify_stack.brought_up(g.seconds))
-    up.add_argument("seconds", type=float)
+    add("dify-up", "start what should run, and wait until Dify answers", lambda _: dify_stack.brought_up())
     add("dify-backup", "one verified archive", lambda g: dify_backup.make(dify_stack.declared(), g.why)).add_argument("why")
     add("dify-scheduled", "what the timer does", lambda _: dify_backup.scheduled(dify_stack.declared()))
     made("dify-backups", "the archives there are", lambda g: {"backups": dify_backup.listing(g.folder)}, "folder")

@@ -25,7 +25,6 @@ LIST = "MANIFEST.json"
 LEFT_OUT = ("volumes/db", "volumes/redis", "volumes/certbot/logs")  # dumped apart, a cache, logs
 PROVED = ".proved"
 MARKS = Path("/var/lib/steelyard/dify/marks.json")
-READY_S = 900.0
 
 
 def make(stack: Stack, why: str, stopped: bool = False) -> dict[str, Any]:
@@ -249,7 +248,7 @@ def scheduled(stack: Stack) -> dict[str, Any]:
     return made
 
 
-def restore(path: Path, seconds: float = READY_S) -> dict[str, Any]:
+def restore(path: Path) -> dict[str, Any]:
     """Bring the host to the archive. What was there is set aside until Dify answers, and comes back if it does not."""
     begin = time.monotonic()
     listed = verify(path)
@@ -268,12 +267,12 @@ def restore(path: Path, seconds: float = READY_S) -> dict[str, Any]:
         stack.compose("down", "--remove-orphans")
         os.rename(folder, aside)
     try:
-        _bring(stack, path, listed, seconds)
+        _bring(stack, path, listed)
     except (DifyError, OSError) as error:
         why = error if isinstance(error, DifyError) else DifyError("%s: %s" % (folder, error.strerror))
         if not there:
             raise why from error
-        _back(stack, aside, saved, seconds)
+        _back(stack, aside, saved)
         raise DifyError("the restore failed, what was there before runs again: %s" % why) from error
     MARKS.unlink(missing_ok=True)  # the keys in the archive may be older ones
     if aside.exists():
@@ -281,17 +280,17 @@ def restore(path: Path, seconds: float = READY_S) -> dict[str, Any]:
     return {"version": listed["version"], "archive": str(path), "seconds": round(time.monotonic() - begin, 1)}
 
 
-def _bring(stack: Stack, path: Path, listed: dict[str, Any], seconds: float) -> None:
+def _bring(stack: Stack, path: Path, listed: dict[str, Any]) -> None:
     work = stack.folder.with_name(stack.folder.name + ".restoring")
     shutil.rmtree(work, ignore_errors=True)
     extract(path, work)
     os.rename(work / "dify", stack.folder)
     stack.folder.chmod(0o755)
-    dify_database.start(stack, seconds)
+    dify_database.start(stack, stack.ready_s)
     for name in listed["databases"]:
         dify_database.restore(stack, name, work / "db" / (name + ".dump"))
     shutil.rmtree(work)
-    stack.up(seconds)
+    stack.up(stack.ready_s)
 
 
 def _save_outside(stack: Stack, aside: Path) -> dict[str, Path]:
@@ -305,11 +304,11 @@ def _save_outside(stack: Stack, aside: Path) -> dict[str, Path]:
     return found
 
 
-def _back(stack: Stack, aside: Path, saved: dict[str, Path], seconds: float) -> None:
+def _back(stack: Stack, aside: Path, saved: dict[str, Path]) -> None:
     if (stack.folder / "docker-compose.yaml").exists():
         stack.compose("down", "--remove-orphans", check=False)
     shutil.rmtree(stack.folder, ignore_errors=True)
     os.rename(aside, stack.folder)
     for name, dump in saved.items():
         dify_database.restore(stack, name, dump)
-    stack.up(seconds)
+    stack.up(stack.ready_s)

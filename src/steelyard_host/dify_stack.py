@@ -12,6 +12,7 @@ import os
 import ssl
 import subprocess
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ CONFIG = Path("/etc/steelyard/dify.json")
 RECORD, MADE = ".steelyard-release.json", ".steelyard-running.json"
 WRITERS = ("api", "worker", "worker_beat", "plugin_daemon", "api_websocket", "agent_backend")
 ONCE = ("init_permissions",)
+MANY_RESTARTS = 8  # Docker waits twice as long each time: by then half a minute has gone
 DATABASE = "db_postgres"
 
 
@@ -36,6 +38,7 @@ class Stack:
         self.config = config
         self.folder = folder or Path(config["folder"])
         self.project = project or config["project"]
+        self.ready_s = float(config.get("ready_s", 900))
 
     def compose(self, *words: str, check: bool = True, **more: Any) -> subprocess.CompletedProcess[str]:
         """`docker compose` of this project. Raises DifyError with its last line."""
@@ -59,6 +62,7 @@ class Stack:
                 "image": each["Config"]["Image"],
                 "hash": labels.get("com.docker.compose.config-hash"),
                 "exit": now["ExitCode"],
+                "restarts": each["RestartCount"],
                 "ports": sorted(
                     "%s:%s" % (bound["HostIp"] or "0.0.0.0", bound["HostPort"])
                     for several in (each["HostConfig"].get("PortBindings") or {}).values()
@@ -119,7 +123,11 @@ class Stack:
     def wait(self, seconds: float) -> None:
         end = time.monotonic() + seconds
         while True:
-            wrong = self.unready()
+            now = self.containers()
+            wrong = self.unready(now)
+            hopeless = [name for name in wrong if name in now and now[name]["restarts"] >= MANY_RESTARTS]
+            if hopeless:
+                raise DifyError("Dify does not come up: %s ends again and again%s" % (hopeless[0], self._words(hopeless)))
             why = ", ".join("%s: %s" % each for each in sorted(wrong.items())) or self.silent()
             if not why:
                 return
@@ -127,7 +135,7 @@ class Stack:
                 raise DifyError("Dify is not ready after %d s: %s%s" % (seconds, why, self._words(wrong)))
             time.sleep(1)
 
-    def _words(self, wrong: dict[str, str]) -> str:
+    def _words(self, wrong: Iterable[str]) -> str:
         """The last line that a service which is not ready logged."""
         for service in sorted(wrong):
             lines = self.compose("logs", "--no-log-prefix", "--tail", "3", service, check=False).stdout.strip().splitlines()
@@ -203,8 +211,9 @@ def declared() -> Stack:
     return Stack(config())
 
 
-def brought_up(seconds: float) -> dict[str, Any]:
-    declared().up(seconds)
+def brought_up() -> dict[str, Any]:
+    stack = declared()
+    stack.up(stack.ready_s)
     return {"unready": {}}
 
 

@@ -19,7 +19,6 @@ from .dify_stack import RECORD, WRITERS, DifyError, Stack, declared
 
 STATE = Path("/var/lib/steelyard/dify/upgrade.json")
 OPEN = Path("/var/lib/steelyard/dify/upgrade-open")
-READY_S = 900.0
 
 
 def staged(stack: Stack) -> Stack:
@@ -58,7 +57,7 @@ def rehearse() -> dict[str, Any]:
         os.rename(work / "dify", folder)
         lay_over(new.folder, folder)
         scratch.compose("up", "--detach", "--quiet-pull", "--wait", "redis")
-        dify_database.start(scratch, READY_S)
+        dify_database.start(scratch, scratch.ready_s)
         for name, to in names.items():
             dify_database.restore(scratch, to, work / "db" / (name + ".dump"))
         words = ["--rm", "--no-deps", "--quiet-pull", "-T", "-e", "MODE=migration", "-e", "MIGRATION_ENABLED=true"]
@@ -103,6 +102,7 @@ class _Steps:
         self.told: dict[str, Any] = {
             "from": old.version(),
             "to": new.version(),
+            "begun": time.time(),
             "state": "running",
             "steps": [],
             "archive": None,
@@ -164,7 +164,7 @@ def switch() -> dict[str, Any]:
         steps.note("put the new release in place", archive=str(archive))
         lay_over(new.folder, old.folder)
         steps.note("start it, its migrations first")
-        old.up(READY_S)
+        old.up(old.ready_s)
         steps.note("it answers")
         steps.keep(state="done", outage=outage.ended())
         shutil.rmtree(new.folder, ignore_errors=True)
@@ -178,7 +178,7 @@ def _undo(stack: Stack, archive: Path | None, steps: _Steps, outage: _Outage, wh
     steps.note("go back", why=why)
     try:
         if archive is None:
-            stack.up(READY_S)  # nothing was changed yet
+            stack.up(stack.ready_s)  # nothing was changed yet
         else:
             stack.compose("down", "--remove-orphans", check=False)
             dify_backup.restore(archive)
@@ -199,7 +199,7 @@ def recover() -> dict[str, Any]:
             shutil.rmtree(aside)
         dify_backup.restore(Path(archive))
     else:
-        stack.up(READY_S)
+        stack.up(stack.ready_s)
     told.update({"state": "restored", "why": "the host went down in the middle"})
     dify_env.keep(STATE, json.dumps(told))
     OPEN.unlink(missing_ok=True)

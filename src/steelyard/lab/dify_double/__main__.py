@@ -6,6 +6,8 @@ import argparse
 import json
 import os
 import re
+import signal
+import sys
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -85,7 +87,7 @@ def console_of_postgres(storage: Path, release: str, migrate_only: bool) -> tupl
 
     store = PostgresStore(storage, release)
     if migrate_only or os.environ.get("MIGRATION_ENABLED", "true") == "true":
-        store.migrate()
+        store.migrate(migrate_only)
     if migrate_only:
         raise SystemExit(0)
     console = Console(
@@ -110,6 +112,7 @@ def main() -> None:
     else:
         release = os.environ.get("DOUBLE_RELEASE", static.VERSION)
         console, save = console_of_postgres(given.storage, release, given.migrate_only)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # as process 1 of a container it would not end otherwise
     print("simulated Dify on port %d" % given.port, flush=True)
     ThreadingHTTPServer(("", given.port), handler_of(console, save)).serve_forever()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import socket
 import sys
 import time
@@ -75,6 +76,7 @@ def main() -> None:
     if given.ask:
         with urllib.request.urlopen(given.ask, timeout=4) as answer:
             sys.exit(0 if answer.status == 200 else 1)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # as process 1 it would not end otherwise
     print("simulated Dify: a stand-in", flush=True)
     if given.database:
         keep_table()

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SOURCES := src modules roles deploy tests tools
 PROGRAMS := systemd-nspawn:systemd-container mmdebstrap:mmdebstrap ip:iproute2 iptables:iptables ssh:openssh-client cc:gcc gpg:gnupg bwrap:bubblewrap mkfs.xfs:xfsprogs
 
-.PHONY: demo demo-down test test-fast golden lint types docs docs-check format system clean bench-lab bench-engine bench-scale bench-distribute bench-verify bench-load compare-inventories test-hosts test-faults bench-rollout
+.PHONY: demo demo-down test test-fast golden lint types docs docs-check format system clean bench-lab bench-engine bench-scale bench-distribute bench-verify bench-load compare-inventories test-hosts test-dify test-faults bench-rollout
 
 demo: $(VENV)/.ready | system
 	$(BIN)/python tools/demo.py
@@ -57,6 +57,11 @@ bench-distribute: $(VENV)/.bench | system
 
 bench-load: $(VENV)/.ready | system
 	$(BIN)/python tests/bench/load.py
+
+test-dify: $(VENV)/.ready | system
+	@mkdir -p build
+	$(BIN)/pytest -o junit_family=xunit1 --junitxml=build/dify.xml tests/unit/test_dify_*.py tests/lab/test_dify_stack.py; \
+	ended=$$?; $(BIN)/python tools/dify_counts.py build/dify.xml && exit $$ended
 
 test-faults: $(VENV)/.ready | system
 	STEELYARD_FAULTS=all STEELYARD_FAULTS_TABLE=build/faults.json $(BIN)/pytest tests/lab/rollout; ended=$$?; \

@@ -21,6 +21,7 @@ from steelyard.refusal import Refusal
 from steelyard.unknowns import declare_unknown
 
 CONFIG, OURS = "/etc/steelyard/dify.json", "/etc/steelyard/dify.env"
+UV_CACHE = "volumes/plugin_daemon/cwd/.uv-cache"
 ABSENT: dict[str, Any] = {
     "version": None, "changed": [], "env": {"differs": [], "unknown": [], "renamed": {}, "unsafe": []}, "unready": {},
     "open": [], "keyless": [], "cores": 1, "memory": 0, "error": "",
@@ -79,6 +80,19 @@ def env_merged(folder: str, ours: str) -> Generator[StringCommand, None, None]:
     live = f"differs in {shown}" if shown else "not merged yet"
     merge = [RUN_HELPER, "dify-env", QuoteString(folder), ">/dev/null"]
     yield Change(*merge, subject=f"{folder}/.env", declared="merged key by key", live=live)
+
+
+@operation()
+def seeded(folder: str, plugin: str, cache: bytes) -> Generator[StringCommand, None, None]:
+    """A plugin's dependencies are in the cache that Dify's daemon installs from; what else is in it stays."""
+    mark = f"{folder}/{UV_CACHE}/.steelyard-{hashlib.sha256(cache).hexdigest()[:16]}"
+    if host.get_fact(Path, path=mark).kind == "file":
+        host.noop(f"the dependencies of {plugin} are there")
+        return
+    at = QuoteString(f"{folder}/{UV_CACHE}")
+    unpack = ["install -d", at, "&& base64 -d | tar -xz --no-same-owner -C", at, "&& touch", QuoteString(mark)]
+    what = {"subject": f"dependencies of {plugin}", "declared": "in the daemon's cache", "live": "not seeded"}
+    yield Change(*unpack, **what, _stdin=base64.encodebytes(cache).decode())
 
 
 @operation()

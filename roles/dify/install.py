@@ -11,10 +11,11 @@ from pyinfra.context import host
 
 from steelyard.dify.compose import Override, Service, override_text, services
 from steelyard.dify.environment import QUIET, broker_url, needed_secrets, secret_values, workers
+from steelyard.dify.seed import read_seed
 from steelyard.dify.source import TEMPLATE, release_files
 from steelyard.errors import DifySecretsMissing, SettingWrong
 from steelyard.modules.facts.system import System
-from steelyard.modules.operations.dify_stack import CONFIG, OURS, digest, env_merged, placed, stack_state, up
+from steelyard.modules.operations.dify_stack import CONFIG, OURS, digest, env_merged, placed, seeded, stack_state, up
 from steelyard.modules.operations.package import installed
 from steelyard.modules.operations.path import absent, content, folder, link
 from steelyard.modules.operations.unit import loaded, running
@@ -169,6 +170,11 @@ def install(wanted: Wanted) -> None:
         path=f"{UNITS}/multi-user.target.wants/{RECOVER}.service",
         target=f"{UNITS}/{RECOVER}.service",
     )
+    for plugin in host.loop(settings.plugins):
+        if plugin.cache is not None and plugin.cache_sha256 is not None:
+            packed = read_seed(plugin.cache, plugin.cache_sha256)
+            named = Path(plugin.package).name
+            seeded(name="Seed a plugin's dependencies", folder=settings.folder, plugin=named, cache=packed)
     up(name="Run Dify", folder=settings.folder, made_from=made_from)
     folder(name="Make the folder of backups", path=settings.backups.folder, mode="0700")
     loaded(name="Load the backup's unit", unit=f"{BACKUP}.service", files=(f"{UNITS}/{BACKUP}.service",))

@@ -19,6 +19,17 @@ class Plugin(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     package: str = Field(description="The `.difypkg` on this machine.")
     sha256: str = Field(pattern=SHA256, description="Its hash.")
+    cache: str | None = Field(
+        None, description="Its dependencies for a Dify without a network: what `steelyard dify seed` packed, on this machine."
+    )
+    cache_sha256: str | None = Field(None, pattern=SHA256, description="The hash of that.")
+
+    @model_validator(mode="after")
+    def cache_by_hash(self) -> Plugin:
+        """A cache is taken by its hash only."""
+        if (self.cache is None) != (self.cache_sha256 is None):
+            raise ValueError("`cache` and `cache_sha256`, or none of both")
+        return self
 
 
 class Release(BaseModel):
@@ -135,6 +146,8 @@ class Settings(RoleSettings):
                 raise ValueError("`workspace` as well, when `admin_key` is set")
             if self.admin_key is None and (self.email is None or self.password is None):
                 raise ValueError("`email` and `password`, or `admin_key` and `workspace`, when `url` is set")
+        if self.release is None and any(plugin.cache for plugin in self.plugins):
+            raise ValueError("`release` as well, when a plugin has a `cache`: it is laid into the installed Dify's folder")
         if self.password is not None and not PASSWORD.match(self.password.get_secret_value()):
             raise ValueError("`password` with at least 8 characters, a letter and a digit: Dify refuses others")
         return self

@@ -9,6 +9,7 @@ import hashlib
 import http.client
 import json
 import os
+import re
 import ssl
 import subprocess
 import time
@@ -140,7 +141,7 @@ class Stack:
         for service in sorted(wrong):
             lines = self.compose("logs", "--no-log-prefix", "--tail", "3", service, check=False).stdout.strip().splitlines()
             if lines:
-                return "; %s says: %s" % (service, lines[-1][-200:])
+                return "; %s says: %s" % (service, re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", lines[-1])[-200:])
         return ""
 
     def silent(self) -> str:

@@ -42,8 +42,10 @@ def rehearse() -> dict[str, Any]:
     begin = time.monotonic()
     stack = declared()
     new = staged(stack)
-    every = dify_backup.archives(Path(stack.config["backups"]))
-    archive = every[-1] if every else Path(dify_backup.make(stack, "for a rehearsal")["archive"])
+    # of the release that runs: an older one's would rehearse another jump
+    every = Path(stack.config["backups"]).glob("dify-%s-*.tar.gz" % stack.version())
+    newest = max(every, key=lambda path: path.name, default=None)
+    archive = newest or Path(dify_backup.make(stack, "for a rehearsal")["archive"])
     listed = dify_backup.verify(archive)
     folder = stack.folder.with_name(stack.folder.name + ".rehearsal")
     scratch = Stack(stack.config, folder, stack.project + "-rehearsal")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from conftest import Site, assert_converges, steelyard
 
 
@@ -107,6 +109,14 @@ def test_dify_registration_converges(site: Site) -> None:
         "systemctl start lab-dify && sleep 1"
     )
     assert_converges(site, {("gw-1", harm): ["dify.register-the-models"]})
+
+
+def test_a_registered_model_answers_a_user_of_dify(site: Site) -> None:
+    """An app of its own, asked through Dify's service API, the gateway and the engine; and removed."""
+    done = steelyard("dify", "check", "-i", str(site.inventory), "--json")
+    assert done.returncode == 0, done.stderr
+    assert [(each["model"], each["result"]) for each in json.loads(done.stdout)["models"]] == [("tiny", "answered")]
+    assert site.changed("plan") == {}
 
 
 def test_drift_ends_with_2_and_names_the_file_and_the_unit(site: Site) -> None:

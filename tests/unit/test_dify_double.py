@@ -6,7 +6,7 @@ import fnmatch
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -136,7 +136,7 @@ def told(text: str) -> str:
     )
 
 
-def test_every_recorded_exchange_is_answered_alike(engine_port: int) -> None:
+def test_every_recorded_exchange_is_answered_alike(engine_port: int, record_property: Callable[[str, object], None]) -> None:
     replay, wrong = Replay(engine_port), []
     for path in RECORDED:
         exchange = json.loads(path.read_text())
@@ -150,6 +150,8 @@ def test_every_recorded_exchange_is_answered_alike(engine_port: int) -> None:
         names = sorted(cookie.split("=")[0] for cookie in response.get("set_cookie") or [])
         if names != sorted(cookie.split("=")[0] for cookie in cookies):
             wrong.append(f"{path.stem}: cookies {names} != {cookies}")
+    record_property("pairs_replayed", len(RECORDED))
+    record_property("pairs_matched", len(RECORDED) - len({line.split(":")[0].split(".")[0] for line in wrong}))
     assert len(RECORDED) >= 154
     assert wrong == []
 

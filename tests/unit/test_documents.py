@@ -11,6 +11,7 @@ import jsonschema
 import pytest
 
 from steelyard.change import Change
+from steelyard.dify.proof import Proof
 from steelyard.drift.drifted import Drifted
 from steelyard.drift.exceptions import DriftException, Placed
 from steelyard.engine.plan import HostPlan, HostTraffic, Plan, task_of
@@ -52,6 +53,16 @@ def documents() -> list[dict[str, Any]]:
         document("doctor", {"findings": [FINDING.as_json()]}),
         document("rollout", rollout_document("tiny", "v2", ROLLED, {"a": STATE, "b": STATE})),
         document("rollback", rollout_document("tiny", "v1", None, {"a": STATE})),
+        document("dify ls", {"dify": "u", "provider": "p", "models": [{"model": "m", "ours": True}]}),
+        document("dify check", {"dify": "u", "models": [Proof("m", "llm", "answered", 0.5).as_json()]}),
+        document("dify backups", {"host": "d", "backups": [{"archive": "a", "bytes": 1, "at": 1.5, "proved": False}]}),
+        document("dify backup", {"host": "d", "archive": "a", "bytes": 1, "dify": "1.16.1", "files": 3}),
+        document("dify verify", {"host": "d", "archive": "a", "dify": "1.16.1", "made": "x", "files": 3}),
+        document("dify restore", {"host": "d", "archive": "a", "dify": "1.16.1", "seconds": 3.5}),
+        document(
+            "dify upgrade", {"host": "d", "from": "1.16.1", "to": "1.17.1", "state": "done", "outage": 9.5, "steps": [{}]}
+        ),
+        document("dify seed", {"cache": "c", "sha256": "0", "bytes": 1, "uv": "uv 0.13.9"}),
         document("lock", {"lock": None, "locks": [], "verb": "held"}),
         json.loads(json.dumps({"version": JSON_VERSION, **HostUnreachable(where="b", why="x", address="y").as_json()})),
     ]

@@ -148,5 +148,25 @@ def _written(path: Path, password: Path, renew: frozenset[str], made: dict[str, 
     return names
 
 
+@app.command("seed")
+def seed(
+    package: Annotated[Path, typer.Argument(metavar="PACKAGE", help="The plugin's .difypkg.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="Where the packed cache goes.")],
+    python: Annotated[str, typer.Option("--python", metavar="VERSION", help="Python of Dify's plugin daemon.")] = "3.12",
+    json: Json = False,
+    no_color: NoColor = False,
+) -> Exit:
+    """Pack what a plugin needs to be installed without a network: uv's cache, filled here from its lock, and proved offline.
+
+    Exit 0: packed, and an install from it without a network was tried. 1: it could not be.
+    """
+    from steelyard.dify.seed import make_seed
+    from steelyard.render.dify import show_seed
+    from steelyard.render.screen import Screen
+
+    show_seed(Screen(json=json, no_color=no_color), package, make_seed(package, python, output))
+    return Exit.DONE
+
+
 for command in (backup, backups, verify, restore, upgrade):
     app.command()(command)

@@ -108,7 +108,8 @@ def backup(
         made = dify.ask("dify-backup", "asked for", seconds=LONG_S, unit=UNIT)
         if prove:
             made["tables"] = dify.ask("dify-prove", made["archive"], seconds=LONG_S, unit=UNIT)["tables"]
-    shown = f"{made['archive']}, Dify {made['version']}, {made['files']} files, {gib(made['bytes'])}, every byte read again"
+    made["dify"] = made.pop("version")
+    shown = f"{made['archive']}, Dify {made['dify']}, {made['files']} files, {gib(made['bytes'])}, every byte read again"
     shown += f"; restored into scratch databases: {made['tables']}" if prove else ""
     show_done(screen, "dify backup", dify.name, made, shown)
     return Exit.DONE
@@ -180,7 +181,8 @@ def restore(
             return Exit.USAGE
         with _alone(wanted, fleet, screen, "dify restore"):
             found = dify.ask("dify-restore", archive, seconds=LONG_S, unit=UNIT)
-    shown = f"Dify {found['version']} answers from {archive} after {found['seconds']} s; `steelyard apply` brings it to what is declared"
+    found["dify"] = found.pop("version")
+    shown = f"Dify {found['dify']} answers from {archive} after {found['seconds']} s; `steelyard apply` brings it to what is declared"
     show_done(screen, "dify restore", dify.name, found, shown)
     return Exit.DONE
 

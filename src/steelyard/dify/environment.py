@@ -32,7 +32,8 @@ QUIET = {
     "NEXT_TELEMETRY_DISABLED": "1",
     "WEAVIATE_DISABLE_TELEMETRY": "true",
     "CREATORS_PLATFORM_FEATURES_ENABLED": "false",
-    "PIP_MIRROR_AUTO_DETECT": "false",
+    "PIP_MIRROR_AUTO_DETECT": "false",  # this and a mirror of yours would make uv pass by a seeded cache
+    "PIP_MIRROR_URL": "",
     "API_SENTRY_DSN": "",
     "WEB_SENTRY_DSN": "",
     "PLUGIN_SENTRY_DSN": "",

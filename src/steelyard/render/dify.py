@@ -9,7 +9,10 @@ from .models import gib
 from .tables import dify_table, made_table
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from steelyard.dify.proof import Proof
+    from steelyard.dify.seed import Seed
 
     from .screen import Screen
 
@@ -47,6 +50,15 @@ def show_backups(screen: Screen, host: str, backups: Sequence[dict[str, Any]]) -
     for each in backups:
         table.add_row(each["archive"], gib(each["bytes"]), "yes" if each["proved"] else "no")
     screen.tables(table)
+
+
+def show_seed(screen: Screen, package: Path, seed: Seed) -> None:
+    """With the lines that declare it."""
+    if screen.json:
+        screen.document("dify seed", {"cache": str(seed.path), "sha256": seed.sha256, "bytes": seed.size, "uv": seed.uv})
+        return
+    screen.out(f"{seed.path}: {gib(seed.size)}, filled by {seed.uv}; an install from it without a network was tried")
+    screen.out(f"plugins:\n  - package: {package}\n    cache: {seed.path}\n    cache_sha256: {seed.sha256}")
 
 
 def show_done(screen: Screen, command: str, host: str, found: dict[str, Any], sentence: str) -> None:

@@ -13,7 +13,7 @@ import json
 import shutil
 import tarfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from steelyard.lab.paths import cache_root
@@ -43,6 +43,7 @@ class Image:
     command: tuple[str, ...]
     entrypoint: tuple[str, ...] = ()
     environment: tuple[str, ...] = field(default=PYTHON)
+    installs: bool = False  # has uv, as the plugin daemon's
 
     @property
     def repository(self) -> str:
@@ -69,7 +70,8 @@ def images(*versions: str) -> tuple[Image, ...]:
     """All that the compose files of these releases name."""
     own = [each for version in versions for each in (api(version), standin(f"langgenius/dify-web:{version}", "--port", "3000"))]
     daemons = [
-        standin(f"langgenius/dify-plugin-daemon:{tag}", "--port", "5002", "--database") for tag in ("0.6.3-local", LATER_DAEMON)
+        replace(standin(f"langgenius/dify-plugin-daemon:{tag}", "--port", "5002", "--database"), installs=True)
+        for tag in ("0.6.3-local", LATER_DAEMON)
     ]
     return (
         *own,
@@ -114,6 +116,25 @@ def double_layer() -> bytes:
         return gzip.compress(packed.getvalue(), mtime=0)
 
 
+def uv_layer() -> bytes:
+    """The real uv, of this environment, as a gzipped tar."""
+    from steelyard.dify.seed import uv_program
+
+    program = Path(uv_program())
+    kept = cache_root() / "dify" / f"uv-{program.stat().st_size}-{int(program.stat().st_mtime)}.tar.gz"
+    if not kept.exists():
+        with io.BytesIO() as packed:
+            with tarfile.open(fileobj=packed, mode="w") as archive:
+                entry = tarfile.TarInfo("usr/local/bin/uv")
+                entry.size, entry.mode = program.stat().st_size, 0o755
+                with program.open("rb") as file:
+                    archive.addfile(entry, file)
+            content = gzip.compress(packed.getvalue(), 1, mtime=0)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_bytes(content)
+    return kept.read_bytes()
+
+
 def digest(content: bytes) -> str:
     return "sha256:" + hashlib.sha256(content).hexdigest()
 
@@ -121,18 +142,19 @@ def digest(content: bytes) -> str:
 def push(registry: str, wanted: tuple[Image, ...], say: Callable[[str], None]) -> dict[str, str]:
     """Push images to HOST:PORT; name to digest. What a registry has already is not sent again."""
     rootfs = ensure_rootfs(say)
-    programs, thin = _described(rootfs), double_layer()
-    diffs = [programs["diff"], digest(gzip.decompress(thin))]
+    programs, double, uv = _described(rootfs), double_layer(), uv_layer()
+    sums = {content: (digest(content), digest(gzip.decompress(content))) for content in (double, uv)}
     found = {}
     for image in wanted:
+        thin = [double, uv] if image.installs else [double]
+        diffs = [programs["diff"], *(sums[content][1] for content in thin)]
         _blob(registry, image.repository, programs["digest"], rootfs)
-        _blob(registry, image.repository, digest(thin), thin)
+        for content in thin:
+            _blob(registry, image.repository, sums[content][0], content)
         config = json.dumps(_config(image, diffs), sort_keys=True).encode()
         _blob(registry, image.repository, digest(config), config)
-        layers = [
-            {"mediaType": LAYER, "size": size, "digest": name}
-            for size, name in ((rootfs.stat().st_size, programs["digest"]), (len(thin), digest(thin)))
-        ]
+        described = [(rootfs.stat().st_size, programs["digest"]), *((len(content), sums[content][0]) for content in thin)]
+        layers = [{"mediaType": LAYER, "size": size, "digest": name} for size, name in described]
         head = {"mediaType": CONFIG, "size": len(config), "digest": digest(config)}
         manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "config": head, "layers": layers}
         text = json.dumps(manifest, sort_keys=True).encode()

@@ -1,0 +1,147 @@
+"""The lab of the Dify tests: a mirror with the images of a simulated Dify, a host with Docker, an engine that is simulated."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+from conftest import Site, steelyard
+
+from steelyard.lab.dify_stack.archive import write_archive
+from steelyard.lab.dify_stack.images import images, push
+from steelyard.lab.paths import layer_folder
+from steelyard.lab.record import require_lab
+
+NAME = "dify"
+DESCRIPTION = Path(__file__).parent / "dify_stack.yml"
+FIRST, NEXT = "1.16.1", "1.17.1"
+BROKEN, MUTE = "1.17.2-broken", "1.17.3-mute"  # one whose migration fails, one that migrates and does not start
+PASSWORD, KEY = "passw0rd-of-the-lab-canary", "sk-dify-of-the-lab-canary"
+ENGINE_PORT = 9100
+ENGINE = '''
+import json
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+class Engine(BaseHTTPRequestHandler):
+    """simulated engine: answers whoever shows the key"""
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        known = self.headers.get("Authorization") == "Bearer %s"
+        text = json.dumps({"choices": [{"message": {"content": "hello"}}]}).encode()
+        self.send_response(200 if known else 401)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+    def log_message(self, *_):
+        pass
+
+ThreadingHTTPServer(("", %d), Engine).serve_forever()
+'''
+MODELS = {
+    "llm/tiny": ("tiny", {"type": "llm", "context_size": 256, "max_tokens": 64, "default": True}),
+    "embed/small": ("small", {"type": "text-embedding", "context_size": 256}),
+}
+
+
+class DifySite(Site):
+    """The provisioned lab; `settings` is the section `dify` as declared now."""
+
+    settings: dict[str, Any]
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        done = steelyard(*words, "-i", str(self.inventory))
+        assert "Traceback" not in done.stdout + done.stderr, done.stderr
+        return done
+
+    def dify(self, *words: str) -> dict[str, Any]:
+        done = self.run("dify", *words, "--json")
+        assert done.returncode == 0, done.stdout + done.stderr
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+    def declare(self, version: str = FIRST, **more: Any) -> None:
+        """Write the section `dify` with this release; `more` is over it."""
+        made = self.inventory.parent / "release"
+        sha256 = write_archive(version, made / f"dify-{version}.tar.gz")
+        release = {"version": version, "archive": str(made / f"dify-{version}.tar.gz"), "sha256": sha256,
+                   "images": str(made / "images.yml")}  # fmt: skip
+        self.settings = {
+            "url": f"http://{self.address('dify-1')}", "email": "ops@example.org", "password": PASSWORD,
+            "workspace_name": "Models", "ready_s": 150, "release": release,
+            "endpoint": f"http://{self.address('mirror-1')}:{ENGINE_PORT}/v1", **more,
+        }  # fmt: skip
+        section = {"docker": {"source": "distro"}, "dify": self.settings, "gateway": {"clients": {"dify": KEY}}}
+        folder = self.inventory / "group_vars/dify"
+        folder.mkdir(exist_ok=True)
+        (folder / "dify.yml").write_text(yaml.safe_dump(section))
+
+    def apply(self) -> dict[str, list[str]]:
+        return self.changed("apply", "--yes")
+
+    def drift(self) -> tuple[int, list[str]]:
+        """Exit code, and the codes of the findings."""
+        answer = self.json("drift")
+        return answer["exit"], sorted({finding["code"] for finding in answer["findings"]})
+
+    def answers(self) -> bool:
+        return (
+            self.sh("dify-1", "curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1/console/api/setup", check=False) == "200"
+        )
+
+    def until(self, condition: Any, seconds: float = 120) -> None:
+        end = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end, "it did not come about"
+            time.sleep(1)
+
+
+def boot(inventory: Path) -> DifySite:
+    """The lab from its kept layers, with its inventory; the images pushed, the engine started."""
+    steelyard("lab", "down", "--name", NAME)
+    up = steelyard("lab", "up", "2", "--name", NAME, "--inventory", str(inventory), "--description", str(DESCRIPTION))
+    assert up.returncode == 0, up.stderr
+    site = DifySite(require_lab(NAME, "test"), inventory)
+    everybody = inventory / "group_vars/all"
+    (everybody / "models.yml").write_text(yaml.safe_dump({"models": _models(site)}))
+    (everybody / "roles.yml").write_text(yaml.safe_dump({"registry_mirror": {"registries": {"pushed": {"port": 5000}}}}))
+    (inventory / "group_vars/dify").mkdir(exist_ok=True)
+    (inventory / "group_vars/dify/dify.yml").write_text(yaml.safe_dump({"docker": {"source": "distro"}}))
+    return site
+
+
+def _models(site: Site) -> dict[str, Any]:
+    source = site.inventory.parent / "weights"
+    source.mkdir(exist_ok=True)
+    return {
+        project: {"source": f"file://{source}", "version": "v1", "alias": alias, "dify": dify}
+        for project, (alias, dify) in MODELS.items()
+    }
+
+
+def ready(inventory: Path) -> DifySite:
+    """Docker and Compose from Debian are installed once and kept as a layer; Dify is installed by the tests."""
+    site = boot(inventory)
+    hosts = steelyard("apply", "-i", str(inventory), "--deploy", "hosts", "--yes")
+    assert hosts.returncode == 0, hosts.stdout + hosts.stderr
+    for machine in site.lab.machines:
+        if machine.host.layer and not layer_folder(machine.host.layer).is_dir():
+            if machine.host.name == "dify-1":
+                site.sh("dify-1", "DEBIAN_FRONTEND=noninteractive apt-get -q -y install docker-compose >/dev/null")
+            assert steelyard("lab", "snapshot", machine.host.name, "--name", NAME).returncode == 0
+    pushed = push(f"{site.address('mirror-1')}:5000", images(FIRST, NEXT, BROKEN, MUTE), print)
+    listed = [f"docker.io/{name if '/' in name else 'library/' + name}@{digest}" for name, digest in pushed.items()]
+    made = inventory.parent / "release"
+    made.mkdir(exist_ok=True)
+    (made / "images.yml").write_text(yaml.safe_dump(listed))
+    engine = ENGINE % (KEY, ENGINE_PORT)
+    site.sh(
+        "mirror-1",
+        f"cat > /root/engine.py <<'END'\n{engine}\nEND\nsystemd-run --quiet --unit simulated-engine python3 /root/engine.py",
+    )
+    assert steelyard("dify", "secrets", "-i", str(inventory)).returncode == 0
+    site.declare()
+    return site

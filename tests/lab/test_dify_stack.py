@@ -1,0 +1,355 @@
+"""Dify installed, changed by hand, rebooted, upgraded, failed and restored: real Docker, Compose, PostgreSQL, Redis, nginx.
+
+Dify's own images are the contract double; it keeps its state in PostgreSQL, with keys encrypted by a private key in the
+storage folder, as the real one does. The tests build on one another, from the install to the empty host.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import STEELYARD, steelyard
+from dify_stack import BROKEN, FIRST, KEY, MUTE, NAME, NEXT, PASSWORD, DifySite, ready
+
+from steelyard.dify.seed import uv_program
+
+HELPER = "python3 -I /usr/lib/steelyard/steelyard-host.pyz"
+COMPOSE = "cd /opt/dify && docker compose"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DifySite]:
+    yield ready(tmp_path_factory.mktemp("dify") / "inventory")
+    steelyard("lab", "down", "--name", NAME)
+
+
+def registered(site: DifySite) -> list[str]:
+    return sorted(model["model"] for model in site.dify("ls")["models"])
+
+
+def test_a_release_is_installed_owned_and_gets_its_models_and_the_second_run_changes_nothing(site: DifySite) -> None:
+    assert "what Dify has: it does not run yet" in site.run("plan").stdout
+    first = site.run("apply", "--yes")
+    # the plugin is not there yet: told in one sentence, and everything before it stands
+    assert first.returncode == 3
+    assert "Dify has no model provider" in first.stderr
+    assert site.answers()
+
+
+def test_with_its_plugin_the_models_are_registered_and_nothing_is_left_to_do(site: DifySite) -> None:
+    site.declare(plugins=[plugin(site)])
+    changed = site.apply()
+    assert [code for code in changed["dify-1"] if code.startswith("dify.")] == [
+        "dify.install-the-plugins", "dify.register-the-models", "dify.keep-the-marks-of-the-keys",
+    ]  # fmt: skip
+    assert registered(site) == ["small", "tiny"]
+    assert site.changed("plan") == {}
+    assert site.drift() == (0, [])
+
+
+def plugin(site: DifySite) -> dict[str, str]:
+    """A package with a real one's head; the double unpacks no more."""
+    path = site.inventory.parent / "openai_api_compatible.difypkg"
+    if not path.exists():
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("manifest.yaml", "version: 0.0.63\nauthor: langgenius\nname: openai_api_compatible\n")
+    return {"package": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+
+
+def test_every_registered_model_answers_through_the_service_api(site: DifySite) -> None:
+    found = site.dify("check")["models"]
+    assert {each["model"]: each["result"] for each in found} == {"tiny": "answered", "small": "answered"}
+
+
+def test_images_are_pinned_ports_are_shut_and_no_well_known_secret_lives(site: DifySite) -> None:
+    images = site.sh("dify-1", f"{COMPOSE} config --images").split()
+    assert [image for image in images if "@sha256:" not in image] == []
+    bound = site.sh("dify-1", "docker ps --format '{{.Ports}}'")
+    assert "127.0.0.1:5003" in bound
+    assert "0.0.0.0:5003" not in bound
+    env = site.sh("dify-1", "cat /opt/dify/.env")
+    known = ("difyai123456", "dify-sandbox", "-well-known-", "dify-agent-run-token")
+    assert [word for word in known if word in env] == []
+    assert "MARKETPLACE_ENABLED=false" in env
+    assert "DISABLE_TELEMETRY=true" in env
+    assert site.sh("dify-1", "stat -c %a /opt/dify/.env /etc/steelyard/dify.env").split() == ["600", "600"]
+
+
+def test_no_secret_is_in_an_output_a_command_line_or_a_file_that_others_read(site: DifySite) -> None:
+    env = dict(line.split("=", 1) for line in site.sh("dify-1", "grep -E '^(DB|REDIS)_PASSWORD=' /opt/dify/.env").splitlines())
+    secrets = {PASSWORD, KEY, *env.values()}
+    seen = ""
+    for call in (("plan", "-vv"), ("drift",), ("dify", "ls"), ("dify", "check"), ("dify", "backup"), ("dify", "backups")):
+        done = site.run(*call)
+        seen += done.stdout + done.stderr
+    assert [secret for secret in secrets if secret in seen] == []
+    lines = site.sh("dify-1", "for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline 2>/dev/null; echo; done", check=False)
+    assert [secret for secret in secrets if secret in lines] == []
+    pattern = "|".join(secrets)
+    places = "/etc /opt /var/lib/steelyard /var/backups /run /tmp /root /home"
+    readable = site.sh("dify-1", f"grep -rlsaE '{pattern}' {places} | xargs -r stat -c '%a %n' | grep -v '0 ' || true")
+    assert readable.strip() == ""
+
+
+def test_a_plugin_s_dependencies_are_installed_where_there_is_no_network(site: DifySite, tmp_path: Path) -> None:
+    """With the real uv of the daemon's container, from the cache that was seeded on this machine."""
+    source = tmp_path / "source"
+    source.mkdir()
+    text = '[project]\nname = "simulated"\nversion = "0.0.1"\nrequires-python = ">=3.11"\ndependencies = ["idna==3.10"]\n'
+    (source / "pyproject.toml").write_text(text)
+    subprocess.run([uv_program(), "lock", "--quiet"], cwd=source, check=True)
+    package, cache = site.inventory.parent / "simulated.difypkg", site.inventory.parent / "simulated.cache.tar.gz"
+    head = "version: 0.0.63\nauthor: langgenius\nname: openai_api_compatible\n"
+    with zipfile.ZipFile(package, "w") as archive:
+        archive.writestr("manifest.yaml", head)
+        for path in source.iterdir():
+            archive.write(path, path.name)
+    made = steelyard("dify", "seed", str(package), "--python", "3", "-o", str(cache), "--json")
+    assert made.returncode == 0, made.stderr
+    sync = (
+        "docker exec dify-plugin_daemon-1 sh -c 'rm -rf /tmp/p && mkdir /tmp/p && cd /tmp/p && "
+        f"printf %s {base64.b64encode((source / 'pyproject.toml').read_bytes()).decode()} | base64 -d > pyproject.toml && "
+        f"printf %s {base64.b64encode((source / 'uv.lock').read_bytes()).decode()} | base64 -d > uv.lock && "
+        "UV_CACHE_DIR=/app/storage/cwd/.uv-cache uv sync --frozen --no-dev 2>&1 && "
+        '.venv/bin/python -c "import idna; print(idna.__version__)"\''
+    )
+    assert "3.10" not in site.sh("dify-1", sync, check=False), "there is a network"
+    hashed = {"package": str(package), "sha256": hashlib.sha256(package.read_bytes()).hexdigest()}
+    site.declare(plugins=[{**hashed, "cache": str(cache), "cache_sha256": json.loads(made.stdout)["sha256"]}])
+    assert "dify.seed-a-plugin-s-dependencies" in site.apply()["dify-1"]
+    assert site.sh("dify-1", sync).split()[-1] == "3.10"
+    assert site.changed("plan") == {}
+    site.declare(plugins=[plugin(site)])
+
+
+HARMS = {
+    "echo '# mine' >> /opt/dify/docker-compose.yaml": "dify.place-the-release",
+    "sed -i s/^MARKETPLACE_ENABLED=.*/MARKETPLACE_ENABLED=true/ /opt/dify/.env": "dify.merge-env",
+    "sed -i s/127.0.0.1:/0.0.0.0:/ /opt/dify/docker-compose.override.yaml": "dify.override-the-compose-file",
+    f"{COMPOSE} stop worker": "dify.run-dify",
+    f"{COMPOSE} rm -sf web": "dify.run-dify",
+    f"{COMPOSE} -f docker-compose.yaml up -d --no-deps plugin_daemon": "dify.run-dify",
+    "rm /var/lib/steelyard/dify/marks.json": "dify.keep-the-marks-of-the-keys",
+    "systemctl stop steelyard-dify-backup.timer": "dify.make-backups-by-the-clock",
+}
+
+
+@pytest.mark.parametrize(("harm", "code"), HARMS.items(), ids=[str(number) for number in range(len(HARMS))])
+def test_what_is_changed_by_hand_is_found_and_mended(site: DifySite, harm: str, code: str) -> None:
+    site.sh("dify-1", f"{harm} >/dev/null 2>&1")
+    ended, codes = site.drift()
+    assert ended == 2
+    assert code in codes
+    site.apply()
+    assert site.drift() == (0, [])
+    assert site.answers()
+
+
+def test_a_key_that_a_human_set_stays_and_one_that_nobody_knows_is_told(site: DifySite) -> None:
+    site.sh("dify-1", "sed -i s/^LOG_LEVEL=.*/LOG_LEVEL=WARNING/ /opt/dify/.env && echo MY_OWN=1 >> /opt/dify/.env")
+    site.apply()
+    assert site.sh("dify-1", "grep -E '^(LOG_LEVEL|MY_OWN)' /opt/dify/.env").split() == ["LOG_LEVEL=WARNING", "MY_OWN=1"]
+    assert site.drift() == (2, ["dify.env-unknown"])
+    site.sh("dify-1", "sed -i /MY_OWN/d /opt/dify/.env")
+    site.apply()
+    assert site.drift() == (0, [])
+
+
+def test_secrets_are_renewed_the_databases_too(site: DifySite) -> None:
+    before = site.sh("dify-1", "grep ^DB_PASSWORD= /opt/dify/.env")
+    done = site.run("dify", "secrets", "--renew", "DB_PASSWORD", "--renew", "REDIS_PASSWORD")
+    assert "2 made: " in done.stdout
+    site.apply()
+    assert site.sh("dify-1", "grep ^DB_PASSWORD= /opt/dify/.env") != before
+    assert site.drift() == (0, [])
+    assert registered(site) == ["small", "tiny"]
+
+
+def test_after_a_reboot_dify_answers_and_nothing_differs(site: DifySite) -> None:
+    reboot(site)
+    site.until(site.answers)
+    site.until(lambda: site.changed("plan") == {}, 60)
+    assert registered(site) == ["small", "tiny"]
+
+
+def reboot(site: DifySite) -> None:
+    before = site.sh("dify-1", "cat /proc/sys/kernel/random/boot_id; systemctl show --value -p UserspaceTimestampMonotonic")
+    site.sh("dify-1", "systemctl reboot", check=False)
+    time.sleep(3)
+
+    def back() -> bool:
+        word = "cat /proc/sys/kernel/random/boot_id; systemctl show --value -p UserspaceTimestampMonotonic"
+        done = steelyard("lab", "exec", "dify-1", "--name", NAME, "--", "sh", "-c", word)
+        return done.returncode == 0 and done.stdout != before
+
+    site.until(back)
+
+
+def test_a_backup_is_proved_and_a_half_written_or_damaged_one_is_refused(site: DifySite) -> None:
+    made = site.dify("backup", "--prove")
+    assert made["tables"]["dify"] >= 3
+    archive = made["archive"]
+    assert site.dify("verify", archive)["dify"] == FIRST
+    site.sh("dify-1", f"head -c 2000 {archive} > /root/half.tar.gz")
+    site.sh("dify-1", f"zcat {archive} | head -c -20480 | gzip > /root/unlisted.tar.gz")
+    site.sh("dify-1", f"zcat {archive} | sed s/simulated/SIMULATED/ | gzip > /root/damaged.tar.gz")
+    for name, told in (("half", "half written or damaged"), ("unlisted", "half written"), ("damaged", "is damaged")):
+        done = site.run("dify", "restore", f"/root/{name}.tar.gz", "--yes")
+        assert done.returncode == 3
+        assert told in done.stderr
+        assert site.answers()
+
+
+def test_a_disk_that_is_full_makes_no_backup_and_harms_none(site: DifySite) -> None:
+    site.sh("dify-1", "mkdir -p /mnt/small && mount -t tmpfs -o size=64k tmpfs /mnt/small")
+    site.declare(plugins=[plugin(site)], backups={"folder": "/mnt/small"})
+    site.apply()
+    done = site.run("dify", "backup")
+    assert done.returncode == 3
+    assert "MiB free; the ones before are untouched" in done.stderr
+    assert site.sh("dify-1", "ls -A /mnt/small").strip() == ""
+    site.declare(plugins=[plugin(site)])
+    site.apply()
+    site.sh("dify-1", "umount /mnt/small")
+    assert len(site.dify("backups")["backups"]) >= 1
+
+
+def test_another_archive_than_the_declared_one_is_refused_and_nothing_is_touched(site: DifySite) -> None:
+    good = site.settings["release"]
+    for wrong, told in (({"sha256": "0" * 64}, "another hash"), ({"archive": "/nowhere.tar.gz"}, "cannot be had")):
+        site.declare(plugins=[plugin(site)], release={**good, **wrong})
+        done = site.run("apply", "--yes")
+        assert done.returncode in (1, 3)
+        assert told in done.stderr
+    site.declare(plugins=[plugin(site)])
+    assert site.changed("plan") == {}
+
+
+def test_private_keys_that_are_gone_are_found_before_they_hurt(site: DifySite) -> None:
+    keys = "/opt/dify/volumes/app/storage/privkeys"
+    site.sh("dify-1", f"mv {keys} /root/kept")
+    assert "dify.private-key" in site.drift()[1]
+    site.declare(NEXT, plugins=[plugin(site)])
+    for words in (("backup",), ("upgrade", "--yes")):
+        done = site.run("dify", *words)
+        assert done.returncode == 3
+        assert "private keys" in done.stderr
+    site.declare(plugins=[plugin(site)])
+    site.sh(
+        "dify-1",
+        f"mkdir -p {keys} && cp -r /root/kept/. {keys} && for f in {keys}/*/private.pem; do openssl genrsa -out $f 2048 2>/dev/null; done",
+    )
+    assert "dify.private-key" in site.drift()[1], "another's key passes for the right one"
+    site.sh("dify-1", f"rm -r {keys} && mv /root/kept {keys}")
+    assert site.drift() == (0, [])
+
+
+def test_a_migration_that_fails_is_found_by_the_rehearsal_and_nothing_stops(site: DifySite) -> None:
+    site.declare(BROKEN, plugins=[plugin(site)])
+    plan = site.run("plan")
+    assert "`steelyard dify upgrade` moves it" in plan.stdout + plan.stderr
+    started = site.sh("dify-1", "docker inspect -f '{{.State.StartedAt}}' dify-api-1")
+    done = site.run("dify", "upgrade", "--yes")
+    assert done.returncode == 3
+    assert "the migration to 1.17.2-broken fails" in done.stderr
+    assert site.sh("dify-1", "docker inspect -f '{{.State.StartedAt}}' dify-api-1") == started
+    assert (
+        site.sh(
+            "dify-1",
+            "docker ps -aq --filter label=com.docker.compose.project=dify-rehearsal; ls -d /opt/dify.rehearsal*",
+            check=False,
+        ).strip()
+        == ""
+    )
+    site.declare(plugins=[plugin(site)])
+    site.apply()
+    assert site.drift() == (0, [])
+
+
+def test_a_release_that_does_not_start_is_taken_back_with_its_data(site: DifySite) -> None:
+    site.declare(MUTE, plugins=[plugin(site)])
+    done = site.run("dify", "upgrade", "--yes")
+    assert done.returncode == 5, done.stdout + done.stderr
+    assert f"{FIRST} was restored: Dify does not come up: api ends again and again" in done.stderr
+    assert registered(site) == ["small", "tiny"]
+    site.declare(plugins=[plugin(site)])
+    site.apply()
+    assert site.drift() == (0, [])
+
+
+def begun_upgrade(site: DifySite, version: str, step: str) -> subprocess.Popen[str]:
+    """An upgrade that has come to a step."""
+    site.declare(version, plugins=[plugin(site)])
+    words = [STEELYARD, "dify", "upgrade", "--yes", "-i", str(site.inventory)]
+    running = subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    assert running.stderr is not None
+    for line in running.stderr:
+        if step in line:
+            return running
+    raise AssertionError("it ended before " + step)
+
+
+def test_a_host_that_goes_down_in_the_middle_comes_back_with_the_old_release(site: DifySite) -> None:
+    running = begun_upgrade(site, MUTE, "start it, its migrations first")
+    time.sleep(5)  # so that the data is damaged
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    reboot(site)
+    site.until(lambda: json.loads(site.sh("dify-1", f"{HELPER} dify-progress"))["state"] == "restored", 180)
+    site.until(site.answers)
+    site.declare(plugins=[plugin(site)])
+    site.apply()
+    assert site.drift() == (0, [])
+    assert registered(site) == ["small", "tiny"]
+
+
+def test_an_upgrade_goes_on_without_its_controller_and_keeps_everything(site: DifySite) -> None:
+    running = begun_upgrade(site, NEXT, "stop what writes")
+    os.kill(running.pid, signal.SIGKILL)
+    running.wait()
+    site.until(lambda: json.loads(site.sh("dify-1", f"{HELPER} dify-progress"))["state"] == "done", 180)
+    told = json.loads(site.sh("dify-1", f"{HELPER} dify-progress"))
+    assert (told["from"], told["to"]) == (FIRST, NEXT)
+    assert told["outage"] > 0
+    site.apply()
+    assert site.drift() == (0, [])
+    assert registered(site) == ["small", "tiny"]
+    env = site.sh("dify-1", "cat /opt/dify/.env")
+    assert "LOG_LEVEL=WARNING" in env, "what a human set did not move along"
+    assert "DEPLOYMENT_EDITION=COMMUNITY" in env
+    assert "\nEDITION=" not in env
+    again = site.run("dify", "upgrade", "--yes")
+    assert (again.returncode, f"Dify {NEXT} runs, as declared" in again.stdout) == (0, True)
+
+
+def test_an_empty_host_is_brought_back_from_an_archive(site: DifySite) -> None:
+    archive = site.dify("backup")["archive"]
+    site.sh(
+        "dify-1",
+        f"{COMPOSE} down -v >/dev/null 2>&1; rm -rf /opt/dify; docker system prune -af >/dev/null; rm -f /etc/steelyard/dify.*",
+    )
+    restored = site.dify("restore", archive, "--yes")
+    assert restored["dify"] == NEXT
+    assert registered(site) == ["small", "tiny"]
+    site.apply()
+    assert site.drift() == (0, [])
+    assert {each["result"] for each in site.dify("check")["models"]} == {"answered"}
+
+
+def test_the_timer_s_work_proves_a_backup_and_keeps_as_many_as_declared(site: DifySite) -> None:
+    site.declare(NEXT, plugins=[plugin(site)], backups={"keep": 2, "prove_every": 1})
+    site.apply()
+    for _ in range(2):
+        site.sh("dify-1", "systemctl start steelyard-dify-backup.service")
+    kept = site.dify("backups")["backups"]
+    assert [each["proved"] for each in kept] == [True, True]

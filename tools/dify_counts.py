@@ -1,0 +1,29 @@
+"""Prints what the Dify tests counted, as one JSON line, from pytest's JUnit file. Ends with 1 where a bar does not hold."""
+
+from __future__ import annotations
+
+import json
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+COUNTS = ("pairs_replayed", "pairs_matched", "second_run_writes", "manual_changes_injected", "manual_changes_found")
+
+
+def main() -> int:
+    found = dict.fromkeys(COUNTS, 0)
+    seen = set()
+    for each in ElementTree.parse(Path(sys.argv[1])).iter("property"):
+        name = each.get("name", "")
+        if name in found:
+            seen.add(name)
+            found[name] += int(each.get("value", "0"))
+    print(json.dumps(found))
+    whole = (
+        found["pairs_replayed"] == found["pairs_matched"] and found["manual_changes_injected"] == found["manual_changes_found"]
+    )
+    return 0 if whole and found["second_run_writes"] == 0 and seen == set(COUNTS) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -69,6 +69,14 @@ def placed(folder: str, version: str, files: dict[str, bytes], staging: bool = F
 
 
 @operation()
+def env_staged(folder: str, running: str) -> Generator[StringCommand, None, None]:
+    """`.env` of a release that is staged: what a human set in the running one's moves along."""
+    kept = [QuoteString(f"{running}/{name}") for name in (".env", ".env.merged-last")]
+    merge = ["cp -p", *kept, QuoteString(folder), "&&", RUN_HELPER, "dify-env", QuoteString(folder), ">/dev/null"]
+    yield Change(*merge, subject=f"{folder}/.env", declared="merged key by key", live=f"of {running}, as it is now")
+
+
+@operation()
 def env_merged(folder: str, ours: str) -> Generator[StringCommand, None, None]:
     """`.env` is the release's, what a human set, and `ours` (the sha256 of what we say) over both. Values are never told."""
     now, said = stack_state(folder), host.get_fact(Path, path=OURS)

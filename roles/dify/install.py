@@ -15,7 +15,17 @@ from steelyard.dify.seed import read_seed
 from steelyard.dify.source import TEMPLATE, release_files
 from steelyard.errors import DifySecretsMissing, SettingWrong
 from steelyard.modules.facts.system import System
-from steelyard.modules.operations.dify_stack import CONFIG, OURS, digest, env_merged, placed, seeded, stack_state, up
+from steelyard.modules.operations.dify_stack import (
+    CONFIG,
+    OURS,
+    digest,
+    env_merged,
+    env_staged,
+    placed,
+    seeded,
+    stack_state,
+    up,
+)
 from steelyard.modules.operations.package import installed
 from steelyard.modules.operations.path import absent, content, folder, link
 from steelyard.modules.operations.unit import loaded, running
@@ -153,7 +163,10 @@ def prepare(wanted: Wanted, at: str, staging: bool = False) -> dict[str, str]:
         content(name="Place the certificate", path=f"{at}/nginx/ssl/dify.crt", content=chain)
         text = key.get_secret_value()
         content(name="Place its key", path=f"{at}/nginx/ssl/dify.key", content=text, mode="0600", secret=True)
-    env_merged(name="Merge .env", folder=at, ours=digest(ours))
+    if staging:
+        env_staged(name="Merge .env", folder=at, running=wanted.settings.folder)
+    else:
+        env_merged(name="Merge .env", folder=at, ours=digest(ours))
     return {**made_from, OURS: digest(ours)}
 
 

@@ -71,7 +71,7 @@ def test_unreachable_host_without_a_terminal_is_told_without_a_prompt(tmp_path: 
 def test_unknown_deploy_names_the_known(tmp_path: Path) -> None:
     done = run("plan", "-i", str(site(tmp_path)), "--deploy", "sit")
     assert done.returncode == 1
-    assert "dify, hosts, models, preflight, serve, site" in done.stderr
+    assert "dify, dify_upgrade, hosts, models, preflight, serve, site" in done.stderr
 
 
 def test_init_writes_a_site_that_reads_and_refuses_a_full_folder(tmp_path: Path) -> None:

@@ -75,12 +75,20 @@ class PostgresStore:
     def save(self, state: State) -> None:
         if state.get("locked"):
             return
-        key = self._key(state["tenant"]) or self._make_key(state["tenant"])
+        key = self._key(state["tenant"])
+        if key is None and self._has_public_key(state["tenant"]):
+            return  # lost while it ran: nothing can be encrypted any more
+        key = key or self._make_key(state["tenant"])
         body = json.dumps(_crypted(state, key))
         with connect() as link, link.cursor() as cursor:
             cursor.execute(
                 "INSERT INTO double_state VALUES (1, %s) ON CONFLICT (id) DO UPDATE SET body = excluded.body", (body,)
             )
+
+    def _has_public_key(self, tenant: str) -> bool:
+        with connect() as link, link.cursor() as cursor:
+            cursor.execute("SELECT 1 FROM tenants WHERE id = %s", (tenant,))
+            return cursor.fetchone() is not None
 
     def _path(self, tenant: str) -> Path:
         return self.storage / "privkeys" / tenant / "private.pem"

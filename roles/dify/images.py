@@ -36,7 +36,7 @@ def image_names(fleet: Fleet) -> list[str]:
     if wanted.release is None:
         raise SettingMissing(where=str(fleet.path), key="dify.release", allowed="the release whose images are meant")
     files = release_files(wanted.release.archive, wanted.release.sha256)
-    runs = services(files, profiles(wanted, parsed(files[TEMPLATE].decode())))
+    runs = services(files, (*profiles(wanted, parsed(files[TEMPLATE].decode())), "postgresql"))
     return sorted({"docker.io/{}:{}".format(*named(service.image)) for service in runs})
 
 

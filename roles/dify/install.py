@@ -13,7 +13,7 @@ from steelyard.dify.compose import Override, Service, override_text, services
 from steelyard.dify.environment import QUIET, broker_url, needed_secrets, secret_values, workers
 from steelyard.dify.seed import read_seed
 from steelyard.dify.source import TEMPLATE, release_files
-from steelyard.errors import DifySecretsMissing, SettingWrong
+from steelyard.errors import DifyArchiveWrong, DifySecretsMissing, SettingWrong
 from steelyard.modules.facts.system import System
 from steelyard.modules.operations.dify_stack import (
     CONFIG,
@@ -39,7 +39,8 @@ from .images import parsed, pinned_images, profiles
 from .settings import Release, Settings
 
 TEMPLATES = Path(__file__).parent / "templates"
-UNITS, PROJECT = "/etc/systemd/system", "dify"
+UNITS, PROJECT, DATABASE = "/etc/systemd/system", "dify", "db_postgres"
+POSTGRES_USER = "postgres"
 BACKUP, RECOVER = "steelyard-dify-backup", "steelyard-dify-recover"
 
 
@@ -62,7 +63,11 @@ def wanted_release(wanted: Settings, release: Release, site: Site, mirror: Mirro
     missing = [name for name in needed_secrets(template) if name not in wanted.secrets]
     if missing:
         raise DifySecretsMissing(where="dify.secrets", names=", ".join(missing))
-    runs = services(files, profiles(wanted, template))
+    # with a PostgreSQL of your own the stack's never runs, and its image has the programs for backups
+    runs = services(files, (*profiles(wanted, template), *(("postgresql",) if wanted.postgres else ())))
+    if wanted.postgres is None and DATABASE not in {service.name for service in runs}:
+        why = f"has no service {DATABASE}; releases before 1.12 can only be registered in, not installed"
+        raise DifyArchiveWrong(where="dify.release.archive", archive=release.archive, why=why)
     for section, names in (("resources", wanted.resources), ("images", wanted.images)):
         for name in names.keys() - {service.name for service in runs}:
             allowed = ", ".join(service.name for service in runs)
@@ -88,7 +93,7 @@ def _certificate(wanted: Settings) -> bytes | None:
         raise SettingWrong(where="dify.proxy", key="certificate", found=str(path), allowed=allowed) from error
 
 
-def environment(wanted: Wanted, cores: int, memory: int) -> dict[str, str]:
+def environment(wanted: Wanted, cores: int, memory: int, balances: bool) -> dict[str, str]:
     """Our keys of `.env`: secrets, no calls home, sizes, addresses; and what the operator says over all."""
     settings, template = wanted.settings, wanted.template
     given = {name: secret.get_secret_value() for name, secret in settings.secrets.items()}
@@ -110,15 +115,15 @@ def environment(wanted: Wanted, cores: int, memory: int) -> dict[str, str]:
         "NGINX_PROXY_SEND_TIMEOUT": f"{proxy.timeout_s}s",
         "INTERNAL_FILES_URL": "http://api:5001",
         "SSRF_PROXY_ALLOW_PRIVATE_IPS": " ".join(settings.ssrf_allow),
-        "MODEL_LB_ENABLED": "true" if _balances(host.data.site) else "false",
+        "MODEL_LB_ENABLED": "true" if balances else "false",
     }
     if outside is not None:
-        found |= {"DB_HOST": outside.host, "DB_PORT": str(outside.port), "DB_USERNAME": outside.user}
+        found |= {"DB_HOST": outside.host, "DB_PORT": str(outside.port), "DB_USERNAME": outside.user or POSTGRES_USER}
     password = given.get("REDIS_PASSWORD", "")
     if redis is None:
         found["CELERY_BROKER_URL"] = broker_url(password)
     else:
-        user = "" if redis.user == "postgres" else redis.user
+        user = redis.user or ""
         found |= {
             "REDIS_HOST": redis.host, "REDIS_PORT": str(redis.port), "REDIS_USERNAME": user,
             "REDIS_USE_SSL": str(redis.tls).lower(),
@@ -141,7 +146,7 @@ def host_config(settings: Settings) -> str:
         "ready_s": settings.ready_s,
         "tls_port": settings.proxy.tls_port if settings.proxy.certificate else None,
         "databases": [settings.env.get("DB_DATABASE", "dify"), settings.env.get("DB_PLUGIN_DATABASE", "dify_plugin")],
-        "postgres": {"host": outside.host, "port": outside.port, "user": outside.user} if outside else None,
+        "postgres": {"host": outside.host, "port": outside.port, "user": outside.user or POSTGRES_USER} if outside else None,
         "backups": settings.backups.folder,
         "keep": settings.backups.keep,
         "prove_every": settings.backups.prove_every,
@@ -151,7 +156,9 @@ def host_config(settings: Settings) -> str:
 def prepare(wanted: Wanted, at: str, staging: bool = False) -> dict[str, str]:
     """Files of the release, override, certificate and merged `.env` in folder `at`; paths to the hashes they must have."""
     now = stack_state(at)
-    ours = json.dumps(environment(wanted, now["cores"], now["memory"]), indent=1, sort_keys=True) + "\n"
+    ours = (
+        json.dumps(environment(wanted, now["cores"], now["memory"], _balances(host.data.site)), indent=1, sort_keys=True) + "\n"
+    )
     placed(name="Place the release", folder=at, version=wanted.release.version, files=wanted.files, staging=staging)
     content(name="Tell the helper of Dify", path=CONFIG, content=host_config(wanted.settings))
     content(name="Say our keys of .env", path=OURS, content=ours, mode="0600", secret=True)

@@ -65,7 +65,7 @@ class External(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     host: str = Field(pattern=r"^\S+$", description="Its address as Dify's containers reach it.")
     port: int = Field(ge=1, le=65535, description="Its TCP port.")
-    user: str = Field("postgres", description="Its user; Redis without one: `default`.")
+    user: str | None = Field(None, description="Its user; None: `postgres`, and Redis' own default user.")
     tls: bool = Field(False, description="Redis: whether it is spoken to over TLS.")
 
 

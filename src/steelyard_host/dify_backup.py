@@ -280,8 +280,8 @@ def restore(path: Path) -> dict[str, Any]:
         _back(stack, aside, saved)
         raise DifyError("the restore failed, what was there before runs again: %s" % why) from error
     MARKS.unlink(missing_ok=True)  # the keys in the archive may be older ones
-    if aside.exists():
-        shutil.rmtree(aside)
+    for left in (aside, aside.with_name(aside.name + "-db")):
+        shutil.rmtree(left, ignore_errors=True)
     return {"version": listed["version"], "archive": str(path), "seconds": round(time.monotonic() - begin, 1)}
 
 

@@ -33,7 +33,7 @@ def _command(stack: Stack, words: list[str]) -> tuple[list[str], dict[str, str]]
             user,
             *words[1:],
         ], {}
-    image = stack.compose("config", "--images", DATABASE).stdout.split()[-1]
+    image = stack.compose("--profile", "postgresql", "config", "--images", DATABASE).stdout.split()[-1]
     to = ["-h", outside["host"], "-p", str(outside["port"]), "-U", outside["user"]]
     password = dify_env.parsed((stack.folder / dify_env.LIVE).read_text()).get("DB_PASSWORD", "")
     command = ["docker", "run", "--rm", "-i", "--network", "host", "-e", "PGPASSWORD", "--entrypoint", words[0], image]

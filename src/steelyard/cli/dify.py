@@ -10,7 +10,7 @@ import typer
 from steelyard.errors import Exit
 
 from .dify_host import backup, backups, restore, upgrade, verify
-from .options import INVENTORY, InventoryPath, Json, NoColor, Quiet, VaultPasswordFile
+from .options import INVENTORY, InventoryPath, Json, NoColor, Quiet, VaultPasswordFile, Yes
 
 if TYPE_CHECKING:
     from steelyard.inventory.fleet import Fleet
@@ -52,6 +52,42 @@ def ls(
     by_hand = models_by_hand(client, Wanted(provider, dify_settings(fleet).credential))
     show_models(screen, client.where, provider, client.models(provider), by_hand)
     return Exit.DONE
+
+
+@app.command("install")
+def install(
+    inventory: InventoryPath = INVENTORY,
+    vault_password_file: VaultPasswordFile = None,
+    yes: Yes = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    no_color: NoColor = False,
+) -> Exit:
+    """Bring the Dify host to all that is declared of it: `apply -l dify`, from Docker to the registered models."""
+    from .apply import apply
+
+    return apply(
+        inventory=inventory, limit="dify", vault_password_file=vault_password_file, yes=yes, json=json, quiet=quiet,
+        no_color=no_color,
+    )  # fmt: skip
+
+
+@app.command("register")
+def register(
+    inventory: InventoryPath = INVENTORY,
+    vault_password_file: VaultPasswordFile = None,
+    yes: Yes = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    no_color: NoColor = False,
+) -> Exit:
+    """Bring Dify to the declared plugins and models, and to its release: `apply --deploy dify`."""
+    from .apply import apply
+
+    return apply(
+        inventory=inventory, limit="dify", deploy="dify", vault_password_file=vault_password_file, yes=yes, json=json,
+        quiet=quiet, no_color=no_color,
+    )  # fmt: skip
 
 
 @app.command("check")

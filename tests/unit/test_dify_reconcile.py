@@ -87,6 +87,14 @@ def test_every_field_of_the_form_that_a_human_changes_is_found_and_mended(
     assert world.converge(world.client(), world.model()) == []
 
 
+def test_a_declared_field_that_is_gone_is_found_and_a_default_that_was_never_stored_is_none(world: World) -> None:
+    world.converge(world.client(), world.model())
+    del world.values()["display_name"]
+    assert world.converge(world.client(), world.model()) == ["update"]
+    del world.values()["token_param_name"]
+    assert world.converge(world.client(), world.model()) == []
+
+
 def send(world: World, method: str, path: str, body: dict[str, object]) -> None:
     world.client().send(method, MODELS + path, body)
 

@@ -108,7 +108,9 @@ class _Model:
         live = self._values(held)
         secrets = self.form.secrets(model.type, credential.fields)
         expected = self.form.stored(model.type, credential.fields)
-        changed = differing_fields(expected, {name: live.get(name, expected.get(name)) for name in expected}, secrets)
+        # a default that an older release or plugin did not store is no difference; a declared field that is gone is one
+        known = {name: live.get(name, None if name in credential.fields else expected[name]) for name in expected}
+        changed = differing_fields(expected, known, secrets)
         changed += [name for name in live if name not in expected and live[name] and self._counts(name, live)]
         if not changed and not self._mark_fits(credential):
             changed = sorted(secrets)

@@ -11,15 +11,10 @@ from steelyard.images import Image, read_images
 from steelyard.inventory.fleet import Fleet
 from steelyard.roles.registry_mirror.settings import Settings as MirrorSettings
 from steelyard.site import Site
+from steelyard_host.dify_env import parsed
 
 from .registration import dify_settings
 from .settings import Release, Settings
-
-
-def parsed(text: str) -> dict[str, str]:
-    """KEY=VALUE lines of an env file."""
-    lines = (line.split("=", 1) for line in text.splitlines() if "=" in line and not line.lstrip().startswith("#"))
-    return {key.strip(): value.strip() for key, value in lines}
 
 
 def profiles(wanted: Settings, template: dict[str, str]) -> tuple[str, ...]:

@@ -34,8 +34,9 @@ from steelyard.roles.docker.settings import Settings as DockerSettings
 from steelyard.roles.registry_mirror.settings import Settings as MirrorSettings
 from steelyard.settings import settings_from
 from steelyard.site import Site
+from steelyard_host.dify_env import parsed
 
-from .images import parsed, pinned_images, profiles
+from .images import pinned_images, profiles
 from .settings import Release, Settings
 
 TEMPLATES = Path(__file__).parent / "templates"

@@ -13,6 +13,7 @@ from steelyard.dify.environment import QUIET, SECRETS, needed_secrets, new_secre
 from steelyard.dify.source import COMPOSE, TEMPLATE, release_files
 from steelyard.errors import DifyArchiveWrong
 from steelyard.lab.dify_stack.archive import files_of, write_archive
+from steelyard_host import dify_env
 
 PROFILES = ("weaviate", "postgresql")
 
@@ -92,6 +93,10 @@ def test_every_well_known_secret_of_the_template_is_replaced_and_twins_are_equal
 def test_a_release_without_a_key_needs_no_secret_for_it() -> None:
     assert "DIFY_AGENT_API_TOKEN" not in needed_secrets({"DB_PASSWORD": ""})
     assert set(needed_secrets(template())) == set(SECRETS)
+
+
+def test_what_is_made_anew_is_what_the_host_looks_for() -> None:
+    assert {key for keys in SECRETS.values() for key in keys} == set(dify_env.SECRETS)
 
 
 def test_nothing_calls_home() -> None:

@@ -109,7 +109,8 @@ def registered(access: DifyAccess, wanted: Wanted, packages: tuple[Package, ...]
         yield _refused(error)
         return
     for each in found:
-        yield DifyCall(access, each.subject, each.declared, each.live, partial(mend, difference=each))
+        # a finding is known by its subject: two things that differ of one model are two
+        yield DifyCall(access, f"{each.subject} ({each.action})", each.declared, each.live, partial(mend, difference=each))
 
 
 def _answers(access: DifyAccess) -> bool:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from pydantic import BaseModel, ConfigDict, SecretStr
 
 from steelyard.dify.account import Administrator
@@ -15,6 +18,7 @@ from steelyard.site import Model, Site
 
 from .settings import Settings
 
+LONGEST_NAME = 30  # of a credential; Dify refuses longer ones
 TOKENS = ("llm", "text-embedding", "rerank")
 
 
@@ -52,21 +56,29 @@ def form_values(alias: str, model: Model, endpoint: str, key: str, name: str | N
     return {**values, **model.dify.credentials}
 
 
-def wanted_model(alias: str, model: Model, wanted: Settings, endpoint: str, key: str) -> WantedModel:
-    """Raises SettingWrong where a further endpoint names a key that is not declared."""
+def wanted_model(
+    alias: str, model: Model, wanted: Settings, endpoint: str, key: str, written: Callable[..., str]
+) -> WantedModel:
+    """Raises SettingWrong where a further endpoint has too long a name, or names a key that is not declared."""
     assert model.dify is not None
     further = []
     for name, each in model.dify.further.items():
         if each.key is not None and each.key not in wanted.keys:
-            where = f"models.yml: dify.further.{name} of {alias}"
+            where = written("further", name, "key")
             allowed = ", ".join(wanted.keys) or "a name of `dify.keys`"
             raise SettingWrong(where=where, key="key", found=each.key, allowed=allowed)
+        credential = f"{wanted.credential}-{name}"
+        if len(credential) > LONGEST_NAME:
+            allowed = f"with `{wanted.credential}-` before it, {LONGEST_NAME} letters at most"
+            raise SettingWrong(where=written("further", name), key="further", found=name, allowed=allowed)
         shown = wanted.keys[each.key].get_secret_value() if each.key is not None else key
         values = form_values(alias, model, each.endpoint, shown, each.model)
-        further.append(Credential(f"{wanted.credential}-{name}"[:30], values))
+        further.append(Credential(credential, values))
     values = form_values(alias, model, endpoint, key)
     kind, enabled, default = model.dify.type, model.dify.enabled, model.dify.default
-    return WantedModel(alias, kind, wanted.credential, values, tuple(further), enabled, default)
+    return WantedModel(
+        alias, kind, wanted.credential, values, tuple(further), enabled, default, partial(written, "credentials")
+    )
 
 
 def wanted_models(site: Site, wanted: Settings, gateway: GatewaySettings) -> tuple[WantedModel, ...]:
@@ -75,16 +87,23 @@ def wanted_models(site: Site, wanted: Settings, gateway: GatewaySettings) -> tup
     endpoint = wanted.endpoint or f"{gateway.scheme}://{address}:{gateway.port}/v1"
     key = gateway.clients[wanted.client].get_secret_value() if wanted.client in gateway.clients else ""
     models = tuple(
-        wanted_model(model.alias, model, wanted, endpoint, key)
-        for model in site.models.values()
+        wanted_model(model.alias, model, wanted, endpoint, key, partial(site.written, "models", project, "dify"))
+        for project, model in site.models.items()
         if model.alias is not None and model.dify is not None
     )
-    first: dict[str, str] = {}
-    for model in models:
-        if model.default and first.setdefault(model.type, model.model) != model.model:
-            found, allowed = f"{first[model.type]} and {model.model}", f"one model of type {model.type}"
-            raise SettingWrong(where="models.yml", key="dify.default", found=found, allowed=allowed)
+    _refuse_two_defaults(site)
     return models
+
+
+def _refuse_two_defaults(site: Site) -> None:
+    first: dict[str, str] = {}
+    for project, model in site.models.items():
+        if model.alias is None or model.dify is None or not model.dify.default:
+            continue
+        kind = model.dify.type
+        if first.setdefault(kind, model.alias) != model.alias:
+            where, found = site.written("models", project, "dify", "default"), f"{first[kind]} and {model.alias}"
+            raise SettingWrong(where=where, key="dify.default", found=found, allowed=f"one model of type {kind}")
 
 
 def access_of(wanted: Settings) -> DifyAccess:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -199,6 +200,11 @@ class Site:
     stored_on: dict[str, tuple[str, ...]]
     addresses: dict[str, str]
     groups: dict[str, tuple[str, ...]]
+    path: Path = Path("inventory")
+
+    def written(self, *keys: str) -> str:
+        """`FILE:LINE` of a key of the site, for error messages."""
+        return locate(self.path, None, keys)
 
     def services_on(self, host: str) -> tuple[Service, ...]:
         return tuple(service for service in self.services if service.host == host)
@@ -241,7 +247,7 @@ def site_of(fleet: Fleet) -> Site:
         stored[project] = tuple(dict.fromkeys([*serving, *wanted]))
     _refuse_shared_ports(fleet, services)
     addresses = {host.name: host.address for host in fleet.hosts}
-    return Site(models.model_root, models.models, tuple(services), stored, addresses, fleet.groups)
+    return Site(models.model_root, models.models, tuple(services), stored, addresses, fleet.groups, fleet.path)
 
 
 def _service(fleet: Fleet, project: str, model: Model, serve: Serve, host: str) -> Service:

@@ -30,10 +30,14 @@ class Engine(BaseHTTPRequestHandler):
     """Aliases that answer whoever shows the key."""
 
     def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        content = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.path.endswith("/audio/transcriptions"):
+            model = content.split(b'name="model"\r\n\r\n')[1].split(b"\r\n")[0].decode()
+        else:
+            model = json.loads(content)["model"]
         known = self.headers.get("Authorization") == f"Bearer {KEY}"
-        status = 200 if known and body["model"] in KNOWN else 404 if known else 401
-        text = json.dumps({"choices": [{"message": {"content": "hello"}}]}).encode()
+        status = 200 if known and model in KNOWN else 404 if known else 401
+        text = json.dumps({"text": "", "choices": [{"message": {"content": "hello"}}]}).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -103,12 +104,34 @@ def test_a_wrong_init_password_makes_nobody_an_administrator(world: World) -> No
 
 
 def test_each_model_answers_through_the_service_api_and_nothing_is_left(world: World) -> None:
-    kinds = {"tiny": "llm", "embed": "text-embedding", "sort": "rerank", "speak": "tts"}
-    world.converge(world.client(), *(world.model(name, kind) for name, kind in kinds.items()))
+    kinds = {"tiny": "llm", "embed": "text-embedding", "sort": "rerank", "speak": "tts", "hear": "speech2text"}
+    models = [world.model(name, kind) for name, kind in kinds.items()]
+    world.converge(world.client(), *(replace(model, default=model.type in ("tts", "speech2text")) for model in models))
     client = world.client()
     found = {proof.model: proof.result for proof in prove(client, PROVIDER, client.models(PROVIDER))}
-    assert found == {"tiny": "answered", "embed": "answered", "sort": "answered", "speak": "not asked"}
+    assert found == {"tiny": "answered", "embed": "answered", "sort": "answered", "speak": "answered", "hear": "answered"}
     assert (world.console.state["apps"], world.console.state["datasets"], world.console.state["keys"]) == ({}, {}, {})
+
+
+def test_a_speech_model_is_asked_where_it_is_the_default_and_an_app_can_be_made(world: World) -> None:
+    world.converge(world.client(), world.model("speak", "tts"))
+    client = world.client()
+    (proof,) = prove(client, PROVIDER, client.models(PROVIDER))
+    assert (proof.result, proof.why) == ("not asked", "its app needs an llm too")
+    world.converge(client, world.model(), world.model("speak", "tts"))
+    speech = next(each for each in prove(client, PROVIDER, client.models(PROVIDER)) if each.type == "tts")
+    assert (speech.result, speech.why) == ("not asked", "apps use the default one only")
+
+
+def test_a_speech_model_that_is_gone_fails_the_proof(world: World) -> None:
+    hears = replace(world.model("hear", "speech2text"), default=True)
+    world.converge(world.client(), world.model(), hears)
+    world.values("hear")["endpoint_url"] = "http://127.0.0.1:9/v1"
+    client = world.client()
+    found = {proof.model: proof for proof in prove(client, PROVIDER, client.models(PROVIDER))}
+    assert {name: proof.result for name, proof in found.items()} == {"tiny": "answered", "hear": "failed"}
+    assert "refused" in found["hear"].why
+    assert world.console.state["apps"] == {}
 
 
 def test_a_model_whose_endpoint_is_gone_fails_the_proof_and_nothing_is_left(world: World) -> None:

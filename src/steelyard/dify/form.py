@@ -12,6 +12,8 @@ from typing import Any
 
 from steelyard.errors import DifyFieldWrong, nearest_key
 
+from .wanted import WantedModel
+
 TYPE = "__model_type"
 
 
@@ -52,24 +54,24 @@ class Form:
                 found[each.name] = each.default
         return found
 
-    def check(self, model: str, model_type: str, given: Mapping[str, str]) -> None:
+    def check(self, model: WantedModel, given: Mapping[str, str]) -> None:
         """Raises DifyFieldWrong: an unknown field would be dropped silently, the rest be refused after other calls."""
-        fields = {each.name: each for each in self.shown(model_type, given)}
+        fields = {each.name: each for each in self.shown(model.type, given)}
         for name, value in given.items():
             if name not in fields:
                 nearest = nearest_key(name, sorted(fields))
                 allowed = f"{', '.join(sorted(fields))}; did you mean `{nearest}`?"
-                raise DifyFieldWrong(where="models.yml", model=model, field=name, found="not in the form", allowed=allowed)
+                raise _wrong(model, name, "not in the form", allowed)
             options = fields[name].options
             if options and value and value not in options:
-                raise DifyFieldWrong(
-                    where="models.yml", model=model, field=name, found=f"`{value}`", allowed=", ".join(options)
-                )
+                raise _wrong(model, name, f"`{value}`", ", ".join(options))
         for each in fields.values():
             if each.required and not given.get(each.name):
-                raise DifyFieldWrong(
-                    where="models.yml", model=model, field=each.name, found="not set", allowed="a value: Dify requires it"
-                )
+                raise _wrong(model, each.name, "not set", "a value: Dify requires it")
+
+
+def _wrong(model: WantedModel, name: str, found: str, allowed: str) -> DifyFieldWrong:
+    return DifyFieldWrong(where=model.written(name), model=model.model, field=name, found=found, allowed=allowed)
 
 
 def form_of(provider: Mapping[str, Any]) -> Form:

@@ -36,10 +36,11 @@ class File:
 
     name: str
     content: bytes = field(repr=False)
+    kind: str = "application/octet-stream"
 
 
 def exchange(base: str, method: str, path: str, body: Any, headers: dict[str, str], timeout: float = TIMEOUT_S) -> Answer:
-    """One request. `body` is None, JSON, or a dict of names to File. Raises DifyUnreachable."""
+    """One request. `body` is None, JSON, or a form: a dict of names to texts and at least one File. Raises DifyUnreachable."""
     target = urllib.parse.urlsplit(base)
     data, kind = _encoded(body)
     maker = http.client.HTTPSConnection if target.scheme == "https" else http.client.HTTPConnection
@@ -61,14 +62,19 @@ def exchange(base: str, method: str, path: str, body: Any, headers: dict[str, st
 
 
 def _encoded(body: Any) -> tuple[bytes | None, str]:
-    if isinstance(body, dict) and body and all(isinstance(value, File) for value in body.values()):
+    if isinstance(body, dict) and any(isinstance(value, File) for value in body.values()):
         mark = "steelyard" + secrets.token_hex(8)
-        parts = []
-        for name, file in body.items():
-            head = f'--{mark}\r\nContent-Disposition: form-data; name="{name}"; filename="{file.name}"\r\n'
-            parts.append(head.encode() + b"Content-Type: application/octet-stream\r\n\r\n" + file.content + b"\r\n")
+        parts = [f"--{mark}\r\n".encode() + _part(name, value) for name, value in body.items()]
         return b"".join(parts) + f"--{mark}--\r\n".encode(), f"multipart/form-data; boundary={mark}"
     return (json.dumps(body).encode() if body is not None else None), "application/json"
+
+
+def _part(name: str, value: File | str) -> bytes:
+    """One entry of a multipart form, after its mark."""
+    head = f'Content-Disposition: form-data; name="{name}"'
+    if isinstance(value, str):
+        return f"{head}\r\n\r\n{value}\r\n".encode()
+    return f'{head}; filename="{value.name}"\r\nContent-Type: {value.kind}\r\n\r\n'.encode() + value.content + b"\r\n"
 
 
 def message_of(answer: Any) -> str:

@@ -1,25 +1,32 @@
 """The end-to-end proof: what a user of Dify does with each registered model, through Dify's own service API.
 
 An llm answers a question through an app of its own; a text-embedding model indexes a document in a knowledge base of
-its own and finds it again; a rerank model sorts what such a search found. All of it is removed again, failed or not.
-Speech models have no service of their own in Dify (an app uses the workspace's default), so they are told as not asked.
+its own and finds it again; a rerank model sorts what such a search found; a speech model hears a tone or says a sentence
+for an app, which always takes the workspace's default one, so another is told as not asked. All of it is removed again,
+failed or not.
 """
 
 from __future__ import annotations
 
+import io
+import math
+import struct
 import time
-from collections.abc import Iterator
+import wave
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from steelyard.errors import DifyRefused, SteelyardError
 
 from .client import DifyClient
-from .http import exchange, message_of
+from .http import Answer, File, exchange, message_of
+from .uses import default_of
 
 PREFIX = "steelyard check"
-QUESTION = "Say hello."
+QUESTION, USER = "Say hello.", "steelyard"
 TEXT = "A steelyard is a balance with arms of unequal length."
 INDEX_S = 120.0
 
@@ -40,23 +47,32 @@ class Proof:
 
 def prove(client: DifyClient, provider: str, models: list[dict[str, Any]]) -> Iterator[Proof]:
     """One proof per enabled model of the provider, in Dify's order; embedders before rerankers, who need one."""
-    embedder = next((entry["model"] for entry in models if entry["model_type"] == "text-embedding"), None)
+    embedder, llm = (_first(models, kind) for kind in ("text-embedding", "llm"))
     for entry in models:
         name, kind = entry["model"], entry["model_type"]
         if entry["status"] != "active":
             yield Proof(name, kind, "not asked", None, f"it is {entry['status']}")
         elif kind == "llm":
-            yield _timed(name, kind, lambda name=name: _app(client, provider, name))
+            yield _timed(name, kind, partial(_app, client, provider, name))
         elif kind == "text-embedding":
-            yield _timed(name, kind, lambda name=name: _knowledge(client, provider, name, None))
+            yield _timed(name, kind, partial(_knowledge, client, provider, name, None))
         elif kind == "rerank" and embedder is not None:
-            yield _timed(name, kind, lambda name=name: _knowledge(client, provider, embedder, name))
+            yield _timed(name, kind, partial(_knowledge, client, provider, embedder, name))
+        elif kind == "rerank":
+            yield Proof(name, kind, "not asked", None, "a search needs a text-embedding model too")
+        elif llm is None:
+            yield Proof(name, kind, "not asked", None, "its app needs an llm too")
+        elif default_of(client, kind) != (provider, name):
+            yield Proof(name, kind, "not asked", None, "apps use the default one only")
         else:
-            why = "a search needs a text-embedding model too" if kind == "rerank" else "apps use the default one only"
-            yield Proof(name, kind, "not asked", None, why)
+            yield _timed(name, kind, partial(_speech, client, provider, llm, kind))
 
 
-def _timed(name: str, kind: str, work: Any) -> Proof:
+def _first(models: list[dict[str, Any]], kind: str) -> str | None:
+    return next((str(entry["model"]) for entry in models if (entry["model_type"], entry["status"]) == (kind, "active")), None)
+
+
+def _timed(name: str, kind: str, work: Callable[[], str]) -> Proof:
     begin = time.monotonic()
     try:
         why = work()
@@ -67,13 +83,18 @@ def _timed(name: str, kind: str, work: Any) -> Proof:
 
 
 def _service(client: DifyClient, key: str, method: str, path: str, body: dict[str, Any]) -> Any:
+    """What a call of the service API answers. Raises DifyRefused."""
+    return _called(client, key, method, path, body).body
+
+
+def _called(client: DifyClient, key: str, method: str, path: str, body: dict[str, Any]) -> Answer:
     """A call of the service API, as an app's users make it. Raises DifyRefused."""
     base = f"{client.access.url}/v1"
     answer = exchange(base, method, path, body, {"Authorization": f"Bearer {key}"})
     if answer.status >= 400:
         why = message_of(answer.body)
         raise DifyRefused(where=base, call=f"{method} {path}", status=str(answer.status), why=why)
-    return answer.body
+    return answer
 
 
 @contextmanager
@@ -86,17 +107,48 @@ def _removed(client: DifyClient, path: str) -> Iterator[None]:
             client.send("DELETE", path, None)
 
 
-def _app(client: DifyClient, provider: str, model: str) -> str:
-    """Empty where an app with this model answered; else why not."""
-    name = f"{PREFIX}: {model}"[:40]
+@contextmanager
+def _chat_app(client: DifyClient, provider: str, llm: str, **features: Any) -> Iterator[str]:
+    """Key of an app that is there as long as it is used; `features` are over those of its configuration."""
+    name = f"{PREFIX}: {llm}"[:40]
     made = client.send("POST", "/apps", {"name": name, "mode": "chat", "icon_type": "emoji", "icon": "x", "description": ""})
     with _removed(client, f"/apps/{made['id']}"):
-        client.send("POST", f"/apps/{made['id']}/model-config", _chat_config(provider, model))
+        client.send("POST", f"/apps/{made['id']}/model-config", {**_chat_config(provider, llm), **features})
         client.send("POST", f"/apps/{made['id']}/api-enable", {"enable_api": True})
-        key = client.send("POST", f"/apps/{made['id']}/api-keys", None)["token"]
-        body = {"inputs": {}, "query": QUESTION, "response_mode": "blocking", "user": "steelyard"}
+        yield client.send("POST", f"/apps/{made['id']}/api-keys", None)["token"]
+
+
+def _app(client: DifyClient, provider: str, model: str) -> str:
+    """Empty where an app with this model answered; else why not."""
+    body = {"inputs": {}, "query": QUESTION, "response_mode": "blocking", "user": USER}
+    with _chat_app(client, provider, model) as key:
         answer = _service(client, key, "POST", "/chat-messages", body)
-        return "" if answer.get("answer") else "an answer without text"
+    return "" if answer.get("answer") else "an answer without text"
+
+
+def _speech(client: DifyClient, provider: str, llm: str, kind: str) -> str:
+    """Empty where the default model of this kind served an app; else why not. What it heard or how it sounds is not judged."""
+    features = {"speech_to_text": {"enabled": True}, "text_to_speech": {"enabled": True, "voice": "", "language": ""}}
+    with _chat_app(client, provider, llm, **features) as key:
+        if kind == "tts":
+            answer = _called(client, key, "POST", "/text-to-audio", {"text": QUESTION, "user": USER})
+            sound = (answer.header("Content-Type") or "").startswith("audio/")
+            return "" if sound else f"no sound: {message_of(answer.body)[:200]}"
+        form = {"file": File("tone.wav", _tone(), "audio/wav"), "user": USER}
+        heard = _service(client, key, "POST", "/audio-to-text", form)
+    return "" if isinstance(heard, dict) and "text" in heard else "an answer without a text"
+
+
+def _tone(seconds: float = 0.5, rate: int = 16000) -> bytes:
+    """A WAV file of 440 Hz, one channel of 16 bits."""
+    file = io.BytesIO()
+    with wave.open(file, "wb") as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(2)
+        sound.setframerate(rate)
+        samples = (int(8000 * math.sin(2 * math.pi * 440 * n / rate)) for n in range(int(seconds * rate)))
+        sound.writeframes(b"".join(struct.pack("<h", each) for each in samples))
+    return file.getvalue()
 
 
 def _chat_config(provider: str, model: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from steelyard.errors import DifyModelUsed, DifyPluginMissing
 from .client import DifyClient
 from .difference import Call, Difference, IdOf, credentials_view
 from .form import Form, form_of
-from .uses import Uses, read_uses
+from .uses import Uses, default_of, read_uses
 from .wanted import BASE, Credential, Wanted, WantedModel, mark_name, secret_mark
 
 
@@ -38,7 +38,7 @@ def differences(client: DifyClient, wanted: Wanted) -> list[Difference]:
     form = form_of(provider)
     for model in wanted.models:
         for credential in model.credentials:
-            form.check(model.model, model.type, credential.fields)
+            form.check(model, credential.fields)
     listed = {(entry["model"], entry["model_type"]): entry for entry in client.models(wanted.provider)}
     found: list[Difference] = []
     for model in wanted.models:
@@ -167,8 +167,7 @@ def _defaults(client: DifyClient, wanted: Wanted) -> list[Difference]:
     for model in wanted.models:
         if not model.default:
             continue
-        now = client.get(f"/workspaces/current/default-model?model_type={model.type}")["data"]
-        live = None if now is None else (now["provider"]["provider"], now["model"])
+        live = default_of(client, model.type)
         if live != (wanted.provider, model.model):
             setting = {"model_type": model.type, "provider": wanted.provider, "model": model.model}
             call = Call("POST", "/workspaces/current/default-model", {"model_settings": [setting]})

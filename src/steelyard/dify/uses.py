@@ -62,10 +62,16 @@ def read_uses(client: DifyClient) -> Uses:
     for dataset in _pages(client, "/datasets"):
         found += [Use(provider, model, None, f"knowledge `{dataset['name']}`") for provider, model in named_models(dataset)]
     for model_type in TYPES:
-        now = client.get(f"/workspaces/current/default-model?model_type={model_type}")["data"]
+        now = default_of(client, model_type)
         if now is not None:
-            found.append(Use(now["provider"]["provider"], now["model"], model_type, f"default {model_type}"))
+            found.append(Use(*now, model_type, f"default {model_type}"))
     return Uses(tuple(found))
+
+
+def default_of(client: DifyClient, model_type: str) -> tuple[str, str] | None:
+    """Provider and model that the workspace takes where an app names none; None where there is none."""
+    now = client.get(f"/workspaces/current/default-model?model_type={model_type}")["data"]
+    return (now["provider"]["provider"], now["model"]) if now is not None else None
 
 
 def _documents(client: DifyClient, app: dict[str, Any]) -> list[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 BASE = "/workspaces/current/model-providers"
@@ -30,6 +30,7 @@ class WantedModel:
     further: tuple[Credential, ...] = ()
     enabled: bool = True
     default: bool = False
+    written: Callable[[str], str] = field(default=lambda _: "models.yml", repr=False, compare=False)  # field -> FILE:LINE
 
     @property
     def credentials(self) -> tuple[Credential, ...]:

@@ -23,17 +23,24 @@ Save = Callable[[dict[str, Any]], None]
 
 
 def body_of(content: bytes, kind: str) -> Any:
-    """JSON, or the one file of a multipart form as {"pkg": name, "content": bytes}; None for what is neither."""
+    """JSON, or the parts of a multipart form by name, a file as {"name", "kind", "content"}; None for what is neither."""
     mark = re.search(r"boundary=(\S+)", kind)
     if mark:
-        part = content.split(("--" + mark[1]).encode())[1]
-        head, _, rest = part.partition(b"\r\n\r\n")
-        name = re.search(rb'filename="([^"]*)"', head)
-        return {"pkg": name[1].decode() if name else "", "content": rest[:-2]}
+        return dict(_part(part) for part in content.split(("--" + mark[1]).encode())[1:-1])
     try:
         return json.loads(content) if content else None
     except ValueError:
         return None
+
+
+def _part(part: bytes) -> tuple[str, Any]:
+    """Name and value of one part of a form."""
+    head, _, rest = part.partition(b"\r\n\r\n")
+    said = {name.decode(): value.decode() for name, value in re.findall(rb'(\w+)="([^"]*)"', head)}
+    if "filename" not in said:
+        return said["name"], rest[:-2].decode()
+    kind = re.search(rb"(?i)content-type: (\S+)", head)
+    return said["name"], {"name": said["filename"], "kind": kind[1].decode() if kind else "", "content": rest[:-2]}
 
 
 def handler_of(console: Console, save: Save) -> type[BaseHTTPRequestHandler]:
@@ -49,13 +56,14 @@ def handler_of(console: Console, save: Save) -> type[BaseHTTPRequestHandler]:
                 status, cookies, content = console.handle(self.command, self.path, dict(self.headers), body)
                 if self.command != "GET":
                     save(console.state)
-            data = b"" if content is None else json.dumps(content).encode()
+            sound = isinstance(content, bytes)
+            data = content if sound else b"" if content is None else json.dumps(content).encode()
             self.send_response(status)
             for cookie in cookies:
                 self.send_header("Set-Cookie", cookie)
             self.send_header("X-Version", console.release)
             self.send_header("Server-Note", "simulated Dify")
-            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Type", "audio/mpeg" if sound else "application/json")
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             self.wfile.write(data)

@@ -1,7 +1,7 @@
 """Apps, knowledge bases and the service API, as far as the end-to-end check and the question of use need them.
 
 None of it was recorded: paths, bodies and answers are those that Dify's documentation and web console use. A chat app
-asks its model's endpoint for real; a knowledge base finds every document that it has.
+asks its model's endpoint for real, and so do speech models; a knowledge base finds every document that it has.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .account import Answer, flat
+from .endpoint import hear, speak
 from .forms import Invalid
 from .models import Models, State, new_id
 
@@ -81,6 +82,8 @@ class Apps:
         try:
             if (method, path) == ("POST", "/chat-messages"):
                 return self._chat(self.state["apps"][held["of"]], body)
+            if (method, path) in (("POST", "/audio-to-text"), ("POST", "/text-to-audio")):
+                return self._speech(self.state["apps"][held["of"]], path, body)
             return self._knowledge(method, path, body)
         except Invalid as refusal:
             return flat(400, "completion_request_error", str(refusal))
@@ -100,6 +103,22 @@ class Apps:
         limit = int(chosen.get("completion_params", {}).get("max_tokens", 512))
         answer = self.complete(chosen["name"], values, body["query"], limit) if self.complete else ""
         return 200, [], {"event": "message", "message_id": new_id(), "mode": "chat", "answer": answer, "metadata": {}}
+
+    def _speech(self, app: State, path: str, body: dict[str, Any]) -> Answer:
+        """By the workspace's default model, whatever the app's own is; the app must have it switched on."""
+        kind, feature = ("tts", "text_to_speech") if path == "/text-to-audio" else ("speech2text", "speech_to_text")
+        if not app["enable_api"] or not app["model_config"][feature]["enabled"]:
+            return flat(400, "invalid_param", "%s is not enabled" % feature.replace("_", " ").capitalize())
+        chosen = self.state["defaults"].get(kind)
+        if chosen is None:
+            return flat(400, "provider_not_initialize", "Default model not found for %s" % kind)
+        values = self._credentials(chosen["provider"], chosen["model"], kind)
+        if kind == "tts":
+            return 200, [], speak(chosen["model"], values, body["text"])
+        form = body["file"]
+        if form["kind"] not in ("audio/mp3", "audio/m4a", "audio/wav", "audio/amr", "audio/mpga"):
+            return flat(415, "unsupported_audio_type", "Audio type not allowed.")
+        return 200, [], {"text": hear(chosen["model"], values, form["name"], form["content"])}
 
     def _knowledge(self, method: str, path: str, body: dict[str, Any]) -> Answer:
         if (method, path) == ("POST", "/datasets"):

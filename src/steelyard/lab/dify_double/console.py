@@ -145,7 +145,10 @@ class Console:
         plugins, installed = self.plugins, self.state["plugins"]
         task = re.match(r"^tasks/([0-9a-f-]+)$", path)
         if (method, path) == ("POST", "upload/pkg"):
-            return ok(plugins.upload(str(body.get("pkg", "")).split(": ")[-1].rstrip(">"), body.get("content")))
+            package = body.get("pkg", "")
+            if isinstance(package, dict):
+                return ok(plugins.upload(package["name"], package["content"]))
+            return ok(plugins.upload(package.split(": ")[-1].rstrip(">"), None))  # as it was recorded
         if (method, path) == ("POST", "install/pkg"):
             return ok(plugins.install(body["plugin_unique_identifiers"]))
         if (method, path) == ("POST", "install/marketplace"):

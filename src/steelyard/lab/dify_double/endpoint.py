@@ -38,20 +38,47 @@ def complete(model: str, credentials: dict[str, str], query: str, limit: int) ->
     return str(json.loads(content)["choices"][0]["message"]["content"])
 
 
+def hear(model: str, credentials: dict[str, str], name: str, sound: bytes) -> str:
+    """The words of a recording, as an app of Dify gets them. Raises Invalid."""
+    mark = "simulated-dify"
+    head = '--%s\r\nContent-Disposition: form-data; name="model"\r\n\r\n%s\r\n--%s\r\n' % (
+        mark, credentials.get("endpoint_model_name") or model, mark)  # fmt: skip
+    head += 'Content-Disposition: form-data; name="file"; filename="%s"\r\n\r\n' % name
+    body = head.encode() + sound + b"\r\n--" + mark.encode() + b"--\r\n"
+    status, content = _call(credentials, "/audio/transcriptions", body, "multipart/form-data; boundary=" + mark)
+    if status != 200:
+        raise Invalid("[%s] Error: API request failed with status code %s: %s" % (model, status, content.decode()))
+    return str(json.loads(content)["text"])
+
+
+def speak(model: str, credentials: dict[str, str], text: str) -> bytes:
+    """The sound of a sentence, as an app of Dify gets it. Raises Invalid."""
+    body = {"model": credentials.get("endpoint_model_name") or model, "input": text, "voice": "alloy"}
+    status, content = _call(credentials, "/audio/speech", json.dumps(body).encode())
+    if status != 200:
+        raise Invalid("[%s] Error: API request failed with status code %s: %s" % (model, status, content.decode()))
+    return content
+
+
 def call(credentials: dict[str, str], path: str, body: dict[str, Any]) -> tuple[int, str]:
     """Status and text of the endpoint's answer. Raises Invalid where there is none."""
+    status, content = _call(credentials, path, json.dumps(body).encode())
+    return status, content.decode(errors="replace")
+
+
+def _call(credentials: dict[str, str], path: str, body: bytes, kind: str = "application/json") -> tuple[int, bytes]:
     target = urllib.parse.urlsplit(credentials["endpoint_url"])
     url = target.path.rstrip("/") + path
-    headers = {"Content-Type": "application/json"}
+    headers = {"Content-Type": kind}
     if credentials.get("api_key"):
         headers["Authorization"] = "Bearer " + credentials["api_key"]
     host, port = target.hostname or "", target.port or (443 if target.scheme == "https" else 80)
     maker = http.client.HTTPSConnection if target.scheme == "https" else http.client.HTTPConnection
     connection = maker(host, port, timeout=300)
     try:
-        connection.request("POST", url, json.dumps(body), headers)
+        connection.request("POST", url, body, headers)
         answer = connection.getresponse()
-        return answer.status, answer.read().decode(errors="replace")
+        return answer.status, answer.read()
     except (OSError, http.client.HTTPException) as error:
         raise Invalid(
             "An error occurred during credentials validation: HTTPConnectionPool(host=%r, port=%s): "

@@ -79,6 +79,10 @@ def dump(stack: Stack, database: str, target: Path) -> None:
 
 def restore(stack: Stack, database: str, source: Path) -> None:
     """Into a database that is made anew. Raises DifyError; a half restored database is an error."""
+    may = "SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user"
+    if query(stack, "postgres", may) != ["t"]:  # it could drop the old one, and not make a new one
+        user = (stack.config.get("postgres") or {}).get("user") or _user(stack)
+        raise DifyError('PostgreSQL\'s user `%s` may not create databases: `ALTER ROLE "%s" CREATEDB`' % (user, user))
     for text in ('DROP DATABASE IF EXISTS "%s" WITH (FORCE)', 'CREATE DATABASE "%s"'):
         query(stack, "postgres", text % database)
     with source.open("rb") as file:

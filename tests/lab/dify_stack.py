@@ -22,6 +22,7 @@ FIRST, NEXT = "1.16.1", "1.17.1"
 BROKEN, MUTE = "1.17.2-broken", "1.17.3-mute"  # one whose migration fails, one that migrates and does not start
 PASSWORD, KEY = "passw0rd-of-the-lab-canary", "sk-dify-of-the-lab-canary"
 ENGINE_PORT = 9100
+COMPOSE = "cd /opt/dify && docker compose"
 ENGINE = '''
 import json
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -145,3 +146,31 @@ def ready(inventory: Path) -> DifySite:
     assert steelyard("dify", "secrets", "-i", str(inventory)).returncode == 0
     site.declare()
     return site
+
+
+def emptied(site: DifySite) -> None:
+    """Nothing of Dify is left on the host, but its backups."""
+    gone = "rm -rf /opt/dify; docker system prune -af >/dev/null; rm -f /etc/steelyard/dify.*"
+    site.sh("dify-1", f"{COMPOSE} down -v >/dev/null 2>&1; {gone}")
+
+
+def own_databases(site: DifySite) -> dict[str, object]:
+    """A PostgreSQL and a Redis that are none of the stack's, with a role that is no superuser; the settings for them."""
+    env = dict(line.split("=", 1) for line in site.sh("dify-1", "cat /opt/dify/.env").splitlines() if "=" in line)
+    images = site.sh("dify-1", f"{COMPOSE} config --images").split()
+    postgres, redis = (next(image for image in images if f"/{name}" in image) for name in ("postgres", "redis"))
+    run = "docker run --detach --restart always"
+    site.sh("dify-1", f"{run} --name own-postgres -p 5433:5432 -e POSTGRES_USER=owner -e POSTGRES_DB=owner"
+            f" -e POSTGRES_PASSWORD=owner -e PGDATA=/data {postgres}")  # fmt: skip
+    site.sh("dify-1", f"{run} --name own-redis -p 6390:6379 {redis} redis-server --requirepass '{env['REDIS_PASSWORD']}'")
+    site.until(lambda: as_owner(site, "SELECT 1", check=False) == "1")
+    as_owner(site, f"CREATE ROLE dify LOGIN CREATEDB PASSWORD '{env['DB_PASSWORD']}'")
+    for name in ("dify", "dify_plugin"):
+        as_owner(site, f"CREATE DATABASE {name} OWNER dify")
+    address = site.address("dify-1")
+    return {"postgres": {"host": address, "port": 5433, "user": "dify"}, "redis": {"host": address, "port": 6390}}
+
+
+def as_owner(site: DifySite, text: str, database: str = "postgres", check: bool = True) -> str:
+    psql = f"docker exec own-postgres psql -h /run/postgresql -U owner -d {database} -Atqc"
+    return site.sh("dify-1", f'{psql} "{text}"', check=check).strip()

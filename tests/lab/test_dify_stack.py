@@ -19,12 +19,25 @@ from pathlib import Path
 
 import pytest
 from conftest import STEELYARD, steelyard
-from dify_stack import BROKEN, FIRST, KEY, MUTE, NAME, NEXT, PASSWORD, DifySite, ready
+from dify_stack import (
+    BROKEN,
+    COMPOSE,
+    FIRST,
+    KEY,
+    MUTE,
+    NAME,
+    NEXT,
+    PASSWORD,
+    DifySite,
+    as_owner,
+    emptied,
+    own_databases,
+    ready,
+)  # fmt: skip
 
 from steelyard.dify.seed import uv_program
 
 HELPER = "python3 -I /usr/lib/steelyard/steelyard-host.pyz"
-COMPOSE = "cd /opt/dify && docker compose"
 
 
 @pytest.fixture(scope="module")
@@ -340,10 +353,7 @@ def test_an_upgrade_goes_on_without_its_controller_and_keeps_everything(site: Di
 
 def test_an_empty_host_is_brought_back_from_an_archive(site: DifySite) -> None:
     archive = site.dify("backup")["archive"]
-    site.sh(
-        "dify-1",
-        f"{COMPOSE} down -v >/dev/null 2>&1; rm -rf /opt/dify; docker system prune -af >/dev/null; rm -f /etc/steelyard/dify.*",
-    )
+    emptied(site)
     restored = site.dify("restore", archive, "--yes")
     assert restored["dify"] == NEXT
     assert registered(site) == ["small", "tiny"]
@@ -359,3 +369,26 @@ def test_the_timer_s_work_proves_a_backup_and_keeps_as_many_as_declared(site: Di
         site.sh("dify-1", "systemctl start steelyard-dify-backup.service")
     kept = site.dify("backups")["backups"]
     assert [each["proved"] for each in kept] == [True, True]
+
+
+def test_databases_of_your_own_are_kept_rehearsed_and_taken_back_too(site: DifySite) -> None:
+    own = own_databases(site)
+    emptied(site)
+    site.declare(plugins=[plugin(site)], **own)
+    site.apply()
+    assert registered(site) == ["small", "tiny"]
+    assert site.drift() == (0, [])
+    assert "db_postgres" not in site.sh("dify-1", f"{COMPOSE} ps --services")
+    site.declare(MUTE, plugins=[plugin(site)], **own)
+    as_owner(site, "ALTER ROLE dify NOCREATEDB")  # a restore could drop a database and not make it again
+    refused = site.run("dify", "upgrade", "--yes")
+    assert (refused.returncode, "`dify` may not create databases" in refused.stderr) == (3, True), refused.stderr
+    as_owner(site, "ALTER ROLE dify CREATEDB")
+    undone = site.run("dify", "upgrade", "--yes")
+    assert (undone.returncode, f"{FIRST} was restored" in undone.stderr) == (5, True), undone.stderr
+    assert registered(site) == ["small", "tiny"]
+    assert as_owner(site, "SELECT datname FROM pg_database WHERE datname LIKE 'steelyard%'") == ""
+    archive = site.dify("backup")["archive"]
+    as_owner(site, "UPDATE double_state SET body = 'damaged'", "dify")
+    site.dify("restore", archive, "--yes")
+    assert registered(site) == ["small", "tiny"]

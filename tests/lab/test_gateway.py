@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from conftest import ROOT, Site, on_host, steelyard
+from gateway_pair import gateway_pair, holders, shared_address
 
 from steelyard.rendering import render
 from steelyard.roles.gateway.config import backends
@@ -23,8 +24,6 @@ from steelyard.site import Serve, Service
 
 sys.path.insert(0, str(Path(__file__).parent / "rollout"))
 from load import Load
-
-SHARED = "10.77.0.100"  # in the lab's network; no host has it
 
 
 def certificate() -> str:
@@ -46,32 +45,8 @@ def certificate() -> str:
 
 @pytest.fixture(scope="module")
 def pair(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """The mirror's host is a second gateway; both share an address, and one client is limited."""
-    inventory = site.copy(tmp_path_factory.mktemp("pair"))
-    shared = SHARED.rsplit(".", 1)[1]
-    address = f"{site.address('gw-1').rsplit('.', 1)[0]}.{shared}"
-    roles, hosts = inventory / "group_vars/all/roles.yml", inventory / "hosts.yml"
-    added = f"gateway:\n  shared_address: {address}/24\n  limits: {{dify: {{per_minute: 5, at_once: 2}}}}\n"
-    roles.write_text(roles.read_text().replace("gateway:\n", added, 1))
-    line = f"        gw-1: {{ansible_host: {site.address('gw-1')}}}\n"
-    second = f"        mirror-1: {{ansible_host: {site.address('mirror-1')}}}\n"
-    hosts.write_text(hosts.read_text().replace(line, line + second, 1))
-    made = Site(site.lab, inventory)
-    done = steelyard("apply", "-i", str(inventory), "--yes", "--deploy", "serve")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert made.changed("plan", "--deploy", "serve") == {}
-    yield made
-    on_host(site, "mirror-1", "systemctl disable --now keepalived haproxy && rm -rf /etc/haproxy /etc/keepalived")
-    assert steelyard("apply", "-i", str(site.inventory), "--yes").returncode == 0
-    assert site.changed("plan") == {}
-
-
-def shared_address(pair: Site) -> str:
-    return f"{pair.address('gw-1').rsplit('.', 1)[0]}.{SHARED.rsplit('.', 1)[1]}"
-
-
-def holders(pair: Site) -> list[str]:
-    return [name for name in ("gw-1", "mirror-1") if f" {shared_address(pair)}/" in on_host(pair, name, "ip -o addr")]
+    with gateway_pair(site, site.copy(tmp_path_factory.mktemp("pair"))) as made:
+        yield made
 
 
 def ask(pair: Site, client: str, tls: ssl.SSLContext | None = None) -> tuple[int, str | None, Any]:

@@ -37,9 +37,12 @@ class Failed(Exception):
     """A request that a client would call failed."""
 
 
-def ask(address: str, port: int, key: str, alias: str, prompt: str, stream: bool) -> str:
-    """The whole answer. Raises Failed: a status that is not 200, or an end before the end."""
-    connection = http.client.HTTPConnection(address, port, timeout=PATIENCE_S)
+def ask(address: str, port: int, key: str, alias: str, prompt: str, stream: bool, knock_s: float = 0) -> str:
+    """The whole answer. Raises Failed: a status that is not 200, or an end before the end.
+
+    A connection that is refused is tried again for `knock_s`: nothing was begun on it.
+    """
+    connection = _connected(address, port, knock_s)
     body = {"model": alias, "prompt": prompt, "max_tokens": TOKENS, "temperature": 0, "ignore_eos": True, "stream": stream}
     try:
         connection.request(
@@ -54,6 +57,20 @@ def ask(address: str, port: int, key: str, alias: str, prompt: str, stream: bool
     if answer.status != 200:
         raise Failed(f"{answer.status} {content.decode(errors='replace')[:80]}")
     return streamed(content.decode()) if stream else str(json.loads(content)["choices"][0]["text"])
+
+
+def _connected(address: str, port: int, knock_s: float) -> http.client.HTTPConnection:
+    """Raises Failed."""
+    connection = http.client.HTTPConnection(address, port, timeout=PATIENCE_S)
+    end = time.monotonic() + knock_s
+    while True:
+        try:
+            connection.connect()
+            return connection
+        except OSError as error:
+            if time.monotonic() > end:
+                raise Failed(f"{type(error).__name__}: {error}") from error
+            time.sleep(0.2)
 
 
 def streamed(content: str) -> str:
@@ -72,8 +89,16 @@ class Load:
     """`clients` threads that ask without a pause, until the block ends; every second one streams."""
 
     def __init__(
-        self, address: str, port: int, key: str, alias: str, texts: dict[str, dict[str, str]], clients: int = 4
+        self,
+        address: str,
+        port: int,
+        key: str,
+        alias: str,
+        texts: dict[str, dict[str, str]],
+        clients: int = 4,
+        knock_s: float = 0,
     ) -> None:
+        self.knock_s = knock_s
         self.where = (address, port, key, alias)
         self.texts = texts
         self.counts = Counts()
@@ -97,7 +122,7 @@ class Load:
             turn += 1
             began = time.monotonic()
             try:
-                text, why = ask(*self.where, prompt, number % 2 == 1), ""
+                text, why = ask(*self.where, prompt, number % 2 == 1, self.knock_s), ""
             except Failed as error:
                 text, why = "", str(error)
             took = time.monotonic() - began

@@ -50,12 +50,14 @@ class Ground:
     inventory: Path
     sources: Path
     host: str = "gpu-1"
+    shared: str = ""  # address of two gateways; empty with one
+    clients: int = 3
     texts: dict[str, dict[str, str]] = field(default_factory=dict)
 
     @classmethod
-    def on(cls, site: Site, folder: Path) -> Ground:
+    def on(cls, site: Site, folder: Path, shared: str = "") -> Ground:
         """In `folder`; v1 is the lab's own, which is published already."""
-        made = cls(site, site.copy(folder / "copy"), folder)
+        made = cls(site, site.copy(folder / "copy"), folder, shared=shared)
         lab = next(
             line for line in (site.inventory / "group_vars/all/models.yml").read_text().splitlines() if "source:" in line
         )
@@ -67,7 +69,7 @@ class Ground:
 
     @property
     def gateway(self) -> tuple[str, int, str, str]:
-        return self.site.address("gw-1"), 8080, self.site.secrets["demo_client_key"], "tiny"
+        return self.shared or self.site.address("gw-1"), 8080, self.site.secrets["demo_client_key"], "tiny"
 
     def declare(self, version: str, source: Path | None = None) -> None:
         """In models.yml; its files are made where there are none yet."""
@@ -129,8 +131,9 @@ class Ground:
         on_host(self.site, self.host, f"rm -f /models/llm/tiny/previous && {PYZ} store-forget /models {gone}")
 
     @contextmanager
-    def load(self, clients: int = 3) -> Iterator[Load]:
-        with Load(*self.gateway, self.texts, clients) as load:
+    def load(self) -> Iterator[Load]:
+        """Where two gateways share an address, clients knock again while it moves: three seconds, when its host is told by its check."""
+        with Load(*self.gateway, self.texts, self.clients, knock_s=15 if self.shared else 0) as load:
             time.sleep(1.5)
             yield load
             time.sleep(1.5)

@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 from conftest import Site
 from faults import EXPECTED
+from gateway_pair import gateway_pair, shared_address
 from matrix import Ground, Row, run_row
+from surroundings import PAIRED
 
 STRATEGIES = ("reload", "swap", "surge")
 STARTS = {  # rows of strategies that start an engine
@@ -55,6 +57,17 @@ def ground(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gro
 
 
 @pytest.fixture(scope="module")
+def paired(ground: Ground, site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+    """The same behind two gateways; after the other rows, so that it is gone before `ground` is."""
+    folder = tmp_path_factory.mktemp("paired")
+    ground.settle("v1")
+    with gateway_pair(site, site.copy(folder / "pair")) as pair:
+        made = Ground.on(pair, folder, shared_address(pair))
+        yield made
+        made.settle("v1")
+
+
+@pytest.fixture(scope="module")
 def rows() -> Iterator[list[Row]]:
     measured: list[Row] = []
     yield measured
@@ -65,9 +78,11 @@ def rows() -> Iterator[list[Row]]:
 
 
 @pytest.mark.parametrize(("strategy", "name"), chosen())
-def test_no_request_fails_whatever_happens_to_a_rollout(ground: Ground, rows: list[Row], strategy: str, name: str) -> None:
+def test_no_request_fails_whatever_happens_to_a_rollout(
+    request: pytest.FixtureRequest, rows: list[Row], strategy: str, name: str
+) -> None:
     work, exits, serves = EXPECTED[name]
-    row = run_row(ground, strategy, name, work)
+    row = run_row(request.getfixturevalue("paired" if name in PAIRED else "ground"), strategy, name, work)
     rows.append(row)
     print(json.dumps(asdict(row)))
     assert row.exit in exits

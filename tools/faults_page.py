@@ -14,8 +14,8 @@ Written by `make test-faults`: on a real host with a real vLLM on CPU, an alias 
 *Failed*: requests without a whole answer that the rollout is to blame for. *On killed*: requests that were running on an engine which the fault itself killed. *Mixed*: answers that neither version
 gives to that prompt. *Serves*: the one version that serves afterwards, and that the host would come up with.
 
-A skewed clock is no row: hosts of the lab share their machine's clock. Nothing in a switch reads one that can be set; deadlines are systemd's own monotonic timers. A gateway that dies is a test of
-its own (`tests/lab/test_gateway.py`), because it takes two of them.
+A host's clock is set off for steelyard's own program on it: hosts of the lab share their machine's, and the deadlines of a switch are systemd's monotonic timers, which nobody sets. Where a gateway
+dies, two of them share an address; what ran through it is counted as on killed, and clients whose connection is refused until the other one has the address (2 to 3 s) knock again: nothing was begun.
 
 | strategy | fault | exit | serves | requests | failed | on killed | mixed | slowest |
 |---|---|---|---|---|---|---|---|---|

@@ -82,9 +82,9 @@ def owned(access: DifyAccess, admin: Administrator, workspace: str | None, insta
 
 @operation()
 def plugins_installed(access: DifyAccess, packages: tuple[Package, ...]) -> Calls:
-    """Each package is installed in this version."""
+    """Each package is installed, by version and hash."""
     try:
-        found = plugin_differences(client_of(access), packages) if _answers(access) else []
+        found = plugin_differences(client_of(access), packages, _kept()) if _answers(access) else []
     except SteelyardError as error:
         yield _refused(error)
         return
@@ -100,10 +100,10 @@ def registered(access: DifyAccess, wanted: Wanted, packages: tuple[Package, ...]
         if not _answers(access):
             return
         client = client_of(access)
-        if not state.is_executing and _plugin_comes(client, wanted.provider, packages):
+        kept = _kept()
+        if not state.is_executing and _plugin_comes(client, wanted.provider, packages, kept):
             declare_unknown("which models are registered", "their plugin is not installed yet", "the apply that installs it")
             return
-        kept = json.loads(host.get_fact(Content, path=MARKS) or b"{}")
         found = differences(client, dataclasses.replace(wanted, kept=kept))
     except SteelyardError as error:
         yield _refused(error)
@@ -125,6 +125,12 @@ def _answers(access: DifyAccess) -> bool:
         return False
 
 
-def _plugin_comes(client: DifyClient, provider: str, packages: tuple[Package, ...]) -> bool:
+def _kept() -> dict[str, str]:
+    """The marks of keys and packages that were last given to Dify."""
+    found: dict[str, str] = json.loads(host.get_fact(Content, path=MARKS) or b"{}")
+    return found
+
+
+def _plugin_comes(client: DifyClient, provider: str, packages: tuple[Package, ...], kept: dict[str, str]) -> bool:
     plugin = provider.rpartition("/")[0]
-    return any(each.package.plugin == plugin for each in plugin_differences(client, packages))
+    return any(each.package.plugin == plugin for each in plugin_differences(client, packages, kept))

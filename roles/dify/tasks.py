@@ -64,8 +64,9 @@ def _registration(wanted: Settings, site: Site) -> None:
     if packages:
         plugins_installed(name="Install the plugins", access=access, packages=packages)
     registered(name="Register the models", access=access, wanted=everything, packages=packages)
-    marks = json.dumps(everything.marks(), indent=1, sort_keys=True) + "\n"
-    content(name="Keep the marks of the keys", path=MARKS, content=marks, mode="0600", secret=True)
+    marks = {**everything.marks(), **{package.mark: package.sha256 for package in packages}}
+    text = json.dumps(marks, indent=1, sort_keys=True) + "\n"
+    content(name="Keep the marks of the keys", path=MARKS, content=text, mode="0600", secret=True)
     if checking() and wanted.by_hand == "report":
         _report_models_by_hand(access, everything)
 

@@ -27,20 +27,23 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         yield made
 
 
-def package(folder: Path, version: str = "0.0.63") -> Package:
+def package(folder: Path, version: str = "0.0.63", readme: str = "") -> Package:
     """A package with a head like a real one's; the double unpacks no more than that."""
     author, name = PLUGIN.split("/")
     path = folder / f"{name}-{version}.difypkg"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("manifest.yaml", f"version: {version}\nauthor: {author}\nname: {name}\ntype: plugin\n")
+        archive.writestr("README.md", readme)
     return read_package(str(path), hashlib.sha256(path.read_bytes()).hexdigest())
 
 
 def converge(world: World, *packages: Package) -> list[str]:
+    """What was not as declared; the marks are kept as the role keeps them."""
     client = world.client()
-    found = plugin_differences(client, packages)
+    found = plugin_differences(client, packages, world.kept)
     for difference in found:
         install(client, difference)
+    world.kept |= {each.mark: each.sha256 for each in packages}
     return [difference.live for difference in found]
 
 
@@ -54,6 +57,17 @@ def test_a_plugin_is_installed_once_and_another_version_replaces_it(world: World
     assert converge(world, package(tmp_path, "0.0.64")) == ["0.0.63"]
     assert converge(world, package(tmp_path, "0.0.64")) == []
     assert world.converge(world.client(), world.model()) == []  # models outlive it
+
+
+def test_another_package_of_the_same_version_replaces_it_too(world: World, tmp_path: Path) -> None:
+    world.console.state["plugins"].clear()
+    converge(world, package(tmp_path))
+    first = world.console.state["plugins"][PLUGIN]["unique"]
+    assert converge(world, package(tmp_path, readme="signed anew")) == ["0.0.63 from another package"]
+    assert world.console.state["plugins"][PLUGIN]["unique"] != first
+    assert converge(world, package(tmp_path, readme="signed anew")) == []
+    world.kept.clear()  # as after a restore: what is there is taken as it is
+    assert converge(world, package(tmp_path)) == []
 
 
 def test_a_plugin_that_a_human_uninstalled_comes_back_with_its_models(world: World, tmp_path: Path) -> None:

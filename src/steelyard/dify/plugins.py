@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import time
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,10 +34,15 @@ class Package:
     plugin: str
     version: str
 
+    @property
+    def mark(self) -> str:
+        """Name under which the host keeps the hash of what was installed."""
+        return f"plugin/{self.plugin}"
+
 
 @dataclass(frozen=True)
 class PluginDifference:
-    """A plugin that is missing or of another version; `installed` is the id of the installation to replace."""
+    """A plugin that is missing, of another version or from another package; `installed` is the id of the installation to replace."""
 
     package: Package
     live: str
@@ -61,8 +67,12 @@ def read_package(path: str, sha256: str) -> Package:
     return Package(path, sha256, plugin, version)
 
 
-def plugin_differences(client: DifyClient, packages: tuple[Package, ...]) -> list[PluginDifference]:
-    """Declared packages that Dify does not have in this version. One read."""
+def plugin_differences(client: DifyClient, packages: tuple[Package, ...], kept: Mapping[str, str]) -> list[PluginDifference]:
+    """Declared packages that Dify does not have in this version, or that were installed from another package of it. One read.
+
+    `kept` are the marks of what was installed: Dify tells a package's checksum by a rule of its own, so hashes are held against
+    ours; a plugin that somebody else installed in this version is taken as it is.
+    """
     if not packages:
         return []
     ids = [package.plugin for package in packages]
@@ -75,6 +85,8 @@ def plugin_differences(client: DifyClient, packages: tuple[Package, ...]) -> lis
             found.append(PluginDifference(package, "not installed", None))
         elif entry["version"] != package.version:
             found.append(PluginDifference(package, entry["version"], entry["id"]))
+        elif kept.get(package.mark, package.sha256) != package.sha256:
+            found.append(PluginDifference(package, f"{package.version} from another package", entry["id"]))
     return found
 
 

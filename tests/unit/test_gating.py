@@ -28,11 +28,15 @@ class World:
         self.bad = {"g1": 0, "g2": 0}
         self.looks = 0
         self.connected = False
+        self.gateways = ["gw"]
+        self.dead: set[str] = set()
 
     def gateway(self, host: Any, *words: str) -> dict[str, Any] | None:
         if words[0] == "haproxy-weigh":
             self.weights.append(words[2:])
             return None
+        if host.name in self.dead:
+            return {"config": None, "servers": {}, "answers": {}, "error": "connection refused"}
         answers = {f"alias-a/{name}": [100 * self.looks, bad * self.looks] for name, bad in self.bad.items()}
         return {"servers": self.states, "answers": answers}
 
@@ -49,8 +53,8 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 
     class Opened:
         @property
-        def hosts(self) -> list[str]:
-            return ["gw"] if world.connected else []
+        def hosts(self) -> list[Any]:
+            return [SimpleNamespace(name=name) for name in world.gateways] if world.connected else []
 
         def each(self, work: Any) -> None:
             world.connected = True
@@ -65,6 +69,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(gating, "session", session)
     monkeypatch.setattr(gating, "ask", world.gateway)
     monkeypatch.setattr(gating, "SEEN_S", -1)
+    monkeypatch.setattr(gating, "SILENT_S", -1)
     monkeypatch.setattr(gating.gevent, "sleep", later)
     return world
 
@@ -82,6 +87,18 @@ def gate(world: World, watch_s: int = 5, canary: float | None = None, services: 
 def test_a_service_that_a_gateway_does_not_see_is_refused(world: World) -> None:
     world.states["alias-a/g1"] = "DOWN"
     assert gate(world)(["g1"]) == "the gateway sees alias-a/g1 DOWN"
+
+
+def test_a_gateway_that_is_dead_has_no_say_and_where_none_is_left_nobody_can_tell(world: World) -> None:
+    world.gateways = ["gw", "other"]
+    world.dead = {"gw"}
+    assert gate(world)(["g1"]) is None
+    world.states["alias-a/g1"] = "DOWN"
+    assert gate(world)(["g1"]) == "the gateway sees alias-a/g1 DOWN"
+    world.dead = {"gw", "other"}
+    assert gate(world)(["g1"]) == "no gateway answers"
+    world.gateways = []
+    assert gate(world)(["g1"]) == "no gateway answers"
 
 
 def test_a_wave_as_good_as_those_that_still_serve_the_old_version_passes(world: World) -> None:

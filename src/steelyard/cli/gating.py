@@ -26,12 +26,15 @@ if TYPE_CHECKING:
 
 GATEWAY_SOCKET = "/run/haproxy/admin.sock"
 SEEN_S = 30  # seconds a gateway gets to see a service that serves
-Counters = tuple[dict[str, dict[str, float]], dict[str, tuple[int, int]]]  # by host: the engine's, and (answers, errors)
+SILENT_S = 10  # of a gateway whose HAProxy does not run: longer than a restart takes
+NOBODY = "no gateway answers"
+# the engines' by host; good and bad answers by gateway and host
+Counters = tuple[dict[str, dict[str, float]], dict[tuple[str, str], tuple[int, int]]]
 
 
 @dataclass
 class Gate:
-    """Asked after each wave has switched; a sentence refuses it. A gateway that does not answer has no say."""
+    """Asked after each wave has switched; a sentence refuses it. A gateway that does not answer has no say, unless none does."""
 
     wanted: Wanted
     fleet: Fleet
@@ -62,6 +65,8 @@ class Gate:
         self.waves += 1
         with self._gateways() as gateways:
             unseen = self._unseen(gateways, hosts)
+            if unseen is None:
+                return NOBODY
             if unseen:
                 return "; ".join(f"the gateway sees {server} {state}" for server, state in sorted(unseen.items()))
             if not self.asked.watch_s:
@@ -78,24 +83,36 @@ class Gate:
             opened.each(lambda gateway: None)  # connected, as far as they answer
             yield list(opened.hosts)
 
-    def _unseen(self, gateways: list[Any], hosts: Sequence[str]) -> dict[str, str]:
-        seen: dict[str, str] = {}
+    def _unseen(self, gateways: list[Any], hosts: Sequence[str]) -> dict[str, str] | None:
+        """What gateways see that is not up; None where none of them answers."""
+        wrong: dict[str, str] = {}
+        answered: list[Any] = []
 
         def look(gateway: Any) -> None:
-            end = time.monotonic() + SEEN_S
+            end, silent = time.monotonic() + SEEN_S, time.monotonic() + SILENT_S
             while True:
-                servers = (ask(gateway, "haproxy", GATEWAY_SOCKET) or {}).get("servers", {})
-                states = {f"{self.backend}/{host}": servers.get(f"{self.backend}/{host}", "unknown") for host in hosts}
-                left = {server: state for server, state in states.items() if not state.startswith("UP")}
-                if not left:
-                    return
-                if time.monotonic() > end:
-                    seen.update(left)
-                    return
+                now, found = time.monotonic(), ask(gateway, "haproxy", GATEWAY_SOCKET) or {}
+                if "error" in found:
+                    if now > silent:
+                        self.screen.event(
+                            Step(f"{gateway.name}: its HAProxy does not answer, so it has no say: {found['error']}")
+                        )
+                        return
+                else:
+                    silent, left = now + SILENT_S, self._down(found.get("servers", {}), hosts)
+                    if not left or now > end:
+                        answered.append(gateway)
+                        wrong.update(left)
+                        return
                 gevent.sleep(0.5)
 
         _each(gateways, look)
-        return seen
+        return wrong if answered else None
+
+    def _down(self, servers: dict[str, str], hosts: Sequence[str]) -> dict[str, str]:
+        """Those of the hosts' services that are not up, with their state."""
+        states = {f"{self.backend}/{host}": servers.get(f"{self.backend}/{host}", "unknown") for host in hosts}
+        return {server: state for server, state in states.items() if not state.startswith("UP")}
 
     @contextmanager
     def _canary(self, gateways: list[Any], hosts: Sequence[str]) -> Iterator[None]:
@@ -130,8 +147,9 @@ class Gate:
         found = []
         for side in sides:
             deltas = [grown(before[0].get(name, {}), after[0].get(name, {})) for name in side]
-            answers = sum(after[1][name][0] - before[1][name][0] for name in side)
-            errors = sum(after[1][name][1] - before[1][name][1] for name in side)
+            counted = [key for key in after[1].keys() & before[1].keys() if key[1] in side]
+            # one that was started anew meanwhile counts from nothing
+            answers, errors = (sum(max(0, after[1][key][kind] - before[1][key][kind]) for key in counted) for kind in (0, 1))
             found.append(figures(deltas, answers, errors))
         return found
 
@@ -142,13 +160,14 @@ class Gate:
                 engines[name] = self.helpers.ask(name, "service-counters", self.services[0].name)
             except HostProblem:
                 engines[name] = {}
-        answers: dict[str, tuple[int, int]] = dict.fromkeys(names, (0, 0))
+        answers: dict[tuple[str, str], tuple[int, int]] = {}
 
         def count(gateway: Any) -> None:
             found = (ask(gateway, "haproxy", GATEWAY_SOCKET) or {}).get("answers", {})
             for name in names:
-                good, bad = found.get(f"{self.backend}/{name}", (0, 0))
-                answers[name] = (answers[name][0] + good, answers[name][1] + bad)
+                if f"{self.backend}/{name}" in found:
+                    good, bad = found[f"{self.backend}/{name}"]
+                    answers[gateway.name, name] = (good, bad)
 
         _each(gateways, count)
         return engines, answers

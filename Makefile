@@ -13,8 +13,17 @@ demo: $(VENV)/.ready | system
 demo-down: $(VENV)/.ready
 	$(BIN)/steelyard lab down
 
+# The lab of the whole site takes half an hour, most of it waiting; all other tests run beside it, and are shown when it has ended.
+OUTSIDE := $(filter-out tests/lab tests/__pycache__,$(wildcard tests/*))
+BESIDE := tests/lab/test_dify_stack.py $(wildcard tests/lab/test_hosts_*.py)
+
 test: lint types docs-check $(VENV)/.ready | system
-	$(BIN)/pytest
+	@mkdir -p build
+	@echo "beside the tests of the site's lab: all outside tests/lab, $(BESIDE); shown when all is done (build/beside.log)"
+	@$(BIN)/pytest $(OUTSIDE) $(BESIDE) >build/beside.log 2>&1 & beside=$$!; \
+	trap 'kill $$beside' INT TERM; \
+	$(BIN)/pytest tests/lab $(BESIDE:%=--ignore=%); site=$$?; \
+	wait $$beside; others=$$?; cat build/beside.log; test $$site = 0 && test $$others = 0
 
 golden: $(VENV)/.ready
 	STEELYARD_WRITE_GOLDEN=1 $(BIN)/pytest -q tests/roles

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import jsonschema
 import pytest
 
 from steelyard.lab.inventory_files import lab_secrets
-from steelyard.lab.record import Lab, require_lab
+from steelyard.lab.record import Lab, find_lab, lab_names, require_lab
 
 BIN = Path(sys.executable).parent
 STEELYARD = str(BIN / "steelyard")
@@ -49,18 +50,39 @@ def shell(command: str) -> str:
     return subprocess.run(["sh", "-c", command], capture_output=True, text=True).stdout
 
 
-def traces() -> dict[str, str]:
-    """Everything a lab changes on this machine."""
-    return {
-        "mounts": shell("grep -c steelyard/lab /proc/mounts"),
-        "namespaces": shell("ip netns list | sort"),
-        "links": shell("ls /sys/class/net | grep '^sy' | sort"),
-        "rules": shell("iptables-save | grep '^-A' | sort"),
-        "sysctls": shell("cat /proc/sys/net/ipv4/ip_forward /proc/sys/fs/inotify/max_user_instances"),
-        "processes": shell("ps -eo stat=,comm= | grep systemd-nspawn | grep -vc ^Z"),
-        "cgroups": shell("find /sys/fs/cgroup -maxdepth 4 -path '*steelyard-lab*' -type d | sort"),
-        "labs": shell("ls /var/lib/steelyard/lab"),
-    }
+TRACES = {
+    "mounts": "grep steelyard/lab /proc/mounts",
+    "namespaces": "ip netns list | cut -d' ' -f1",
+    "links": "ls /sys/class/net | grep '^sy'",
+    "rules": "iptables-save | grep '^-A'",
+    "processes": "ps -eo stat=,args= | grep '[s]ystemd-nspawn' | grep -v ^Z | cut -d' ' -f2-",
+    "cgroups": "find /sys/fs/cgroup -mindepth 1 -maxdepth 4 -path '*steelyard-lab/*' -type d",
+    "labs": "ls -d /var/lib/steelyard/lab/*/",
+    "sysctls": "cat /proc/sys/net/ipv4/ip_forward /proc/sys/fs/inotify/max_user_instances",
+}
+
+
+def traces(*mine: str) -> dict[str, list[str]]:
+    """What labs of these names change on this machine; what belongs to others, that another process of the tests has, is left out."""
+    others = _others(mine)
+    found = {what: sorted(shell(command).splitlines()) for what, command in TRACES.items()}
+    others |= _others(mine)
+    if others:
+        del found["sysctls"]  # raised for them too
+        theirs = re.compile("|".join(rf"/lab/{name}/|\bsylab{slot}\b|\bsy{slot}h" for name, slot in others))
+        found = {what: [line for line in lines if not theirs.search(line)] for what, lines in found.items()}
+    return found
+
+
+def _others(mine: tuple[str, ...]) -> set[tuple[str, int]]:
+    labs = [lab for name in lab_names() if name not in mine and (lab := find_lab(name)) is not None]
+    return {(lab.paths.name, lab.slot) for lab in labs}
+
+
+def assert_no_trace_since(before: dict[str, list[str]], *mine: str) -> None:
+    after = traces(*mine)
+    both = before.keys() & after.keys()
+    assert {what: after[what] for what in both} == {what: before[what] for what in both}, "the lab left something behind"
 
 
 @dataclass
@@ -118,15 +140,15 @@ def on_host(site: Site, host: str, command: str) -> str:
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Three hosts as an installer leaves them (or from kept layers), and nothing applied yet."""
     inventory = tmp_path_factory.mktemp("site") / "inventory"
-    for left in ("test", "hosts", "second"):  # by a run that was killed
+    for left in ("test", "second"):  # by a run that was killed
         steelyard("lab", "down", "--name", left)
-    before = traces()
+    before = traces("test")
     up = steelyard("lab", "up", "3", "--name", "test", "--inventory", str(inventory))
     assert up.returncode == 0, up.stderr
     yield Site(require_lab("test", "test"), inventory)
     down = steelyard("lab", "down", "--name", "test")
     assert down.returncode == 0, down.stderr
-    assert traces() == before, "the lab left something behind"
+    assert_no_trace_since(before, "test")
 
 
 @pytest.fixture(scope="session")
@@ -161,11 +183,11 @@ def gpu_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The lab of GPU hosts, everything applied; see gpu_hosts.py."""
     import gpu_hosts
 
-    before = traces()
+    before = traces(gpu_hosts.NAME)
     yield gpu_hosts.ready(tmp_path_factory.mktemp("gpu-hosts") / "inventory")
     down = steelyard("lab", "down", "--name", gpu_hosts.NAME)
     assert down.returncode == 0, down.stderr
-    assert traces() == before, "the lab left something behind"
+    assert_no_trace_since(before, gpu_hosts.NAME)
 
 
 def pytest_sessionfinish() -> None:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 from pathlib import Path
 
-from conftest import Site, shell, steelyard, traces
+from conftest import Site, assert_no_trace_since, shell, steelyard, traces
 
 from steelyard.lab.record import require_lab
 
@@ -68,7 +68,7 @@ def test_simulated_gpus_are_named_so_and_have_their_sysfs_entries(bare: Site) ->
 
 def test_second_lab_beside_the_first_comes_and_goes_without_a_trace(bare: Site, tmp_path: Path) -> None:
     """Debian 13, one host with Docker; then taken down half-made, with a host killed hard and a mount left over."""
-    before = traces()
+    before = traces("second")
     description = tmp_path / "lab.yml"
     description.write_text(TRIXIE)
     options = ("--name", "second", "--inventory", str(tmp_path / "inventory"), "--description", str(description), "--no-wheels")
@@ -91,7 +91,7 @@ def test_second_lab_beside_the_first_comes_and_goes_without_a_trace(bare: Site, 
     down = lab("down", "--name", "second")
     assert down.returncode == 0, down.stderr
     assert not (tmp_path / "inventory").exists()
-    assert traces() == before
+    assert_no_trace_since(before, "second")
     assert "there was no lab" in lab("down", "--name", "second").stderr
 
 

@@ -32,10 +32,13 @@ def up(
 ) -> Exit:
     """Boot the lab; what runs already is left alone."""
     from steelyard.lab import fleet, spec
+    from steelyard.lab.turn import turn
 
     started = time.monotonic()
     where = inventory or Path("inventories") / name
-    made = fleet.up(name, spec.hosts_of(hosts, description or spec.DESCRIPTION), where.resolve(), say, wheels)
+    wanted = spec.hosts_of(hosts, description or spec.DESCRIPTION)
+    with turn(say):
+        made = fleet.up(name, wanted, where.resolve(), say, wheels)
     say(f"{len(made.hosts)} hosts answer after {time.monotonic() - started:.1f} s; inventory: {where}")
     return Exit.DONE
 
@@ -44,8 +47,11 @@ def up(
 def down(name: LabName = LAB) -> Exit:
     """Take the lab away without a trace, whole or half-made."""
     from steelyard.lab import fleet
+    from steelyard.lab.turn import turn
 
-    say(f"lab {name} is gone" if fleet.down(name, say) else f"there was no lab {name}")
+    with turn(say):
+        gone = fleet.down(name, say)
+    say(f"lab {name} is gone" if gone else f"there was no lab {name}")
     return Exit.DONE
 
 
@@ -95,9 +101,11 @@ def snapshot(
     from steelyard.lab.layers import save_layer
     from steelyard.lab.programs import require_machine
     from steelyard.lab.record import require_lab
+    from steelyard.lab.turn import turn
 
     require_machine("steelyard lab snapshot")
     machine = require_lab(name, "steelyard lab snapshot").machine(host)
-    folder = save_layer(machine, layer or machine.host.layer or host)
+    with turn(say):
+        folder = save_layer(machine, layer or machine.host.layer or host)
     say(f"kept {folder.name} from {host}; the next `lab up` starts from it")
     return Exit.DONE

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         adopt,
         compiled,
         dify_backup,
+        dify_doing,
         dify_env,
         dify_stack,
         dify_upgrade,
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
         wheels,
     )
 else:
-    MODULES = "adopt compiled dify_backup dify_env dify_stack dify_upgrade engines front gpu haproxy hardware holdings lazy leases loading made_here ready registry relay starts status store surge switch tier warm watch wheels"
+    MODULES = "adopt compiled dify_backup dify_doing dify_env dify_stack dify_upgrade engines front gpu haproxy hardware holdings lazy leases loading made_here ready registry relay starts status store surge switch tier warm watch wheels"
     globals().update({name: Later(name) for name in MODULES.split()})
 
 Given = argparse.Namespace
@@ -336,6 +337,17 @@ def _dify(add: Any) -> None:
     add("dify-switch", "to the staged release, or back", lambda _: dify_upgrade.switch())
     add("dify-recover", "after a cut in the middle", lambda _: dify_upgrade.recover())
     add("dify-progress", "of the last upgrade", lambda _: dify_upgrade.progress())
+    work = add(
+        "dify-work", "a command of this list, its answer kept", lambda g: dify_doing.carry_out(g.number, _later(g.words))
+    )
+    work.add_argument("number")
+    work.add_argument("words", nargs=argparse.REMAINDER)
+    add("dify-doing", "what such a work is at", lambda g: dify_doing.now(g.unit)).add_argument("unit")
+
+
+def _later(words: list[str]) -> Callable[[], Any]:
+    given = commands().parse_args(words)
+    return lambda: given.call(given)
 
 
 def main() -> int:

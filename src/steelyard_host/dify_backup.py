@@ -16,11 +16,11 @@ import socket
 import tarfile
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from . import dify_database, dify_keys
+from . import dify_database, dify_doing, dify_keys
 from .dify_stack import DifyError, Stack, config
 
 LIST = "MANIFEST.json"
@@ -75,13 +75,17 @@ def _require_room(stack: Stack, folder: Path, names: list[str]) -> None:
     """Raises DifyError with the numbers: a full disk would stop what else lives on it."""
     text = "SELECT coalesce(sum(pg_database_size(datname)), 0) FROM pg_database WHERE datname IN (%s)"
     data = int(dify_database.query(stack, "postgres", text % ", ".join("'%s'" % name for name in names))[0])
-    files = sum(path.lstat().st_size for path in _files(stack.folder))
+    files = _files_size(stack.folder)
     free = shutil.disk_usage(folder).free
     if free < data + files:
         raise DifyError(
             "no backup: it may need %s (%s of databases, %s of files) and %s has %s free; the ones before are untouched"
             % (mib(data + files), mib(data), mib(files), folder, mib(free))
         )
+
+
+def _files_size(folder: Path) -> int:
+    return sum(path.lstat().st_size for path in _files(folder))
 
 
 def mib(size: int) -> str:
@@ -100,10 +104,10 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 class _Hashed(io.RawIOBase):
-    """A file that is hashed while it is read."""
+    """A file that is hashed while it is read; `moved` is told how many bytes came."""
 
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file, self.sum = file, hashlib.sha256()
+    def __init__(self, file: IO[bytes], moved: Callable[[int], None]) -> None:
+        self._file, self._moved, self.sum = file, moved, hashlib.sha256()
 
     def readable(self) -> bool:
         return True
@@ -111,21 +115,54 @@ class _Hashed(io.RawIOBase):
     def read(self, size: int = -1) -> bytes:
         block = self._file.read(size)
         self.sum.update(block)
+        self._moved(len(block))
         return block
+
+
+class _Moved:
+    """Adds up the bytes of one step, and tells them."""
+
+    def __init__(self, what: str, total: int) -> None:
+        self.what, self.done, self.total = what, 0, total
+
+    def __call__(self, size: int) -> None:
+        self.done += size
+        dify_doing.tell(self.what, self.done, self.total)
+
+
+class _Counted(io.RawIOBase):
+    """An archive that is read, told as it is read."""
+
+    def __init__(self, what: str, path: Path) -> None:
+        self._file = path.open("rb")
+        self._moved = _Moved(what, path.stat().st_size)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        size = self._file.readinto(buffer)
+        self._moved(size)
+        return int(size)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 def _write(stack: Stack, work: Path, head: dict[str, Any]) -> None:
     sums: dict[str, str] = {}
-    # the least compression: most of it is dumps and files that are packed already
-    with tarfile.open(work / "archive", "w:gz", compresslevel=1) as archive:
+    # the least compression: most of it is dumps and files that are packed already; none while Dify is stopped, at ten times the rate
+    with tarfile.open(work / "archive", "w:gz", compresslevel=0 if head["stopped"] else 1) as archive:
         for name in head["databases"]:
             dump = work / "dump"
             dify_database.dump(stack, name, dump)
-            _add(archive, dump, "db/%s.dump" % name, sums)
+            _add(archive, dump, "db/%s.dump" % name, sums, _Moved("archive of database %s" % name, dump.stat().st_size))
             dump.unlink()
+        moved = _Moved("archive of the files", _files_size(stack.folder))
         for path in _files(stack.folder):
             try:
-                _add(archive, path, "dify/" + path.relative_to(stack.folder).as_posix(), sums)
+                _add(archive, path, "dify/" + path.relative_to(stack.folder).as_posix(), sums, moved)
             except FileNotFoundError:
                 continue  # a temporary file of a running service
         text = json.dumps({**head, "files": sums}, indent=1).encode()
@@ -136,14 +173,14 @@ def _write(stack: Stack, work: Path, head: dict[str, Any]) -> None:
         os.fsync(written.fileno())
 
 
-def _add(archive: tarfile.TarFile, path: Path, name: str, sums: dict[str, str]) -> None:
+def _add(archive: tarfile.TarFile, path: Path, name: str, sums: dict[str, str], moved: _Moved) -> None:
     entry = archive.gettarinfo(str(path), name)
     if not entry.isreg():
         archive.addfile(entry)
         sums[name] = entry.linkname
         return
     with path.open("rb") as file:
-        hashed = _Hashed(file)
+        hashed = _Hashed(file, moved)
         archive.addfile(entry, hashed)
         sums[name] = hashed.sum.hexdigest()
 
@@ -153,7 +190,7 @@ def verify(path: Path) -> dict[str, Any]:
     found: dict[str, str] = {}
     listed: dict[str, Any] | None = None
     try:
-        with gzip.open(path) as stream:
+        with _Counted("reading the archive", path) as file_on_disk, gzip.open(file_on_disk) as stream:
             with tarfile.open(fileobj=stream, mode="r|") as archive:
                 for entry in archive:
                     file = archive.extractfile(entry) if entry.isreg() else None
@@ -230,7 +267,7 @@ def prove(stack: Stack, path: Path) -> dict[str, Any]:
 def extract(path: Path, target: Path) -> None:
     """Everything, with owners and modes. Names were checked by `verify` to be those that were written."""
     target.mkdir(mode=0o700, parents=True)
-    with tarfile.open(path, "r:gz") as archive:
+    with _Counted("unpacking the archive", path) as file, tarfile.open(fileobj=file, mode="r|gz") as archive:
         for entry in archive:
             if entry.name.startswith("/") or ".." in Path(entry.name).parts:
                 raise DifyError("%s is no archive of ours: it names %s" % (path, entry.name))

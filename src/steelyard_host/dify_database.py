@@ -11,7 +11,7 @@ import subprocess
 from pathlib import Path
 from typing import IO, Any
 
-from . import dify_env
+from . import dify_doing, dify_env
 from .dify_stack import DATABASE, DifyError, Stack, run
 
 
@@ -73,7 +73,8 @@ def databases(stack: Stack) -> list[str]:
 
 def dump(stack: Stack, database: str, target: Path) -> None:
     """In PostgreSQL's own archive format, consistent in itself. Raises DifyError."""
-    with target.open("wb") as file:
+    size = int(query(stack, database, "SELECT pg_database_size(current_database())")[0])
+    with target.open("wb") as file, dify_doing.watched("dump of database %s, at most" % database, file.fileno(), size):
         _stream(stack, ["pg_dump", "-Fc", "-d", database], database, stdout=file)
 
 
@@ -85,7 +86,8 @@ def restore(stack: Stack, database: str, source: Path) -> None:
         raise DifyError('PostgreSQL\'s user `%s` may not create databases: `ALTER ROLE "%s" CREATEDB`' % (user, user))
     for text in ('DROP DATABASE IF EXISTS "%s" WITH (FORCE)', 'CREATE DATABASE "%s"'):
         query(stack, "postgres", text % database)
-    with source.open("rb") as file:
+    size = source.stat().st_size
+    with source.open("rb") as file, dify_doing.watched("restore of database %s" % database, file.fileno(), size):
         words = ["pg_restore", "--no-owner", "--exit-on-error", "--single-transaction", "-d", database]
         _stream(stack, words, database, stdin=file, stdout=subprocess.DEVNULL)
 

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from . import dify_backup, dify_database, dify_env
+from . import dify_backup, dify_database, dify_doing, dify_env
 from .dify_stack import RECORD, WRITERS, DifyError, Stack, declared
 
 STATE = Path("/var/lib/steelyard/dify/upgrade.json")
@@ -113,6 +113,7 @@ class _Steps:
         STATE.parent.mkdir(parents=True, exist_ok=True)
 
     def note(self, step: str, **more: Any) -> None:
+        dify_doing.clear()
         self.told["steps"].append({"step": step, "at": round(time.monotonic() - self._begin, 1)})
         self.keep(**more)
 
@@ -209,9 +210,9 @@ def recover() -> dict[str, Any]:
 
 
 def progress() -> dict[str, Any]:
-    """Of the last upgrade of this host; `state` is none where there was none."""
+    """Of the last upgrade of this host; `state` is none where there was none, `doing` what it is at now."""
     try:
         found: dict[str, Any] = json.loads(STATE.read_text())
     except (OSError, ValueError):
         return {"state": "none", "steps": []}
-    return found
+    return {**found, "doing": dify_doing.current() if found["state"] == "running" else None}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import sys
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from steelyard.errors import ConfirmationImpossible, Exit
+from steelyard.events import BytesMoved
 
 from .options import INVENTORY, InventoryPath, Json, NoColor, Quiet, VaultPasswordFile, Yes
 
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from .work import Wanted
 
 UNIT = "steelyard-dify-work"
-LONG_S = 12 * 3600
+SILENT_S = 600  # that a host may be away while it works
 Archive = Annotated[str, typer.Argument(metavar="ARCHIVE", help="Path of the archive on the Dify host, as `backups` names it.")]
 
 
@@ -48,6 +50,50 @@ class DifyHost:
             why = "its helper does not know Dify; `steelyard apply` brings it up to date"
             raise DifyHostRefused(where=self.name, why=why)
         return found or {}
+
+    def again(self, *words: str, since: float) -> dict[str, Any] | None:
+        """What a question answers while work goes on; None where the connection broke, which is made anew. Raises after ten minutes."""
+        import gevent
+
+        from steelyard.errors import SteelyardError
+        from steelyard.problem import HostProblem
+
+        try:
+            return self.ask(*words)
+        except (SteelyardError, HostProblem):
+            if time.monotonic() - since > SILENT_S:
+                raise
+        gevent.sleep(2)
+        self.host.connector.again()
+        return None
+
+    def work(self, screen: Screen, *words: str) -> dict[str, Any]:
+        """Long work in a unit of its own, shown as it goes on. Raises DifyHostRefused with the helper's sentence."""
+        import gevent
+
+        from steelyard.errors import DifyHostRefused
+
+        number, since = secrets.token_hex(6), time.monotonic()
+        self.ask("dify-work", number, *words, unit=UNIT, wait=False)
+        while True:
+            gevent.sleep(1)
+            told = self.again("dify-doing", UNIT, since=since)
+            if told is None:
+                continue
+            since = time.monotonic()
+            self.show(screen, told["doing"])
+            ended = told["ended"] or {}
+            if ended.get("number") == number and not told["active"]:  # the next work needs the unit's name
+                if "why" in ended:
+                    raise DifyHostRefused(where=self.name, why=ended["why"])
+                found: dict[str, Any] = ended["answer"]
+                return found
+            if not told["active"]:
+                raise DifyHostRefused(where=self.name, why=f"its work did not come to its end: `journalctl -u {UNIT}`")
+
+    def show(self, screen: Screen, doing: dict[str, Any] | None) -> None:
+        if doing is not None:
+            screen.event(BytesMoved(self.name, doing["what"], doing["done"], doing["total"]))
 
 
 def _wanted(inventory: Path, vault_password_file: Path | None, deploy: str | None = None) -> Wanted:
@@ -105,9 +151,9 @@ def backup(
 
     screen = Screen(json=json, quiet=quiet, no_color=no_color)
     with _connected(_wanted(inventory, vault_password_file), screen) as (_, dify):
-        made = dify.ask("dify-backup", "asked for", seconds=LONG_S, unit=UNIT)
+        made = dify.work(screen, "dify-backup", "asked for")
         if prove:
-            made["tables"] = dify.ask("dify-prove", made["archive"], seconds=LONG_S, unit=UNIT)["tables"]
+            made["tables"] = dify.work(screen, "dify-prove", made["archive"])["tables"]
     made["dify"] = made.pop("version")
     shown = f"{made['archive']}, Dify {made['dify']}, {made['files']} files, {gib(made['bytes'])}, every byte read again"
     shown += f"; restored into scratch databases: {made['tables']}" if prove else ""
@@ -148,7 +194,7 @@ def verify(
 
     screen = Screen(json=json, quiet=quiet, no_color=no_color)
     with _connected(_wanted(inventory, vault_password_file), screen) as (_, dify):
-        found = dify.ask("dify-verify", archive, seconds=LONG_S)
+        found = dify.work(screen, "dify-verify", archive)
     shown = {"archive": archive, "dify": found["version"], "made": found["made"], "files": len(found["files"])}
     show_done(
         screen, "dify verify", dify.name, shown, f"{archive} is whole: Dify {found['version']}, {len(found['files'])} files"
@@ -175,12 +221,12 @@ def restore(
     screen = Screen(json=json, quiet=quiet, no_color=no_color)
     wanted = _wanted(inventory, vault_password_file)
     with _connected(wanted, screen) as (fleet, dify):
-        listed = dify.ask("dify-verify", archive, seconds=LONG_S)
+        listed = dify.work(screen, "dify-verify", archive)
         question = f"Replace Dify on {dify.name} by its state of {listed['made']} (Dify {listed['version']})?"
         if not _confirmed(screen, yes, "steelyard dify restore", question):
             return Exit.USAGE
         with _alone(wanted, fleet, screen, "dify restore"):
-            found = dify.ask("dify-restore", archive, seconds=LONG_S, unit=UNIT)
+            found = dify.work(screen, "dify-restore", archive)
     found["dify"] = found.pop("version")
     shown = f"Dify {found['dify']} answers from {archive} after {found['seconds']} s; `steelyard apply` brings it to what is declared"
     show_done(screen, "dify restore", dify.name, found, shown)
@@ -226,9 +272,9 @@ def upgrade(
         _stage(wanted, screen)
         with _alone(_wanted(inventory, vault_password_file), fleet, screen, "dify upgrade"):
             screen.note(f"{dify.name}: Dify {to} is staged beside {now}")
-            pulled = dify.ask("dify-pull", seconds=LONG_S, unit=UNIT)
+            pulled = dify.work(screen, "dify-pull")
             screen.note(f"{dify.name}: its images are here after {pulled['seconds']} s")
-            tried = dify.ask("dify-rehearse", seconds=LONG_S, unit=UNIT)
+            tried = dify.work(screen, "dify-rehearse")
             screen.note(f"{dify.name}: rehearsed on {tried['archive']} in {tried['seconds']} s")
             if rehearsal:
                 show_done(
@@ -283,28 +329,21 @@ def _switched(dify: DifyHost, screen: Screen) -> dict[str, Any]:
     """Start the switch in a unit of its own and tell its steps; a connection that breaks is made anew."""
     import gevent
 
-    from steelyard.errors import SteelyardError
-    from steelyard.problem import HostProblem
-
     begun = dify.ask("dify-progress").get("begun")
     dify.ask("dify-switch", unit=UNIT, wait=False)
-    shown, silent_since = 0, time.monotonic()
+    shown, since = 0, time.monotonic()
     while True:
-        try:
-            told = dify.ask("dify-progress")
-            silent_since = time.monotonic()
-        except (SteelyardError, HostProblem):
-            if time.monotonic() - silent_since > 600:
-                raise
-            gevent.sleep(2)
-            dify.host.connector.again()
+        told = dify.again("dify-progress", since=since)
+        if told is None:
             continue
+        since = time.monotonic()
         if told.get("begun") != begun:
             for step in told["steps"][shown:]:
                 screen.note(f"{dify.name}: {step['at']:6.1f} s  {step['step']}")
             shown = len(told["steps"])
             if told["state"] != "running":
                 return told
+            dify.show(screen, told.get("doing"))
         gevent.sleep(1)
 
 

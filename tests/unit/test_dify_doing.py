@@ -1,0 +1,113 @@
+"""Long work on the Dify host: what it is at, and what came of it."""
+
+from __future__ import annotations
+
+import tarfile
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from steelyard.cli import dify_host
+from steelyard.cli.dify_host import DifyHost
+from steelyard.errors import DifyHostRefused
+from steelyard.events import BytesMoved
+from steelyard_host import dify_backup, dify_doing
+from steelyard_host.store import StoreError
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dify_doing, "FOLDER", tmp_path / "doing")
+    monkeypatch.setattr(dify_doing, "_told", 0.0)
+
+
+def test_what_came_of_a_work_is_kept_and_why_it_did_not() -> None:
+    def refused() -> None:
+        raise StoreError("no backup: the disk is full")
+
+    assert dify_doing.carry_out("1", lambda: {"archive": "a"}) == 0
+    assert dify_doing.now("none.service") == {
+        "active": False,
+        "doing": None,
+        "ended": {"number": "1", "answer": {"archive": "a"}},
+    }
+    assert dify_doing.carry_out("2", refused) == 0
+    assert dify_doing.now("none.service")["ended"] == {"number": "2", "why": "no backup: the disk is full"}
+
+
+def test_bytes_are_told_now_and_then_and_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[int] = []
+    monkeypatch.setattr(dify_doing, "_keep", lambda name, what: kept.append(what["done"]))
+    for done in range(1, 101):
+        dify_doing.tell("archive", done, 100)
+    assert kept == [1, 100]
+
+
+def test_a_file_that_another_program_writes_is_watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dify_doing, "TELL_S", 0.01)
+    with (tmp_path / "dump").open("wb", buffering=0) as file, dify_doing.watched("dump", file.fileno(), 100):
+        file.write(b"x" * 40)
+        end = time.monotonic() + 10
+        while (dify_doing.current() or {}).get("done") != 40:
+            assert time.monotonic() < end, "nobody looked"
+            time.sleep(0.01)
+
+
+def test_an_archive_is_told_by_its_bytes_on_disk_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[str, int, int]] = []
+    monkeypatch.setattr(dify_doing, "tell", lambda *each: told.append(each))
+    (tmp_path / "file").write_bytes(bytes(range(256)) * 4096)
+    path = tmp_path / "dify.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        archive.add(tmp_path / "file", "dify/file")
+    dify_backup.extract(path, tmp_path / "out")
+    size = path.stat().st_size
+    assert (tmp_path / "out/dify/file").read_bytes() == (tmp_path / "file").read_bytes()
+    assert [each[1] for each in told] == sorted(each[1] for each in told)
+    assert told[-1] == ("unpacking the archive", size, size)
+
+
+class Helper:
+    """What a host answers, in order; the work's number is put in."""
+
+    def __init__(self, *answers: dict[str, Any]) -> None:
+        self.answers, self.number = list(answers), ""
+
+    def __call__(self, host: Any, *words: str, **_: Any) -> dict[str, Any] | None:
+        if words[0] == "dify-work":
+            self.number = words[1]
+            return None
+        found = self.answers.pop(0)
+        if found["ended"] and "number" not in found["ended"]:
+            found["ended"]["number"] = self.number
+        return found
+
+
+def worked(monkeypatch: pytest.MonkeyPatch, *answers: dict[str, Any]) -> tuple[dict[str, Any], list[BytesMoved]]:
+    shown: list[BytesMoved] = []
+    screen: Any = type("Screen", (), {"event": staticmethod(shown.append)})
+    host: Any = type("Host", (), {"name": "dify-1"})
+    monkeypatch.setattr("steelyard.modules.connectors.ask.ask", Helper(*answers))
+    monkeypatch.setattr("gevent.sleep", lambda seconds: None)
+    return DifyHost(host).work(screen, "dify-backup", "asked for"), shown
+
+
+def test_a_work_is_shown_and_its_answer_comes_when_its_unit_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    old = {"number": "another", "answer": {}}
+    found, shown = worked(
+        monkeypatch,
+        {"active": True, "doing": {"what": "archive", "done": 1, "total": 2}, "ended": old},
+        {"active": True, "doing": None, "ended": {"answer": {"bytes": 2}}},
+        {"active": False, "doing": None, "ended": {"answer": {"bytes": 2}}},
+    )
+    assert (found, shown) == ({"bytes": 2}, [BytesMoved("dify-1", "archive", 1, 2)])
+
+
+@pytest.mark.parametrize(
+    ("ended", "why"), [({"why": "the disk is full"}, "the disk is full"), (None, f"journalctl -u {dify_host.UNIT}")]
+)
+def test_a_work_that_does_not_end_well_is_told(monkeypatch: pytest.MonkeyPatch, ended: Any, why: str) -> None:
+    with pytest.raises(DifyHostRefused, match=why):
+        worked(monkeypatch, {"active": False, "doing": None, "ended": ended})

@@ -148,7 +148,7 @@ def run_row(ground: Ground, strategy: str, name: str, fault: Fault) -> Row:
     ground.declare("next")
     with ground.load() as load:
         code, killed = fault(ground, strategy)
-    ended = ground.wait_for("confirmed", "undone", "none")
+    ended = ground.wait_for("confirmed", "undone", "none", seconds=300)  # surge starts two engines before it can be undone
     counts = load.counts
     in_flight = min(counts.failed, killed)
     return Row(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 import socket
 import time
@@ -50,13 +52,9 @@ def _number(row: dict[str, str], *columns: str) -> int:
 
 def stat(path: str) -> dict[str, dict[str, str]]:
     """`backend/server` to its row of `show stat`. Raises OSError."""
-    rows = [line.split(",") for line in ask(path, "show stat -1 4 -1").splitlines() if line]
-    names = [name.lstrip("# ") for name in rows[0]] if rows else []
-    return {
-        "%s/%s" % (row[0], row[1]): {name: row[at] for at, name in enumerate(names)}
-        for row in rows[1:]
-        if len(row) >= len(names)
-    }
+    # what a check said may hold commas; it is quoted then
+    rows = csv.DictReader(io.StringIO(ask(path, "show stat -1 4 -1").lstrip("# ")))
+    return {"%s/%s" % (row["pxname"], row["svname"]): {name: text or "" for name, text in row.items() if name} for row in rows}
 
 
 def save(path: str, file: str) -> int:

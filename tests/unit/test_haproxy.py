@@ -8,16 +8,18 @@ import pytest
 
 from steelyard_host import haproxy
 
-STAT = """\
+STAT = '''\
 # pxname,svname,scur,status,weight,hrsp_2xx,hrsp_5xx,eresp,last_chk,check_desc,uweight,
 alias-a,g1,0,DOWN,100,7,1,2,"Layer7 invalid response, info: ""no token, none""",Layer7 wrong status,12,
 alias-a,g2,1,UP,100,9,0,0,,Layer7 check passed,100,
 
-"""
+'''
 
 
 def test_columns_stay_in_place_where_a_check_said_something_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(haproxy, "ask", lambda path, command: STAT if command.startswith("show stat") else "STEELYARD_CONFIG=v1\n")
+    monkeypatch.setattr(
+        haproxy, "ask", lambda path, command: STAT if command.startswith("show stat") else "STEELYARD_CONFIG=v1\n"
+    )
     found = haproxy.state(str(Path("/run/admin.sock")))
     assert found == {
         "config": "v1",

@@ -100,14 +100,7 @@ def resumed(ground: Ground, strategy: str) -> tuple[int, int]:
 
 def killed_when(ground: Ground, strategy: str, states: tuple[str, ...], *more: str, undo: int = 10) -> int:
     """SIGKILL as soon as the host says one of these states; it then decides alone."""
-    before = (ground.state()["switch"] or {"run": ""})["run"]
-    run = ground.started("next", "--strategy", strategy, "--undo-after", str(undo), *more)
-    end = time.monotonic() + 120
-    while time.monotonic() < end and run.poll() is None:
-        now = ground.state()["switch"] or {"run": "", "state": ""}
-        if now["run"] != before and now["state"] in states:
-            break
-        time.sleep(0.02)
+    run = ground.begun(strategy, "--undo-after", str(undo), *more, states=states)
     run.send_signal(signal.SIGKILL)
     run.wait()
     return run.returncode
@@ -116,10 +109,7 @@ def killed_when(ground: Ground, strategy: str, states: tuple[str, ...], *more: s
 @fault("controller's link cut while it switches", {0, 3, 5}, {"v1", "next"})
 def link_cut(ground: Ground, strategy: str) -> tuple[int, int]:
     """SSH to the host is dropped for 15 s; clients' way to it is not."""
-    before = (ground.state()["switch"] or {"run": ""})["run"]
-    run = ground.started("next", "--strategy", strategy, "--undo-after", "60")
-    while run.poll() is None and (ground.state()["switch"] or {"run": before})["run"] == before:
-        time.sleep(0.02)
+    run = ground.begun(strategy, "--undo-after", "60")
     in_its_network(ground, "-A")
     time.sleep(15)
     in_its_network(ground, "-D")
@@ -185,10 +175,7 @@ def dies_after(ground: Ground, strategy: str) -> tuple[int, int]:
 @fault("host reboots while it switches", {0, 3, 5}, {"v1", "next"})
 def reboots(ground: Ground, strategy: str) -> tuple[int, int]:
     """It comes back with the version it was committed to; what was in flight on it dies with it."""
-    before = (ground.state()["switch"] or {"run": ""})["run"]
-    run = ground.started("next", "--strategy", strategy, "--undo-after", "30")
-    while run.poll() is None and (ground.state()["switch"] or {"run": before})["run"] == before:
-        time.sleep(0.02)
+    run = ground.begun(strategy, "--undo-after", "30")
     # from a process of its own: the one that says it would be killed with the host
     on_host(ground.site, ground.host, "setsid sh -c 'sleep 0.1; systemctl reboot --force --force' >/dev/null 2>&1 </dev/null &")
     code = run.wait(400)
@@ -205,13 +192,7 @@ def reboots(ground: Ground, strategy: str) -> tuple[int, int]:
 
 def dropping(ground: Ground, strategy: str, until: str) -> tuple[int, int]:
     """The host's SSH is dropped once its switch is in a state, for 15 s."""
-    before = (ground.state()["switch"] or {"run": ""})["run"]
-    run = ground.started("next", "--strategy", strategy, "--undo-after", "60", "--watch", "5")
-    while run.poll() is None:
-        now = ground.state()["switch"] or {"run": before, "state": ""}
-        if now["run"] != before and now["state"] == until:
-            break
-        time.sleep(0.02)
+    run = ground.begun(strategy, "--undo-after", "60", "--watch", "5", states=(until,))
     in_its_network(ground, "-A")
     time.sleep(15)
     in_its_network(ground, "-D")
@@ -235,13 +216,7 @@ def unreachable_after(ground: Ground, strategy: str) -> tuple[int, int]:
 @fault("latency gate fails", {5}, {"v1"})
 def slow(ground: Ground, strategy: str) -> tuple[int, int]:
     """Its processes are halted most of the time once the version is on trial; without that it passes, as the row after this shows."""
-    before = (ground.state()["switch"] or {"run": ""})["run"]
-    run = ground.started("next", "--strategy", strategy, "--watch", "12")
-    while run.poll() is None:
-        now = ground.state()["switch"] or {"run": before, "state": ""}
-        if now["run"] != before and now["state"] == "serving":
-            break
-        time.sleep(0.05)
+    run = ground.begun(strategy, "--watch", "12", states=("serving",))
     halting = (
         "for p in $(pgrep VLLM); do kill -STOP $p; done; sleep 0.3; for p in $(pgrep VLLM); do kill -CONT $p; done; sleep 0.03"
     )
@@ -275,16 +250,7 @@ def exits_well(ground: Ground, strategy: str) -> tuple[int, int]:
     """Its wrapper ends well at once, as long as it is the next version's: nothing listens, and nothing says an error."""
     wrapper = "/usr/lib/steelyard/engine-exec"
     on_host(ground.site, ground.host, f"cp -p {wrapper} /root/kept && sed -i '2i exit 0' {wrapper}")
-    before = (ground.state()["switch"] or {"run": ""})["run"]
-    run = ground.started("next", "--strategy", strategy)
-    while run.poll() is None:
-        now = ground.state()["switch"] or {"run": before}
-        if now["run"] != before and now["state"] in (
-            "undoing",
-            "undone",
-        ):  # where a second engine failed, nothing is to be undone
-            break
-        time.sleep(0.1)
+    run = ground.begun(strategy, states=("undoing", "undone"))  # where a second engine failed, nothing is to be undone
     on_host(ground.site, ground.host, f"cp -p /root/kept {wrapper} && rm /root/kept")
     return run.wait(900), 0
 

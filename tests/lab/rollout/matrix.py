@@ -93,6 +93,22 @@ class Ground:
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True,
         )  # fmt: skip
 
+    def begun(self, strategy: str, *words: str, states: tuple[str, ...] = (), seconds: float = 600) -> subprocess.Popen[str]:
+        """A rollout to the next version whose host has begun its switch, or has come to one of these states; or that has ended."""
+        before = self.run_id()
+        run = self.started("next", "--strategy", strategy, *words)
+        end = time.monotonic() + seconds
+        while run.poll() is None and time.monotonic() < end:
+            now = self.state()["switch"] or {"run": before, "state": ""}
+            if now["run"] != before and (not states or now["state"] in states):
+                break
+            time.sleep(0.02)
+        return run
+
+    def run_id(self) -> str:
+        """Of the host's last switch."""
+        return str((self.state()["switch"] or {"run": ""})["run"])
+
     def state(self) -> dict[str, Any]:
         words = f"{PYZ} switch-state /models llm/tiny tiny"
         found: dict[str, Any] = json.loads(on_host(self.site, self.host, words))

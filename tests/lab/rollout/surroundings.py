@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,7 +44,8 @@ def clock_behind(ground: Ground, strategy: str) -> tuple[int, int]:
 @fault("host's clock set back while it switches", {0}, {"next"})
 def clock_set_back(ground: Ground, strategy: str) -> tuple[int, int]:
     """Between the trial and its confirmation, which are two programs."""
-    with switched(ground, strategy, "trying") as run, clock_off(ground, -DAYS):
+    run = ground.begun(strategy)
+    with clock_off(ground, -DAYS):
         return run.wait(900), 0
 
 
@@ -53,9 +53,9 @@ def clock_set_back(ground: Ground, strategy: str) -> tuple[int, int]:
 def gateway_dies(ground: Ground, strategy: str) -> tuple[int, int]:
     """The one that has the shared address, for good, while the host switches; what runs through it dies with it."""
     [first] = holders(ground.site)
-    with switched(ground, strategy, "trying") as run:
-        on_host(ground.site, first, "systemctl mask --runtime --quiet haproxy && systemctl kill -s KILL haproxy")
-        code = run.wait(900)
+    run = ground.begun(strategy)
+    on_host(ground.site, first, "systemctl mask --runtime --quiet haproxy && systemctl kill -s KILL haproxy")
+    code = run.wait(900)
     deadline = time.monotonic() + 30
     while first in holders(ground.site) and time.monotonic() < deadline:
         time.sleep(0.2)
@@ -63,16 +63,3 @@ def gateway_dies(ground: Ground, strategy: str) -> tuple[int, int]:
     time.sleep(2)  # so that the other one has answered
     on_host(ground.site, first, "systemctl unmask --runtime --quiet haproxy && systemctl start haproxy")
     return code, ground.clients
-
-
-@contextmanager
-def switched(ground: Ground, strategy: str, state: str) -> Iterator[subprocess.Popen[str]]:
-    """A rollout whose host has come to a state."""
-    before = (ground.state()["switch"] or {"run": ""})["run"]
-    run = ground.started("next", "--strategy", strategy)
-    while run.poll() is None:
-        now = ground.state()["switch"] or {"run": before, "state": ""}
-        if now["run"] != before and now["state"] == state:
-            break
-        time.sleep(0.02)
-    yield run

@@ -21,6 +21,7 @@ from pyinfra.context import ctx_config, ctx_host, ctx_state
 from steelyard.change import FileWrite
 from steelyard.engine.plan import planned, split_title
 from steelyard.inventory.fleet import Fleet, FleetHost
+from steelyard.lab.dify_stack.archive import write_archive
 from steelyard.site import site_of
 from steelyard.unknowns import Unknown
 
@@ -35,13 +36,14 @@ class Folded(str):
 yaml.SafeDumper.add_representer(Folded, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|"))
 
 
-def fleet_of(variables: dict[str, Any]) -> Fleet:
-    """Four hosts of three groups, all with the same variables."""
+def fleet_of(variables: dict[str, Any], more: dict[str, tuple[str, ...]]) -> Fleet:
+    """Four hosts of three groups, and what a situation needs besides, all with the same variables."""
+    groups = {**GROUPS, **more}
     hosts = tuple(
         FleetHost(name, ("all", group), {"ansible_host": f"10.0.0.{number}", **variables})
-        for number, (group, name) in enumerate(((group, name) for group, names in GROUPS.items() for name in names), start=1)
+        for number, (group, name) in enumerate(((group, name) for group, names in groups.items() for name in names), start=1)
     )
-    everybody = {**GROUPS, "all": tuple(host.name for host in hosts)}
+    everybody = {**groups, "all": tuple(host.name for host in hosts)}
     return Fleet(Path("inventory"), hosts, everybody, match=lambda pattern: list(everybody.get(pattern, ())))
 
 
@@ -56,7 +58,8 @@ def shown(command: Any) -> str:
 
 def found(role: str, case: dict[str, Any]) -> dict[str, Any]:
     """Tasks with their commands, and what is unknown, of one role on one host."""
-    fleet = fleet_of(case["settings"])
+    settings, hashed = with_release(case["settings"])
+    fleet = fleet_of(settings, case.get("groups") or {})
     host_name = case["host"]
     unknowns: list[Unknown] = []
     data = {
@@ -76,12 +79,23 @@ def found(role: str, case: dict[str, Any]) -> dict[str, Any]:
             state.set_stage(StateStage.Prepare)
             getattr(import_module(f"steelyard.roles.{role}"), role)()
             tasks = {
-                split_title(state.op_meta[op].names)[1]: [shown(command) for command in state.ops[host][op].command_generator()]
+                split_title(state.op_meta[op].names)[1]: [
+                    type(text)(text.replace(hashed, "HASH")) for text in map(shown, state.ops[host][op].command_generator())
+                ]
                 for op in host.op_hash_order
             }
     finally:
         pyinfra.is_cli = False
     return {"tasks": tasks, "unknown": [f"{entry.what}: {entry.because}" for entry in unknowns]}
+
+
+def with_release(settings: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """The settings with the hash of the release of Dify that they name, which is made here: simulated, and packed as this zlib packs."""
+    release = (settings.get("dify") or {}).get("release")
+    if release is None:
+        return settings, "no release"
+    sha256 = write_archive(release["version"], Path(release["archive"]))
+    return {**settings, "dify": {**settings["dify"], "release": {**release, "sha256": sha256}}}, sha256[:16]
 
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: f"{path.parent.name}-{path.stem}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ import jsonschema
 import pytest
 
 from steelyard.lab.inventory_files import lab_secrets
+from steelyard.lab.paths import cache_root
 from steelyard.lab.record import Lab, find_lab, lab_names, require_lab
 
 BIN = Path(sys.executable).parent
@@ -34,8 +36,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def steelyard(*words: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
     """A command as a user would run it in a pipe: no terminal, nothing on standard input."""
-    import os
-
     return subprocess.run(
         [STEELYARD, *words],
         capture_output=True,
@@ -83,6 +83,15 @@ def assert_no_trace_since(before: dict[str, list[str]], *mine: str) -> None:
     after = traces(*mine)
     both = before.keys() & after.keys()
     assert {what: after[what] for what in both} == {what: before[what] for what in both}, "the lab left something behind"
+
+
+def own_wheels() -> None:
+    """For labs beside the site's: the same wheels in a folder of theirs, because each lab indexes its own, and breaks it in tests."""
+    collected, mine = cache_root() / "wheels/files", cache_root() / "wheels-beside/files"
+    mine.mkdir(parents=True, exist_ok=True)
+    for wheel in collected.iterdir():
+        if not (mine / wheel.name).exists():
+            os.link(wheel, mine / wheel.name)
 
 
 @dataclass
@@ -192,7 +201,6 @@ def gpu_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 def pytest_sessionfinish() -> None:
     """What `make test-hosts` ends with, counted by the run itself."""
-    import os
 
     target = os.environ.get("STEELYARD_COUNT_DRIFTS")
     if target:

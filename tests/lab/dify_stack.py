@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from conftest import Site, steelyard
+from conftest import Site, own_wheels, steelyard
 
 from steelyard.lab.dify_stack.archive import write_archive
 from steelyard.lab.dify_stack.images import images, push
@@ -105,6 +105,7 @@ def boot(inventory: Path) -> DifySite:
     steelyard("lab", "down", "--name", NAME)
     up = steelyard("lab", "up", "2", "--name", NAME, "--inventory", str(inventory), "--description", str(DESCRIPTION))
     assert up.returncode == 0, up.stderr
+    own_wheels()
     site = DifySite(require_lab(NAME, "test"), inventory)
     everybody = inventory / "group_vars/all"
     (everybody / "models.yml").write_text(yaml.safe_dump({"models": _models(site)}))

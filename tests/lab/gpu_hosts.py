@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from conftest import Site, steelyard
+from conftest import Site, own_wheels, steelyard
 
 from steelyard.lab import nvidia_repo
 from steelyard.lab.record import require_lab
@@ -56,6 +56,7 @@ def boot(inventory: Path) -> Site:
     steelyard("lab", "down", "--name", NAME)
     up = steelyard("lab", "up", "4", "--name", NAME, "--inventory", str(inventory), "--description", str(DESCRIPTION))
     assert up.returncode == 0, up.stderr
+    own_wheels()
     site = Site(require_lab(NAME, "test"), inventory)
     write(site, settings(site))
     return site

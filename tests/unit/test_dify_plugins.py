@@ -32,8 +32,9 @@ def package(folder: Path, version: str = "0.0.63", readme: str = "") -> Package:
     author, name = PLUGIN.split("/")
     path = folder / f"{name}-{version}.difypkg"
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("manifest.yaml", f"version: {version}\nauthor: {author}\nname: {name}\ntype: plugin\n")
-        archive.writestr("README.md", readme)
+        manifest = f"version: {version}\nauthor: {author}\nname: {name}\ntype: plugin\n"
+        for member, text in (("manifest.yaml", manifest), ("README.md", readme)):
+            archive.writestr(zipfile.ZipInfo(member), text)  # at a fixed time: the same bytes whenever it is made
     return read_package(str(path), hashlib.sha256(path.read_bytes()).hexdigest())
 
 

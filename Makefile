@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SOURCES := src modules roles deploy tests tools
 PROGRAMS := systemd-nspawn:systemd-container mmdebstrap:mmdebstrap ip:iproute2 iptables:iptables ssh:openssh-client cc:gcc gpg:gnupg bwrap:bubblewrap mkfs.xfs:xfsprogs
 
-.PHONY: demo demo-down test test-fast golden lint types docs docs-check format system clean bench-lab bench-engine bench-scale bench-distribute bench-verify bench-load compare-inventories test-hosts test-dify test-faults bench-rollout
+.PHONY: demo demo-down test test-fast golden lint types docs docs-check format system clean bench-lab bench-engine bench-scale bench-distribute bench-verify bench-load compare-inventories test-hosts test-dify test-faults bench-rollout bench-backup
 
 demo: $(VENV)/.ready | system
 	$(BIN)/python tools/demo.py
@@ -13,7 +13,7 @@ demo: $(VENV)/.ready | system
 demo-down: $(VENV)/.ready
 	$(BIN)/steelyard lab down
 
-# The lab of the whole site takes half an hour, most of it waiting; all other tests run beside it, and are shown when it has ended.
+# The lab of the whole site takes half an hour and half of two cores; all other tests run beside it, and are shown when it has ended.
 OUTSIDE := $(filter-out tests/lab tests/__pycache__,$(wildcard tests/*))
 BESIDE := tests/lab/test_dify_stack.py $(wildcard tests/lab/test_hosts_*.py)
 
@@ -78,6 +78,9 @@ test-faults: $(VENV)/.ready | system
 
 bench-rollout: $(VENV)/.ready | system
 	$(BIN)/python tests/bench/rollout.py
+
+bench-backup: $(VENV)/.ready
+	$(BIN)/python tests/bench/backup.py
 
 bench-verify: $(VENV)/.ready
 	$(BIN)/python tests/bench/verify.py

@@ -15,7 +15,7 @@ Written by `make test-faults`: on a real host with a real vLLM on CPU, an alias 
 gives to that prompt. *Serves*: the one version that serves afterwards, and that the host would come up with.
 
 A host's clock is set off for steelyard's own program on it: hosts of the lab share their machine's, and the deadlines of a switch are systemd's monotonic timers, which nobody sets. Where a gateway
-dies, two of them share an address; what ran through it is counted as on killed, and clients whose connection is refused until the other one has the address (2 to 3 s) knock again: nothing was begun.
+dies, two of them share an address; what ran through it is counted as on killed, and clients whose connection is refused until the other one has the address knock again: nothing was begun.
 
 | strategy | fault | exit | serves | requests | failed | on killed | mixed | slowest |
 |---|---|---|---|---|---|---|---|---|

@@ -152,7 +152,7 @@ class _Counted(io.RawIOBase):
 
 def _write(stack: Stack, work: Path, head: dict[str, Any]) -> None:
     sums: dict[str, str] = {}
-    # the least compression: most of it is dumps and files that are packed already; none while Dify is stopped, at ten times the rate
+    # the least compression: most of it is dumps and files that are packed already; none while Dify is stopped: `make bench-backup`
     with tarfile.open(work / "archive", "w:gz", compresslevel=0 if head["stopped"] else 1) as archive:
         for name in head["databases"]:
             dump = work / "dump"

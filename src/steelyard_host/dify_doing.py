@@ -11,7 +11,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,13 @@ _told = 0.0
 
 
 def tell(what: str, done: int, total: int) -> None:
-    """Bytes of one step; kept every so often, and when all are done."""
+    """Bytes of one step; kept every so often, and when all are done. Work does not fail for it."""
     global _told
     if done < total and time.monotonic() - _told < TELL_S:
         return
     _told = time.monotonic()
-    _keep(DOING, {"what": what, "done": min(done, total), "total": total})
+    with suppress(OSError):
+        _keep(DOING, {"what": what, "done": min(done, total), "total": total})
 
 
 @contextmanager
@@ -58,8 +59,10 @@ def carry_out(number: str, work: Callable[[], Any]) -> int:
     (FOLDER / ENDED).unlink(missing_ok=True)
     try:
         came: dict[str, Any] = {"answer": work()}
-    except (StoreError, OSError) as error:
+    except StoreError as error:
         came = {"why": str(error)}
+    except OSError as error:
+        came = {"why": "%s: %s" % (error.filename, error.strerror) if error.filename else str(error)}
     _keep(ENDED, {"number": number, **came})
     return 0
 

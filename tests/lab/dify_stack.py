@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from conftest import Site, own_wheels, steelyard
+from conftest import STEELYARD, Site, on_host, own_wheels, steelyard
 
 from steelyard.lab.dify_stack.archive import write_archive
 from steelyard.lab.dify_stack.images import images, push
@@ -175,3 +175,17 @@ def own_databases(site: DifySite) -> dict[str, object]:
 def as_owner(site: DifySite, text: str, database: str = "postgres", check: bool = True) -> str:
     psql = f"docker exec own-postgres psql -h /run/postgresql -U owner -d {database} -Atqc"
     return site.sh("dify-1", f'{psql} "{text}"', check=check).strip()
+
+
+def backed_up_while_cut_off(site: DifySite) -> dict[str, Any]:
+    """A backup whose connection is cut once it has begun, and cannot be made again for eight seconds."""
+    words = [STEELYARD, "dify", "backup", "--prove", "--json", "-i", str(site.inventory)]
+    running = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while on_host(site, "dify-1", "systemctl is-active steelyard-dify-work || true").strip() != "active":
+        assert running.poll() is None, "it ended before it was cut"
+        time.sleep(0.02)
+    on_host(site, "dify-1", "systemctl stop ssh; pkill -f '[s]shd: ops'; sleep 8; systemctl start ssh")
+    out, told = running.communicate(timeout=300)
+    assert running.returncode == 0, told
+    found: dict[str, Any] = json.loads(out)
+    return found

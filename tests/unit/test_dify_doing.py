@@ -5,14 +5,16 @@ from __future__ import annotations
 import tarfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from steelyard.cli import dify_host
 from steelyard.cli.dify_host import DifyHost
-from steelyard.errors import DifyHostRefused
+from steelyard.errors import DifyHostRefused, HostUnreachable
 from steelyard.events import BytesMoved
+from steelyard.problem import HostProblem
 from steelyard_host import dify_backup, dify_doing
 from steelyard_host.store import StoreError
 
@@ -70,9 +72,9 @@ def test_an_archive_is_told_by_its_bytes_on_disk_while_it_is_read(tmp_path: Path
 
 
 class Helper:
-    """What a host answers, in order; the work's number is put in."""
+    """What a host answers, in order; the work's number is put in, and None is a connection that breaks."""
 
-    def __init__(self, *answers: dict[str, Any]) -> None:
+    def __init__(self, *answers: dict[str, Any] | None) -> None:
         self.answers, self.number = list(answers), ""
 
     def __call__(self, host: Any, *words: str, **_: Any) -> dict[str, Any] | None:
@@ -80,15 +82,20 @@ class Helper:
             self.number = words[1]
             return None
         found = self.answers.pop(0)
+        if found is None:
+            raise HostProblem(HostUnreachable(where="dify-1", address="10.0.0.1", why="connection reset"))
         if found["ended"] and "number" not in found["ended"]:
             found["ended"]["number"] = self.number
         return found
 
 
-def worked(monkeypatch: pytest.MonkeyPatch, *answers: dict[str, Any]) -> tuple[dict[str, Any], list[BytesMoved]]:
+IDLE: dict[str, Any] = {"active": False, "doing": None, "ended": None}
+
+
+def worked(monkeypatch: pytest.MonkeyPatch, *answers: dict[str, Any] | None) -> tuple[dict[str, Any], list[BytesMoved]]:
     shown: list[BytesMoved] = []
     screen: Any = type("Screen", (), {"event": staticmethod(shown.append)})
-    host: Any = type("Host", (), {"name": "dify-1"})
+    host: Any = SimpleNamespace(name="dify-1", connector=SimpleNamespace(again=lambda: None))
     monkeypatch.setattr("steelyard.modules.connectors.ask.ask", Helper(*answers))
     monkeypatch.setattr("gevent.sleep", lambda seconds: None)
     return DifyHost(host).work(screen, "dify-backup", "asked for"), shown
@@ -98,6 +105,7 @@ def test_a_work_is_shown_and_its_answer_comes_when_its_unit_is_free(monkeypatch:
     old = {"number": "another", "answer": {}}
     found, shown = worked(
         monkeypatch,
+        IDLE,
         {"active": True, "doing": {"what": "archive", "done": 1, "total": 2}, "ended": old},
         {"active": True, "doing": None, "ended": {"answer": {"bytes": 2}}},
         {"active": False, "doing": None, "ended": {"answer": {"bytes": 2}}},
@@ -110,4 +118,19 @@ def test_a_work_is_shown_and_its_answer_comes_when_its_unit_is_free(monkeypatch:
 )
 def test_a_work_that_does_not_end_well_is_told(monkeypatch: pytest.MonkeyPatch, ended: Any, why: str) -> None:
     with pytest.raises(DifyHostRefused, match=why):
-        worked(monkeypatch, {"active": False, "doing": None, "ended": ended})
+        worked(monkeypatch, IDLE, {"active": False, "doing": None, "ended": ended})
+
+
+def test_a_connection_that_breaks_loses_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = {"active": False, "doing": None, "ended": {"answer": {"bytes": 2}}}
+    assert worked(monkeypatch, IDLE, None, None, done)[0] == {"bytes": 2}
+
+
+def test_one_work_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DifyHostRefused, match="other work on Dify goes on there"):
+        worked(monkeypatch, {**IDLE, "active": True})
+
+
+def test_a_host_that_cannot_say_what_it_is_at_does_its_work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "doing").write_text("no folder")
+    dify_doing.tell("archive", 1, 1)

@@ -51,21 +51,26 @@ class DifyHost:
             raise DifyHostRefused(where=self.name, why=why)
         return found or {}
 
-    def again(self, *words: str, since: float) -> dict[str, Any] | None:
-        """What a question answers while work goes on; None where the connection broke, which is made anew. Raises after ten minutes."""
+    def patiently(self, *words: str) -> dict[str, Any]:
+        """What a question answers while work goes on: a connection that broke is made anew, for ten minutes. Raises as `ask` does."""
         import gevent
 
-        from steelyard.errors import SteelyardError
+        from steelyard.errors import DifyHostRefused, SteelyardError
         from steelyard.problem import HostProblem
 
-        try:
-            return self.ask(*words)
-        except (SteelyardError, HostProblem):
-            if time.monotonic() - since > SILENT_S:
+        end, lost = time.monotonic() + SILENT_S, False
+        while True:
+            try:
+                if lost:
+                    self.host.connector.again()
+                return self.ask(*words)
+            except DifyHostRefused:
                 raise
-        gevent.sleep(2)
-        self.host.connector.again()
-        return None
+            except (SteelyardError, HostProblem):
+                if time.monotonic() > end:
+                    raise
+            lost = True
+            gevent.sleep(2)
 
     def work(self, screen: Screen, *words: str) -> dict[str, Any]:
         """Long work in a unit of its own, shown as it goes on. Raises DifyHostRefused with the helper's sentence."""
@@ -73,14 +78,13 @@ class DifyHost:
 
         from steelyard.errors import DifyHostRefused
 
-        number, since = secrets.token_hex(6), time.monotonic()
+        if self.ask("dify-doing", UNIT)["active"]:  # a helper that is too old says so here
+            raise DifyHostRefused(where=self.name, why=f"other work on Dify goes on there: `systemctl status {UNIT}`")
+        number = secrets.token_hex(6)
         self.ask("dify-work", number, *words, unit=UNIT, wait=False)
         while True:
             gevent.sleep(1)
-            told = self.again("dify-doing", UNIT, since=since)
-            if told is None:
-                continue
-            since = time.monotonic()
+            told = self.patiently("dify-doing", UNIT)
             self.show(screen, told["doing"])
             ended = told["ended"] or {}
             if ended.get("number") == number and not told["active"]:  # the next work needs the unit's name
@@ -331,19 +335,17 @@ def _switched(dify: DifyHost, screen: Screen) -> dict[str, Any]:
 
     begun = dify.ask("dify-progress").get("begun")
     dify.ask("dify-switch", unit=UNIT, wait=False)
-    shown, since = 0, time.monotonic()
+    shown = 0
     while True:
-        told = dify.again("dify-progress", since=since)
-        if told is None:
-            continue
-        since = time.monotonic()
+        told = dify.patiently("dify-progress")
+        doing = told.pop("doing", None)
         if told.get("begun") != begun:
             for step in told["steps"][shown:]:
                 screen.note(f"{dify.name}: {step['at']:6.1f} s  {step['step']}")
             shown = len(told["steps"])
             if told["state"] != "running":
                 return told
-            dify.show(screen, told.get("doing"))
+            dify.show(screen, doing)
         gevent.sleep(1)
 
 

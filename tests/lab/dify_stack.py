@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from certificate import self_signed
 from conftest import STEELYARD, Site, on_host, own_wheels, steelyard
 
 from steelyard.lab.dify_stack.archive import write_archive
@@ -153,6 +154,23 @@ def emptied(site: DifySite) -> None:
     """Nothing of Dify is left on the host, but its backups."""
     gone = "rm -rf /opt/dify; docker system prune -af >/dev/null; rm -f /etc/steelyard/dify.*"
     site.sh("dify-1", f"{COMPOSE} down -v >/dev/null 2>&1; {gone}")
+
+
+def over_tls(site: DifySite) -> dict[str, object]:
+    """Settings of a proxy with a certificate of its own, that takes small uploads only."""
+    certificate, key = self_signed("dify")
+    path = site.inventory.parent / "dify.crt"
+    path.write_text(certificate)
+    return {"proxy": {"certificate": str(path), "key": key, "upload_mib": 2}}
+
+
+def https_codes(site: DifySite) -> list[str]:
+    """Of one MB and of three that are posted over TLS, which answers."""
+    asked = "curl -sk -o /dev/null -w '%{http_code} ' https://127.0.0.1/console/api/setup"
+    posts = (f"head -c {size} /dev/zero | {asked} -H 'Expect:' --data-binary @-" for size in (1_000_000, 3_000_000))
+    answered, *codes = site.sh("dify-1", "; ".join([asked, *posts]), check=False).split()
+    assert answered == "200"
+    return codes
 
 
 def own_databases(site: DifySite) -> dict[str, object]:

@@ -32,6 +32,8 @@ from dify_stack import (
     as_owner,
     backed_up_while_cut_off,
     emptied,
+    https_codes,
+    over_tls,
     own_databases,
     ready,
 )  # fmt: skip
@@ -372,14 +374,16 @@ def test_the_timer_s_work_proves_a_backup_and_keeps_as_many_as_declared(site: Di
     assert [each["proved"] for each in kept] == [True, True]
 
 
-def test_databases_of_your_own_are_rehearsed_backed_up_and_restored_too(site: DifySite) -> None:
-    own = own_databases(site)
+def test_databases_of_your_own_and_a_certificate_are_rehearsed_backed_up_and_restored_too(site: DifySite) -> None:
+    own = {**own_databases(site), **over_tls(site)}
     emptied(site)
     site.declare(plugins=[plugin(site)], **own)
     site.apply()
     assert registered(site) == ["small", "tiny"]
     assert site.drift() == (0, [])
     assert "db_postgres" not in site.sh("dify-1", f"{COMPOSE} ps --services")
+    small, large = https_codes(site)
+    assert (small != "413", large) == (True, "413")
     site.declare(NEXT, plugins=[plugin(site)], **own)
     as_owner(site, "ALTER ROLE dify NOCREATEDB")  # a restore could drop a database and not make it again
     refused = site.run("dify", "upgrade", "--rehearsal")

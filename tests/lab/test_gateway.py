@@ -9,11 +9,11 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from certificate import self_signed
 from conftest import ROOT, Site, on_host, steelyard
 from gateway_pair import gateway_pair, holders, shared_address
 
@@ -24,23 +24,6 @@ from steelyard.site import Serve, Service
 
 sys.path.insert(0, str(Path(__file__).parent / "rollout"))
 from load import Load
-
-
-def certificate() -> str:
-    """A self-signed one with its key, as PEM."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.x509.oid import NameOID
-
-    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "gateway")])
-    made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(7)
-    now = datetime.now(UTC)
-    signed = made.not_valid_before(now - timedelta(1)).not_valid_after(now + timedelta(10)).sign(key, hashes.SHA256())
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    ).decode()
-    return signed.public_bytes(serialization.Encoding.PEM).decode() + private
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +92,7 @@ def test_weights_survive_a_reload_and_one_that_nobody_declared_is_found(pair: Si
 
 def test_tls_with_a_certificate_of_the_vault_that_ends_soon(pair: Site) -> None:
     roles = pair.inventory / "group_vars/all/roles.yml"
-    text, pem = roles.read_text(), certificate()
+    text, pem = roles.read_text(), "".join(self_signed("gateway"))
     block = "".join(f"    {line}\n" for line in pem.splitlines())
     roles.write_text(text.replace("gateway:\n", f"gateway:\n  tls_pem: |\n{block}", 1))
     try:

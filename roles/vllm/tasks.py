@@ -52,6 +52,7 @@ ENGINES = {engine.kind: engine for engine in (VLLM, LLAMACPP)}
 GIB = 1 << 30
 HALTING_XIDS = ",".join(str(number) for number, action in sorted(ACTIONS.items()) if action.halts)
 FRONT_SOCKET = "/run/steelyard-front/admin.sock"
+FRONT_HERE = "/run/steelyard-front/here.sock"  # it answers itself there
 
 
 @deploy("vllm")
@@ -236,9 +237,9 @@ def _watch(services: tuple[Service, ...], wanted: Settings) -> None:
 
 def _front(services: tuple[Service, ...], base: BaseSettings) -> None:
     ports = [(service.name, service.serve.port, service.lazy) for service in services]
-    plain = render(TEMPLATES / "front.cfg.j2", services=ports, socket=FRONT_SOCKET, versions=front.VERSIONS, stamp="")
-    stamp = config_id(plain)
-    config = render(TEMPLATES / "front.cfg.j2", services=ports, socket=FRONT_SOCKET, versions=front.VERSIONS, stamp=stamp)
+    given = {"services": ports, "socket": FRONT_SOCKET, "here": FRONT_HERE, "versions": front.VERSIONS}
+    stamp = config_id(render(TEMPLATES / "front.cfg.j2", **given, stamp=""))
+    config = render(TEMPLATES / "front.cfg.j2", **given, stamp=stamp)
     names = " ".join(service.name for service in services)
     unit = render(TEMPLATES / "front.service.j2", user=base.front_user, group=base.engine_user, names=names)
     content(name="Write the unit of the front", path="/etc/systemd/system/steelyard-front.service", content=unit)

@@ -92,7 +92,9 @@ def test_second_lab_beside_the_first_comes_and_goes_without_a_trace(bare: Site, 
     assert down.returncode == 0, down.stderr
     assert not (tmp_path / "inventory").exists()
     assert_no_trace_since(before, "second")
+    (second.paths.root / "hosts").mkdir(parents=True)  # as a `down` leaves it that is killed at its last step
     assert "there was no lab" in lab("down", "--name", "second").stderr
+    assert_no_trace_since(before, "second")
 
 
 def test_hosts_that_are_not_there_are_told(bare: Site) -> None:

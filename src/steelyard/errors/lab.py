@@ -33,6 +33,15 @@ class KernelFeatureMissing(SteelyardError):
     why: str
 
 
+class LabNameWrong(SteelyardError):
+    """A lab's name is a folder's, and `lab down` removes that folder."""
+
+    sentence = "a lab cannot be called `{name}`; allowed are lower-case letters, digits and dashes, 32 at most, a letter or digit first"
+    fix = "choose another `--name`, as `lab` or `second-lab`"
+    sample = {"where": "steelyard lab", "name": "../other"}
+    name: str
+
+
 class LabNotThere(SteelyardError):
     """No lab of that name."""
 

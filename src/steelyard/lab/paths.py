@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
+
+from steelyard.errors import LabNameWrong
 
 
 def state_root() -> Path:
@@ -28,6 +31,11 @@ class LabPaths:
     """One lab's own folder; everything in it goes with `lab down`."""
 
     name: str
+
+    def __post_init__(self) -> None:
+        """Raises LabNameWrong: a name with a path in it would lead `lab down` to folders of others."""
+        if not re.fullmatch("[a-z0-9][a-z0-9-]{0,31}", self.name):
+            raise LabNameWrong(where="steelyard lab", name=self.name)
 
     @property
     def root(self) -> Path:

@@ -131,7 +131,9 @@ def held(root: Path | None = None, drop_in: str = "60-gpus.conf") -> dict[str, l
 
 
 def nvml(asleep: set[str], brief: bool = False) -> dict[str, Any]:
-    """Driver and devices by NVML. `asleep` GPUs are listed and not asked: asking would wake them. `brief`: names and memory only.
+    """Driver and devices by NVML. `asleep` GPUs are not asked: asking would wake them. `brief`: names and memory only.
+
+    NVML attaches all GPUs when it starts; told not to, it knows those only that somebody uses. So it is told so where one sleeps.
 
     `error` is NVML's sentence and `code` its number where the library does not start.
     """
@@ -140,12 +142,14 @@ def nvml(asleep: set[str], brief: bool = False) -> dict[str, Any]:
     except ImportError:
         return {"error": "pynvml is not in this helper", "code": None, "devices": []}
     try:
-        pynvml.nvmlInitWithFlags(pynvml.NVML_INIT_FLAG_NO_ATTACH)
+        pynvml.nvmlInitWithFlags(pynvml.NVML_INIT_FLAG_NO_ATTACH if asleep else 0)
     except pynvml.NVMLError as error:
         return {"error": str(error), "code": error.value, "devices": []}
     try:
         count = pynvml.nvmlDeviceGetCount()
         devices = [device(pynvml, index, asleep, brief) for index in range(count)]
+        unseen = sorted(asleep - {found.get("bus") for found in devices})
+        devices += [{"index": count + number, "bus": bus, "error": None, "asleep": True} for number, bus in enumerate(unseen)]
         cuda = _try(pynvml, pynvml.nvmlSystemGetCudaDriverVersion_v2)
         return {"driver": pynvml.nvmlSystemGetDriverVersion(), "cuda": cuda, "error": None, "code": 0, "devices": devices}
     finally:

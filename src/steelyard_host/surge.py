@@ -36,9 +36,14 @@ def spare(service: str) -> str | None:
     wanted, free = len(gpu.held().get(service, ())), _free_gpus()
     if len(free) < wanted:
         return "a second engine needs %d GPUs, and %d are free" % (wanted, len(free))
-    need, free_bytes = _resident(service), _available()
+    return short_of_memory(service)
+
+
+def short_of_memory(service: str, more: int = 0) -> str | None:
+    """Why the host's memory does not take another engine like the service's, and `more` bytes; None where it does."""
+    need, free_bytes = _resident(service) + more, _available()
     if need > free_bytes:
-        return "the engine has %.1f GiB of memory, and %.1f GiB are free" % (need / 2**30, free_bytes / 2**30)
+        return "a second engine needs %.1f GiB of memory, and %.1f GiB are free" % (need / 2**30, free_bytes / 2**30)
     return None
 
 

@@ -1,8 +1,9 @@
 """Moves a service to another version on trial, confirms it, or undoes it: what `steelyard rollout` asks of a host.
 
 What the host comes up with is the version that /etc names, until `confirm`. A trial is a mount over the engine's constant path
-(`reload`) or a drop-in in /run (`swap`, and `surge` with a second engine beside it); all are gone after a reboot. It is carried out in a unit of its own, so it comes to
-its end whatever becomes of the controller, and a timer undoes what nobody confirmed.
+(`reload`) or a drop-in in /run (`swap`, `surge` with a second engine beside it, `sleep-swap` with the first one asleep); all are gone
+after a reboot. It is carried out in a unit of its own, so it comes to its end whatever becomes of the controller, and a timer undoes
+what nobody confirmed.
 """
 
 from __future__ import annotations
@@ -15,78 +16,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from steelyard_host import control, engines, front, lazy, quality, ready, starts, status, store, surge
+from steelyard_host import asleep, control, engines, front, lazy, quality, ready, starts, status, store, surge, trial
 from steelyard_host.store import StoreError
 
-RECORDS = Path("/var/lib/steelyard/switches")
-TRIALS = Path("/run/systemd/system")
-OPEN = ("trying", "serving", "undoing")  # a switch that is neither confirmed nor undone
 HELPER = ("/usr/bin/python3", "-I", "/usr/lib/steelyard/steelyard-host.pyz")
-
-
-def _drop_in(service: str) -> Path:
-    return engines.drop_ins(service) / "50-version.conf"
-
-
-def _trial(service: str) -> Path:
-    return engines.drop_ins(service, TRIALS) / "60-trial.conf"
-
-
-def committed(service: str) -> str:
-    """Folder of the version that the service comes up with. Raises StoreError."""
-    try:
-        lines = _drop_in(service).read_text().splitlines()
-    except OSError as error:
-        raise StoreError("%s is not a service of this host: %s" % (service, error.strerror)) from error
-    bound = [line.split("=", 1)[1].split(":")[0] for line in lines if line.startswith("BindReadOnlyPaths=")]
-    if not bound:
-        raise StoreError("%s binds no version" % _drop_in(service))
-    return bound[-1]
-
-
-def trial_text(unit: str, drop_in: str, before: str, folder: str) -> str:
-    """The drop-in of a trial: that of the version in service with the other folder in its place; `unit` is the unit's own file.
-
-    Lists of systemd grow with each drop-in, so each is emptied first and said again.
-    """
-    lines = [line.replace(before, folder) for line in drop_in.splitlines() if "=" in line and not line.startswith("#")]
-    own = [line for line in unit.splitlines() if line.startswith("ExecStartPost=")]
-    return "\n".join(["[Service]", "BindReadOnlyPaths=", "ExecStartPre=", "ExecStartPost=", *own, *lines, ""])
-
-
-def _committed_to(service: str, folder: str) -> bool:
-    try:
-        return committed(service) == folder
-    except StoreError:
-        return False
-
-
-def record(service: str) -> dict[str, Any] | None:
-    """Of the last switch; one that a reboot cut short is undone by it, unless its version was committed already."""
-    try:
-        found = json.loads((RECORDS / (service + ".json")).read_text())
-    except (OSError, ValueError):
-        return None
-    if found["state"] in OPEN and found["boot"] != _boot():
-        stays = _committed_to(service, found["folder"])
-        found.update(state="confirmed" if stays else "undone", why="the host was rebooted")
-    return dict(found)
-
-
-def _keep(service: str, found: dict[str, Any], **news: Any) -> None:
-    found.update(news)
-    RECORDS.mkdir(parents=True, exist_ok=True)
-    new = RECORDS / (service + ".new")
-    new.touch(mode=0o600)  # prompts may be nobody else's business
-    with new.open("w") as file:
-        json.dump(found, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(new, RECORDS / (service + ".json"))
-
-
-def _boot() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def state(root: Path, project: str, service: str) -> dict[str, Any]:
@@ -98,10 +31,11 @@ def state(root: Path, project: str, service: str) -> dict[str, Any]:
     start = next(reversed(starts.read(service)), None)
     return {
         "serves": _serves(service, pid, root / project),
-        "committed": committed(service),
+        "committed": trial.committed(service),
         "previous": store.pointed(root, project, "previous"),
-        "switch": record(service),
+        "switch": trial.record(service),
         "no_surge": surge.spare(service),
+        "no_sleep": asleep.why_not(service),
         "start_s": start["seconds"] if start else None,
         "weights_s": next((entry["seconds"] for entry in start["phases"] if entry["phase"] == "weights"), None)
         if start
@@ -112,8 +46,8 @@ def state(root: Path, project: str, service: str) -> dict[str, Any]:
 def with_trials(found: dict[str, Any]) -> dict[str, Any]:
     """What `status.read` gives, with the `trial` of each service: the version's folder, its state, and its run; None where none is open."""
     for entry in found["services"]:
-        now = record(entry["name"])
-        open_now = now is not None and now["state"] in OPEN
+        now = trial.record(entry["name"])
+        open_now = now is not None and now["state"] in trial.OPEN
         entry["trial"] = {key: now[key] for key in ("folder", "state", "run")} if now is not None and open_now else None
     return found
 
@@ -139,8 +73,8 @@ def attempt(given: dict[str, Any]) -> dict[str, Any]:
     Its state is `serving` (to be confirmed within `undo_s`) or `undone`, with the reason. Raises StoreError: nothing was begun.
     """
     service = given["service"]
-    now = record(service)
-    if now is not None and now["state"] in OPEN and now["run"] != given["run"]:
+    now = trial.record(service)
+    if now is not None and now["state"] in trial.OPEN and now["run"] != given["run"]:
         raise StoreError("another rollout is at %s: %s to %s, %s" % (service, now["run"], now["folder"], now["state"]))
     if now is not None and now["run"] == given["run"] and now["state"] in ("serving", "confirmed"):
         return now  # taken up again
@@ -149,8 +83,8 @@ def attempt(given: dict[str, Any]) -> dict[str, Any]:
         raise StoreError("this rollout is at it already")  # its record will say
     if not Path(given["folder"]).is_dir():
         raise StoreError("%s is not published here" % given["folder"])
-    before = committed(service)
-    _keep(service, dict(given), before=before, state="trying", why="", boot=_boot(), at=time.time())
+    before = trial.committed(service)
+    trial.keep(service, dict(given), before=before, state="trying", why="", boot=trial.boot(), at=time.time())
     # not `--wait`: it may miss the end of a unit in which systemd is reloaded
     _run("systemd-run", "--quiet", "--collect", "--unit=" + unit, *HELPER, "switch-carry-out", service)
     return _ended(service, unit)
@@ -160,7 +94,7 @@ def _ended(service: str, unit: str) -> dict[str, Any]:
     """The record, once the trial has come to an end. Raises StoreError where its unit is gone before that."""
     while True:
         alive = _active(unit)
-        found = record(service)
+        found = trial.record(service)
         if found is not None and found["state"] not in ("trying", "undoing"):
             return found
         if not alive:
@@ -174,15 +108,15 @@ def _active(unit: str) -> bool:
 
 def carry_out(service: str) -> int:
     """The trial itself, in its own unit. 0 whatever came of it: the record says."""
-    found = record(service)
+    found = trial.record(service)
     assert found is not None
     began = time.monotonic()
     try:
         if found["strategy"] == "reload" and engines.lazy(service) and not _active(engines.unit(service)):
-            _keep(service, found, strategy="swap")  # a lazy one that sleeps has no weights in place
+            trial.keep(service, found, strategy="swap")  # a lazy one that sleeps has no weights in place
         starts_due = 2 if found["strategy"] == "surge" else 1
         _arm(service, found["undo_s"] + starts_due * found["ready_s"])
-        {"reload": _reload, "swap": _swap, "surge": _surge}[found["strategy"]](service, found)
+        {"reload": _reload, "swap": _swap, "surge": _surge, "sleep-swap": _sleep_swap}[found["strategy"]](service, found)
         wrong = quality.first_wrong(service, found["prompts"])
         if wrong is not None:
             raise StoreError(wrong)
@@ -191,7 +125,7 @@ def carry_out(service: str) -> int:
         return 0
     front.back(service)
     _arm(service, found["undo_s"])  # from now on only a word is missing
-    _keep(service, found, state="serving", seconds=round(time.monotonic() - began, 3))
+    trial.keep(service, found, state="serving", seconds=round(time.monotonic() - began, 3))
     return 0
 
 
@@ -232,7 +166,7 @@ def _surge(service: str, found: dict[str, Any]) -> None:
     if wrong is not None:
         raise StoreError(wrong)
     found["drained_s"] = round(surge.shift(service, True, found["drain_s"]), 3)
-    _write_trial(service, found)
+    trial.write(service, found)
     _restart(service, found["ready_s"], found["drain_s"])
     surge.shift(service, False, found["drain_s"])
     surge.stop(service)
@@ -241,17 +175,20 @@ def _surge(service: str, found: dict[str, Any]) -> None:
 
 def _swap(service: str, found: dict[str, Any]) -> None:
     _out(service, found)
-    _write_trial(service, found)
+    trial.write(service, found)
     began = time.monotonic()
     _restart(service, found["ready_s"], found["drain_s"])
     found["gap_s"] = round(time.monotonic() - began, 3)
 
 
-def _write_trial(service: str, found: dict[str, Any]) -> None:
-    own = engines.unit_file(service).read_text()
-    path = _trial(service)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(trial_text(own, _drop_in(service).read_text(), found["before"], found["folder"]))
+def _sleep_swap(service: str, found: dict[str, Any]) -> None:
+    """As `swap`, but that the engine which served is kept, asleep, until the new one is confirmed."""
+    _out(service, found)
+    began = time.monotonic()
+    asleep.lie_down(service)
+    trial.write(service, found)
+    _restart(service, found["ready_s"], found["drain_s"])
+    found["gap_s"] = round(time.monotonic() - began, 3)
 
 
 def _restart(service: str, seconds: float, drain_s: float) -> None:
@@ -290,12 +227,12 @@ def _last_word(unit: str) -> str:
 
 def confirm(root: Path, project: str, service: str, run: str) -> dict[str, Any]:
     """The version on trial is what the host comes up with from now on. Raises StoreError: it is not on trial, or no longer."""
-    found = record(service)
+    found = trial.record(service)
     if found is not None and found["run"] == run and found["state"] == "confirmed":
         return found
     if found is None or found["run"] != run or found["state"] != "serving":
         raise StoreError("%s is not on trial: %s" % (service, found["state"] + " " + found["why"] if found else "never was"))
-    path = _drop_in(service)
+    path = trial.drop_in(service)
     text, was = path.read_text().replace(found["before"], found["folder"]), path.stat()
     new = path.with_suffix(".new")
     new.write_text(text)
@@ -309,20 +246,21 @@ def confirm(root: Path, project: str, service: str, run: str) -> dict[str, Any]:
 def _close(service: str, found: dict[str, Any]) -> None:
     """What the host comes up with is what was on trial."""
     _disarm(service)
-    _trial(service).unlink(missing_ok=True)
+    trial.path_of(service).unlink(missing_ok=True)
     _run("systemctl", "daemon-reload")
     front.back(service)
+    asleep.let_go(service)
     lazy.let_go(service)
-    _keep(service, found, state="confirmed")
+    trial.keep(service, found, state="confirmed")
 
 
 def undo(service: str, run: str, why: str) -> dict[str, Any]:
     """Back to the version that the host comes up with; nothing to do where no trial is open. Raises StoreError: it serves nothing."""
-    found = record(service)
-    if found is None or found["state"] not in OPEN or (run and found["run"] != run):
+    found = trial.record(service)
+    if found is None or found["state"] not in trial.OPEN or (run and found["run"] != run):
         return found or {"state": "none"}
     subprocess.run(["systemctl", "stop", "steelyard-switch-%s.service" % service], stderr=subprocess.DEVNULL)
-    if committed(service) == found["folder"]:  # an apply has declared it meanwhile: that is a confirmation
+    if trial.committed(service) == found["folder"]:  # an apply has declared it meanwhile: that is a confirmation
         _close(service, found)
         return found
     _undo(service, found, why)
@@ -330,10 +268,11 @@ def undo(service: str, run: str, why: str) -> dict[str, Any]:
 
 
 def _undo(service: str, found: dict[str, Any], why: str) -> None:
-    _keep(service, found, state="undoing", why=why)
-    touched = found["strategy"] != "surge" or _trial(service).exists()
-    _trial(service).unlink(missing_ok=True)
-    if touched and (found["strategy"] != "reload" or not _reloaded_back(service, found)):
+    trial.keep(service, found, state="undoing", why=why)
+    touched = found["strategy"] != "surge" or trial.path_of(service).exists()
+    trial.path_of(service).unlink(missing_ok=True)
+    back_in_place = {"reload": _reloaded_back, "sleep-swap": _woken}.get(found["strategy"])
+    if touched and (back_in_place is None or not back_in_place(service, found)):
         front.unmark(service)  # should it take longer than we wait, its own start lets requests in
         _restart(service, found["ready_s"], found["drain_s"])
     if found["strategy"] == "surge":
@@ -343,7 +282,7 @@ def _undo(service: str, found: dict[str, Any], why: str) -> None:
     front.back(service)
     lazy.let_go(service)
     _disarm(service)
-    _keep(service, found, state="undone", why=why)
+    trial.keep(service, found, state="undone", why=why)
 
 
 def _reloaded_back(service: str, found: dict[str, Any]) -> bool:
@@ -354,6 +293,19 @@ def _reloaded_back(service: str, found: dict[str, Any]) -> bool:
         _token(service)
     except StoreError:
         front.out(service, mark=True)
+        return False
+    return True
+
+
+def _woken(service: str, found: dict[str, Any]) -> bool:
+    """False where the engine that slept is lost, and the unit has to be started anew."""
+    front.out(service, mark=True)
+    front.drained(service, found["drain_s"])
+    try:
+        asleep.wake(service)
+    except (StoreError, OSError) as error:
+        print("%s has to be started anew: %s" % (service, error), flush=True)
+        asleep.give_up(service)
         return False
     return True
 

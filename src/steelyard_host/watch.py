@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from steelyard_host import control, engines, front, kills, lazy, ready, status, switch
+from steelyard_host import control, engines, front, kills, lazy, ready, status, trial
 
 LOOKS = Path("/run/steelyard-watch")  # what was seen last
 PROBE_S = 20
@@ -84,7 +84,7 @@ def _look(service: str) -> Look:
     pid = shown.get("MainPID", "0")
     if shown.get("ActiveState") != "active":  # starting has its own limit, and the port is closed
         return Look("0", False, "it is %s" % shown.get("ActiveState"), 0)
-    record = switch.record(service)
+    record = trial.record(service)
     if record is not None and record["state"] in ("trying", "undoing"):
         return Look(pid, False, "", 0, busy_with="a switch")
     gives, why = ready.one_token(control.socket_of(service), service, PROBE_S)

@@ -18,7 +18,7 @@ from steelyard.rollout.prompts import read_prompts
 from steelyard.rollout.run import Move, Rollout
 from steelyard.rollout.strategy import Prediction, why_not_reload
 from steelyard.site import Serve
-from steelyard_host.switch import trial_text
+from steelyard_host.trial import text_of
 
 SERVE = Serve(hosts="gpu")
 
@@ -84,7 +84,7 @@ def test_quality_set_that_is_wrong_is_refused_with_its_line(tmp_path: Path, text
 def test_trial_says_every_list_again_with_the_other_folder() -> None:
     unit = "[Service]\nExecStart=/engine\nExecStartPost=+ready x\n"
     drop_in = "# why\n[Service]\nBindReadOnlyPaths=/m/v1:/run/x/model\nExecStartPre=-+warm /m/v1 300\nExecStartPost=-+replaced /m/v1\n"
-    assert trial_text(unit, drop_in, "/m/v1", "/m/v2").splitlines() == [
+    assert text_of(unit, drop_in, "/m/v1", "/m/v2").splitlines() == [
         "[Service]", "BindReadOnlyPaths=", "ExecStartPre=", "ExecStartPost=", "ExecStartPost=+ready x",
         "BindReadOnlyPaths=/m/v2:/run/x/model", "ExecStartPre=-+warm /m/v2 300", "ExecStartPost=-+replaced /m/v2",
     ]  # fmt: skip

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from steelyard.render.tables import serving
-from steelyard_host import control, engines, front, quality, ready, status, store, switch
+from steelyard_host import asleep, control, engines, front, quality, ready, status, store, switch, trial
 from steelyard_host.store import StoreError
 
 V1, V2 = "/m/p/v1", "/m/p/v2"
@@ -33,7 +33,7 @@ class Told:
 def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Told:
     told = Told()
     for name, folder in (("RECORDS", "records"), ("TRIALS", "run")):
-        monkeypatch.setattr(switch, name, tmp_path / folder)
+        monkeypatch.setattr(trial, name, tmp_path / folder)
     monkeypatch.setattr(engines, "UNITS", tmp_path / "etc")
     monkeypatch.setattr(front, "MARKS", tmp_path / "marks")
     monkeypatch.setattr(front, "_tell", lambda service, word: told.note(f"port {word}"))
@@ -44,6 +44,8 @@ def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Told:
     monkeypatch.setattr(switch, "_bind", lambda service, folder: told.note(f"bind {folder}"))
     monkeypatch.setattr(switch, "_restart", lambda service, seconds, drain_s: told.note("restart"))
     monkeypatch.setattr(control, "reload_weights", lambda service: told.note("reload"))
+    for word in ("lie_down", "wake", "let_go", "give_up"):
+        monkeypatch.setattr(asleep, word, lambda service, word=word: told.note(word))
     monkeypatch.setattr(ready, "one_token", lambda path, service: ("token" not in told.wrong, "silent"))
     monkeypatch.setattr(quality, "first_wrong", lambda service, prompts: "prompt 1" if "quality" in told.wrong else None)
     monkeypatch.setattr(store, "switch", lambda root, project, version: told.note(f"current {version}"))
@@ -66,11 +68,11 @@ def begin(strategy: str, **more: Any) -> None:
         "drain_s": 9,
         "undo_s": 9,
     }
-    switch._keep("x", {**spec, **more}, before=V1, state="trying", why="", boot=switch._boot(), at=0)
+    trial.keep("x", {**spec, **more}, before=V1, state="trying", why="", boot=trial.boot(), at=0)
 
 
 def now() -> dict[str, Any]:
-    found = switch.record("x")
+    found = trial.record("x")
     assert found is not None
     return found
 
@@ -80,7 +82,7 @@ def test_reload_is_mounted_read_asked_and_let_in(told: Told) -> None:
     switch.carry_out("x")
     assert told.words == ["arm", f"bind {V2}", "reload", "port enable", "arm"]
     assert now()["state"] == "serving"
-    assert switch.committed("x") == V1  # a reboot now comes back with v1
+    assert trial.committed("x") == V1  # a reboot now comes back with v1
 
 
 def test_with_prompts_nobody_is_let_in_before_they_are_answered(told: Told) -> None:
@@ -93,10 +95,10 @@ def test_swap_restarts_behind_a_closed_port_with_a_trial_in_run(told: Told, tmp_
     begin("swap")
     switch.carry_out("x")
     assert told.words == ["arm", "port disable", "restart", "port enable", "arm"]
-    trial = tmp_path / "run/steelyard-vllm@x.service.d/60-trial.conf"
-    assert f"BindReadOnlyPaths={V2}:/run/steelyard/x/model" in trial.read_text()
+    path = tmp_path / "run/steelyard-vllm@x.service.d/60-trial.conf"
+    assert f"BindReadOnlyPaths={V2}:/run/steelyard/x/model" in path.read_text()
     switch.confirm(Path("/m"), "p", "x", "r1")
-    assert (switch.committed("x"), trial.exists(), now()["state"]) == (V2, False, "confirmed")
+    assert (trial.committed("x"), path.exists(), now()["state"]) == (V2, False, "confirmed")
     assert "current v2" in told.words
 
 
@@ -108,7 +110,7 @@ def test_what_fails_in_place_is_read_back_or_started_anew(told: Told, wrong: str
     assert now()["state"] == "undone"
     assert ("restart" in told.words) == (wrong != "quality")
     assert told.words[-2:] == ["port enable", "disarm"]
-    assert switch.committed("x") == V1
+    assert trial.committed("x") == V1
 
 
 def test_requests_that_do_not_end_keep_the_old_version(told: Told) -> None:
@@ -136,16 +138,16 @@ def test_a_trial_that_cannot_be_timed_is_not_left_open(told: Told) -> None:
 
 def test_a_reboot_between_the_commit_and_its_record_is_a_confirmation(told: Told) -> None:
     begin("reload")
-    path = switch._drop_in("x")
+    path = trial.drop_in("x")
     path.write_text(path.read_text().replace(V1, V2))
-    record = switch.RECORDS / "x.json"
+    record = trial.RECORDS / "x.json"
     record.write_text(json.dumps({**json.loads(record.read_text()), "boot": "another", "state": "serving"}))
     assert now()["state"] == "confirmed"
 
 
 def test_a_reboot_undoes_what_was_open(told: Told) -> None:
     begin("swap")
-    path = switch.RECORDS / "x.json"
+    path = trial.RECORDS / "x.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "boot": "another"}))
     assert (now()["state"], now()["why"]) == ("undone", "the host was rebooted")
     with pytest.raises(StoreError, match="not on trial: undone"):
@@ -161,7 +163,7 @@ def test_another_rollout_is_refused_while_one_is_open(told: Told) -> None:
 def test_the_timer_leaves_what_an_apply_has_declared(told: Told) -> None:
     begin("reload")
     switch.carry_out("x")
-    path = switch._drop_in("x")
+    path = trial.drop_in("x")
     path.write_text(path.read_text().replace(V1, V2))
     assert switch.undo("x", "", "late")["state"] == "confirmed"
     assert "restart" not in told.words
@@ -195,3 +197,21 @@ def test_status_shows_a_trial_that_is_open_and_no_other(told: Told) -> None:
     assert serving({"mounted": "/llm/x/v1", **found["services"][0]}) == "/llm/x/v1; v2 on trial (serving)"
     switch.undo("x", "r1", "why not")
     assert switch.with_trials(found)["services"][0]["trial"] is None
+
+
+def test_sleep_swap_keeps_the_engine_that_served_until_the_other_is_confirmed(told: Told) -> None:
+    begin("sleep-swap")
+    switch.carry_out("x")
+    assert told.words == ["arm", "port disable", "lie_down", "restart", "port enable", "arm"]
+    switch.confirm(Path("/m"), "p", "x", "r1")
+    assert (trial.committed("x"), told.words.count("let_go")) == (V2, 1)
+
+
+@pytest.mark.parametrize(("wrong", "started"), [("quality", 0), ("wake", 1), ("lie_down", 0)])
+def test_it_wakes_where_the_other_is_refused_and_is_started_only_where_it_is_lost(told: Told, wrong: str, started: int) -> None:
+    begin("sleep-swap")
+    told.wrong = {wrong, "quality"}
+    switch.carry_out("x")
+    after = told.words[told.words.index("wake") :]
+    assert (now()["state"], after.count("restart"), trial.committed("x")) == ("undone", started, V1)
+    assert after[-2:] == ["port enable", "disarm"]

@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 
 
 CANARY_S = 60
+TOO_OLD = "its helper is too old for that: `steelyard apply --deploy serve`"
+WORDS = {"surge": "a second engine", "sleep-swap": "a second engine while the first one sleeps", "swap": "a restart"}
 
 
 class Asked(NamedTuple):
@@ -161,12 +163,15 @@ def choose(
         why = reasons[before, folder]
         if asked == "reload" and why is not None:
             raise RolloutRefused(where=alias, why=f"it cannot be done in place: {why}", remedy_words="give `--strategy swap`")
-        no_surge = state.get("no_surge", "its helper is too old for that: `steelyard apply --deploy serve`")
+        no_surge = state.get("no_surge", TOO_OLD)
         if asked == "surge" and no_surge is not None:
             raise RolloutRefused(where=service.host, why=no_surge, remedy_words="give `--strategy swap`, which holds requests")
-        strategy = chosen(asked, why, no_surge, len(services) - 1)
+        no_sleep = state.get("no_sleep", TOO_OLD)
+        if asked == "sleep-swap" and no_sleep is not None:
+            raise RolloutRefused(where=service.host, why=no_sleep, remedy_words="give `--strategy swap`, which starts it anew")
+        strategy = chosen(asked, why, no_surge, no_sleep, len(services) - 1)
         if asked == "auto" and why is not None:
-            screen.note(f"{service.host}: {'a second engine' if strategy == 'surge' else 'a restart'}, because {why}")
+            screen.note(f"{service.host}: {WORDS[strategy]}, because {why}")
         prediction = Prediction.of(strategy, state, len(services) - 1)
         wait = prediction.too_long(hold_s)
         if wait is not None:

@@ -17,7 +17,7 @@ StrategyName = Annotated[
     typer.Option(
         "--strategy",
         metavar="NAME",
-        help="auto, reload (weights in place), surge (a second engine beside it) or swap (restart; the gateway holds requests).",
+        help="auto, reload (weights in place), surge (a second engine beside it), swap (restart; the gateway holds requests) or sleep-swap (the same, and the old engine sleeps until the new one is confirmed).",
     ),
 ]
 Prompts = Annotated[

@@ -42,12 +42,15 @@ def show_prediction(
             )
         table.add_row(name, _version(states[name]["serves"]), version, prediction.strategy, about, meanwhile)
     screen.tables(table)
-    beside = any(prediction.strategy == "surge" for prediction in predictions.values())
-    screen.note(
-        "memory: as much again as each service has, while it is moved"
-        if beside
-        else "memory: none beside what each service has"
-    )
+    screen.note(_memory({prediction.strategy for prediction in predictions.values()}))
+
+
+def _memory(strategies: set[str]) -> str:
+    if "surge" in strategies:
+        return "memory: as much again as each service has, while it is moved"
+    if "sleep-swap" in strategies:
+        return "memory: of the host as much again as each service has, of its GPUs 4 GiB for the engine that sleeps, until it is confirmed"
+    return "memory: none beside what each service has"
 
 
 def show_outcome(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
 from steelyard.models.manifest import Manifest
 from steelyard.serving.kinds import KINDS
 from steelyard.site import Serve
 
-Strategy = Literal["reload", "surge", "swap"]
-STRATEGIES: tuple[str, ...] = ("auto", "reload", "surge", "swap")
+Strategy = Literal["reload", "sleep-swap", "surge", "swap"]
+STRATEGIES: tuple[str, ...] = ("auto", "reload", "sleep-swap", "surge", "swap")
 UNKNOWN_START_S = 300.0  # for a service that was never seen starting
 SPARE = 1.5  # a start may take so much longer than the last one did
 
@@ -50,13 +50,17 @@ def _shapes(manifest: Manifest) -> dict[str, tuple[str, tuple[int, ...]]]:
     }
 
 
-def chosen(asked: str, not_in_place: str | None, no_surge: str | None, others: int) -> Strategy:
-    """What `auto` takes: in place where that is safe; else a second engine where nobody else answers and the host has room for one."""
-    if asked in ("swap", "surge"):
-        return "surge" if asked == "surge" else "swap"
+def chosen(asked: str, not_in_place: str | None, no_surge: str | None, no_sleep: str | None, others: int) -> Strategy:
+    """What `auto` takes: in place where that is safe; else, where nobody else answers, a second engine beside the first if the host has
+    room for one, or with the first asleep if it can sleep.
+    """
+    if asked in get_args(Strategy):
+        return cast(Strategy, asked)
     if not_in_place is None:
         return "reload"
-    return "surge" if no_surge is None and not others else "swap"
+    if others:
+        return "swap"
+    return "surge" if no_surge is None else "sleep-swap" if no_sleep is None else "swap"
 
 
 @dataclass(frozen=True)

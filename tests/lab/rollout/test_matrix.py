@@ -18,7 +18,7 @@ from gateway_pair import gateway_pair, shared_address
 from matrix import Ground, Row, run_row
 from surroundings import PAIRED
 
-STRATEGIES = ("reload", "swap", "surge")
+STRATEGIES = ("reload", "swap", "sleep-swap", "surge")
 STARTS = {  # rows of strategies that start an engine
     "weights do not fit the engine",
     "engine dies before it is ready",

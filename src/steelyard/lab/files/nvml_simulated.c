@@ -130,7 +130,12 @@ int nvmlInit_v2(void) {
     return OK;
 }
 int nvmlInit(void) { return nvmlInit_v2(); }
-int nvmlInitWithFlags(unsigned int flags) { (void)flags; return nvmlInit_v2(); }
+/* With NO_ATTACH a real NVML knows only GPUs that somebody uses (driver 580, H200): none here. */
+int nvmlInitWithFlags(unsigned int flags) {
+    int code = nvmlInit_v2();
+    if (code == OK && (flags & 2)) count = 0;
+    return code;
+}
 int nvmlShutdown(void) { ready = 0; return OK; }
 const char *nvmlErrorString(int code) {
     switch (code) {

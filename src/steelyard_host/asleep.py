@@ -1,0 +1,315 @@
+"""A service's engine sleeps beside its unit while another version is on trial in it: the way back is a wake-up, not a start.
+
+The unit has to end up with the new version as with any start of it, so the old engine is what moves: its processes go to a scope of
+their own, `steelyard-asleep-NAME.scope`, its socket aside, and the unit starts anew. To go back, the unit's processes are its own
+again. Systemd signals a unit's main process wherever it is, so a holder is the main one while engines move: MAINPID says so, from a
+process that is root's and in the unit's own group, which systemd 252 and later take.
+
+An engine without a GPU stops scheduling and keeps its memory. With one it gives up what it has there but for 3 to 4 GiB; its weights
+are read again when it wakes (level 2), or wait in the host's memory where they were quantized while they were loaded (level 1).
+All of it lies in /run: a reboot leaves nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from steelyard_host import control, engines, gpu, ready, status, surge
+from steelyard_host.store import StoreError
+
+KEPT = Path("/run/steelyard-asleep")
+TRIALS = Path("/run/systemd/system")
+CGROUPS = Path("/sys/fs/cgroup")
+NOTIFY = "/run/systemd/notify"
+DROP_IN = "70-asleep.conf"  # after those of the service and of the trial
+LEFT_ON_GPU = 4 * 2**30  # 3.5 GiB were measured on an H200: CUDA's context and graphs
+HOLDER = ("/usr/bin/python3", "-I", "/usr/lib/steelyard/steelyard-host.pyz", "unit-hold")
+# while engines move: whoever is the unit's main process may say so, and the engine's socket and mounts outlive a stop
+MOVING = "[Service]\nNotifyAccess=all\nRuntimeDirectoryPreserve=yes\n"
+# a folder that outlives a stop keeps the socket of one that was killed, and vLLM does not take its place
+FRESH = "ExecStartPre=-+/usr/bin/rm -f /run/steelyard/%i/engine.sock\n"
+EMPTY = "ExecCondition=\nExecStartPre=\nExecStart=\nExecStart=/usr/bin/sleep infinity\nExecStartPost=\n"
+WAIT_S = 60
+
+
+def why_not(service: str) -> str | None:
+    """Why its engine cannot sleep beside another; None where it can."""
+    if engines.kind(service).name != "vllm":
+        return "its engine has no sleep mode"
+    if engines.lazy(service):
+        return "it is started by its first request, and rests by itself"
+    uuids = gpu.held().get(service, []) if _on_gpu(service) else []
+    if uuids:
+        options = _options(service)
+        if options.get("enable-sleep-mode") != "true":
+            return "its engine was started without `enable-sleep-mode: true` (serve.options)"
+        sizes = {device.get("uuid"): int(device.get("memory_bytes", 0)) for device in gpu.memory()["devices"]}
+        wanted = float(options.get("gpu-memory-utilization", 0.9))
+        for uuid in uuids:
+            if wanted * sizes.get(uuid, 0) + LEFT_ON_GPU > sizes.get(uuid, 0):
+                most = 1 - LEFT_ON_GPU / max(sizes.get(uuid, 0), LEFT_ON_GPU)
+                return "one that sleeps keeps 4 GiB of its GPU: gpu_memory_utilization would have to be %.2f or less" % most
+    return surge.short_of_memory(service, _kept_bytes(service) if uuids else 0)
+
+
+def _on_gpu(service: str) -> bool:
+    """Whether any of its processes has a device of NVIDIA's open: one for processors has nothing there, whatever it was given."""
+    for pid in _processes(engines.unit(service)):
+        try:
+            names = [os.readlink(entry) for entry in Path("/proc/%d/fd" % pid).iterdir()]
+        except OSError:
+            continue
+        if any(name.startswith("/dev/nvidia") for name in names):
+            return True
+    return False
+
+
+def level(service: str) -> int:
+    """2 where weights can be read again in place."""
+    return 1 if "quantization" in _options(service) else 2
+
+
+def _options(service: str) -> dict[str, str]:
+    """Of the engine's config: flat keys, a line each."""
+    lines = engines.config_file(service).read_text().splitlines()
+    return dict(found.groups() for line in lines if (found := re.match(r"([\w-]+): (.*)$", line)))  # type: ignore[misc]
+
+
+def _kept_bytes(service: str) -> int:
+    """What its weights take of the host's memory while it sleeps."""
+    pid = _main(service)
+    folder = Path("/proc/%d/root/run/steelyard/%s/model" % (pid, service))
+    if level(service) == 2 or not pid:
+        return 0
+    return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+
+
+# Away
+
+
+def lie_down(service: str) -> None:
+    """It sleeps, outside its unit, which may be started anew. Nothing runs on it. Raises StoreError; `wake` mends what was half done."""
+    pid = _main(service)
+    if not pid:
+        raise StoreError("%s does not run" % service)
+    _write(service, MOVING + FRESH)
+    kept: dict[str, Any] = {"pid": pid, "born": _born(pid), "level": level(service)}
+    _keep(service, kept)
+    control.fall_asleep(service, kept["level"])
+    _keep(service, {**kept, "used": _used(service)})
+    _hold(service, "me")
+    _scope(service, _processes(engines.unit(service)) - {_main(service)})
+    aside = _aside(service)
+    aside.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.rename(control.socket_of(service), aside)
+
+
+def _scope(service: str, pids: set[int]) -> None:
+    """These processes are a unit of their own from now on; systemd moves them."""
+    manager = ("org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager")
+    listed = (str(len(pids)), *map(str, sorted(pids)))
+    given = ("ssa(sv)a(sa(sv))", _scope_name(service), "fail", "1", "PIDs", "au", *listed, "0")
+    _run("busctl", "--quiet", "call", *manager, "StartTransientUnit", *given)
+    _until(lambda: pids <= _processes(_scope_name(service)), "the engine's processes do not leave their unit")
+
+
+# Back
+
+
+def wake(service: str) -> None:
+    """Back in its unit, and giving tokens, with whatever the unit runs now gone. Raises StoreError: it has to be started."""
+    kept = _read(service)
+    if not kept:
+        return  # it was not put to sleep yet
+    pid, unit = int(kept["pid"]), engines.unit(service)
+    if _born(pid) != kept["born"]:
+        raise StoreError("the engine that slept is not there any more")
+    if pid in _processes(unit):  # it never left
+        _be_main(service, pid)
+        _woken(service, kept)
+        _forget(service)
+        return
+    _write(service, MOVING + EMPTY)
+    # nothing runs on it any more, and its own way to end takes seconds
+    subprocess.run(["systemctl", "kill", "--kill-who=all", "--signal=KILL", unit], stderr=subprocess.DEVNULL)
+    _run("systemctl", "stop", unit)
+    os.rename(_aside(service), control.socket_of(service))
+    _own_tmp(pid)
+    _woken(service, kept)
+    _adopt(service, pid)
+    _forget(service)
+
+
+def _woken(service: str, kept: dict[str, Any]) -> None:
+    """On a GPU that is not free yet a wake-up fails, and the engine is lost: vLLM does not take another one."""
+    if "used" in kept:
+        _until(lambda: _used(service) <= kept["used"] + 2**29, "its GPU is not free")
+    control.wake(service, kept["level"])
+    gives, why = ready.one_token(control.socket_of(service), service)
+    if not gives:
+        raise StoreError("it woke up and gives no token: %s" % why)
+
+
+def _adopt(service: str, pid: int) -> None:
+    """The unit starts with a process that does nothing, and the engine's become its own."""
+    unit = engines.unit(service)
+    subprocess.run(["systemctl", "reset-failed", unit], stderr=subprocess.DEVNULL)
+    _run("systemctl", "start", unit)
+    group = _group(unit) / "cgroup.procs"
+    for moved in _processes(_scope_name(service)) | {pid}:
+        try:
+            group.write_text(str(moved))
+        except ProcessLookupError:
+            pass
+    _be_main(service, pid)
+
+
+def _own_tmp(pid: int) -> None:
+    """Its private /tmp was removed with the unit's stop; nothing can be mounted over a folder that is gone."""
+    inside = ("nsenter", "--target", str(pid), "--mount")
+    for path in ("/tmp", "/var/tmp"):
+        _run(*inside, "umount", "--lazy", path)
+        _run(*inside, "mount", "-t", "tmpfs", "-o", "mode=1777,nosuid,nodev", "tmpfs", path)
+
+
+def let_go(service: str) -> None:
+    """Nothing is left of the one that slept, and of what was set for it."""
+    scope = _scope_name(service)
+    if not _read(service) and not _drop_in(service).exists():
+        return
+    subprocess.run(["systemctl", "kill", "--kill-who=all", "--signal=KILL", scope], stderr=subprocess.DEVNULL)
+    subprocess.run(["systemctl", "stop", scope], stderr=subprocess.DEVNULL)
+    _forget(service)
+
+
+def give_up(service: str) -> None:
+    """It is lost: its unit may start anew."""
+    let_go(service)
+    Path(control.socket_of(service)).unlink(missing_ok=True)
+
+
+def _forget(service: str) -> None:
+    _drop_in(service).unlink(missing_ok=True)
+    subprocess.run(["systemctl", "daemon-reload"])
+    shutil.rmtree(_aside(service).parent, ignore_errors=True)
+    (KEPT / (service + ".json")).unlink(missing_ok=True)
+
+
+# The unit's main process
+
+
+def hold(group: str, pid: str) -> int:
+    """In the group of a unit, say which process is its main one; `me`: this one, until it is killed."""
+    Path(group, "cgroup.procs").write_text(str(os.getpid()))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+        notify.connect(NOTIFY)
+        notify.send(("MAINPID=%s\n" % (os.getpid() if pid == "me" else pid)).encode())
+    # systemd looks the sender up when it reads the word
+    time.sleep(1e6 if pid == "me" else 2)
+    return 0
+
+
+def _hold(service: str, pid: str) -> None:
+    group = str(_group(engines.unit(service)))
+    holder = subprocess.Popen([*HOLDER, group, pid], start_new_session=True, stdin=subprocess.DEVNULL)
+    wanted = holder.pid if pid == "me" else int(pid)
+    _until(lambda: _main(service) == wanted, "systemd does not take another main process for %s" % service)
+
+
+def _be_main(service: str, pid: int) -> None:
+    """In place of whoever held it."""
+    holder = _main(service)
+    if holder != pid:
+        _hold(service, str(pid))
+        os.kill(holder, signal.SIGKILL)
+
+
+def _main(service: str) -> int:
+    return int(status.unit_properties(engines.unit(service)).get("MainPID", "0"))
+
+
+def _group(unit: str) -> Path:
+    """Its control group; the root's where it has none."""
+    words = ["systemctl", "show", "--value", "--property=ControlGroup", unit]
+    return Path(str(CGROUPS) + subprocess.run(words, stdout=subprocess.PIPE, text=True).stdout.strip())
+
+
+def _processes(unit: str) -> set[int]:
+    group = _group(unit)
+    if group == CGROUPS:
+        return set()
+    return {int(pid) for path in group.rglob("cgroup.procs") for pid in path.read_text().split()}
+
+
+def _born(pid: int) -> str:
+    """When the process was started: another one may have its number. Empty where there is none."""
+    try:
+        return Path("/proc/%d/stat" % pid).read_text().rsplit(")", 1)[1].split()[19]
+    except OSError:
+        return ""
+
+
+def _used(service: str) -> int:
+    """Of its GPUs by anybody; bytes."""
+    mine = gpu.held().get(service, [])
+    return sum(int(device["used_bytes"]) for device in gpu.memory()["devices"] if device.get("uuid") in mine) if mine else 0
+
+
+# What is written
+
+
+def _scope_name(service: str) -> str:
+    return "steelyard-asleep-%s.scope" % service
+
+
+def _aside(service: str) -> Path:
+    """Of the socket while it sleeps; in the same file system, so a rename keeps who listens."""
+    return Path("/run/steelyard/%s--asleep/engine.sock" % service)
+
+
+def _drop_in(service: str) -> Path:
+    return engines.drop_ins(service, TRIALS) / DROP_IN
+
+
+def _write(service: str, text: str) -> None:
+    path = _drop_in(service)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    _run("systemctl", "daemon-reload")
+
+
+def _keep(service: str, kept: dict[str, Any]) -> None:
+    KEPT.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (KEPT / (service + ".json")).write_text(json.dumps(kept))
+
+
+def _read(service: str) -> dict[str, Any]:
+    try:
+        return dict(json.loads((KEPT / (service + ".json")).read_text()))
+    except (OSError, ValueError):
+        return {}
+
+
+def _until(done: Callable[[], bool], why: str) -> None:
+    """Raises StoreError with `why`."""
+    end = time.monotonic() + WAIT_S
+    while not done():
+        if time.monotonic() > end:
+            raise StoreError(why)
+        time.sleep(0.02)
+
+
+def _run(*words: str) -> None:
+    done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode != 0:
+        raise StoreError("`%s`: %s" % (" ".join(words[:2]), done.stdout.strip()[-200:]))

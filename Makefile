@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SOURCES := src modules roles deploy tests tools
 PROGRAMS := systemd-nspawn:systemd-container mmdebstrap:mmdebstrap ip:iproute2 iptables:iptables ssh:openssh-client cc:gcc gpg:gnupg bwrap:bubblewrap mkfs.xfs:xfsprogs
 
-.PHONY: demo demo-down test test-fast golden lint types docs docs-check format system clean bench-lab bench-engine bench-scale bench-distribute bench-verify bench-load compare-inventories test-hosts test-dify test-faults bench-rollout bench-backup
+.PHONY: demo demo-down test test-fast golden lint types docs docs-check format system clean bench-lab bench-engine bench-scale bench-distribute bench-verify bench-load compare-inventories test-hosts test-dify test-faults test-gpu bench-rollout bench-backup
 
 demo: $(VENV)/.ready | system
 	$(BIN)/python tools/demo.py
@@ -14,7 +14,7 @@ demo-down: $(VENV)/.ready
 	$(BIN)/steelyard lab down
 
 # The lab of the whole site takes half an hour and half of two cores; all other tests run beside it, and are shown when it has ended.
-OUTSIDE := $(filter-out tests/lab tests/__pycache__,$(wildcard tests/*))
+OUTSIDE := $(filter-out tests/lab tests/gpu tests/__pycache__,$(wildcard tests/*))
 BESIDE := tests/lab/test_dify_stack.py $(wildcard tests/lab/test_hosts_*.py)
 
 test: lint types docs-check $(VENV)/.ready | system
@@ -75,6 +75,11 @@ test-dify: $(VENV)/.ready | system
 test-faults: $(VENV)/.ready | system
 	STEELYARD_FAULTS=all STEELYARD_FAULTS_TABLE=build/faults.json $(BIN)/pytest tests/lab/rollout; ended=$$?; \
 	$(BIN)/python tools/faults_page.py build/faults.json && exit $$ended
+
+# on a machine with an NVIDIA GPU, as root, by a Python that has vLLM for it: `make test-gpu GPU_PYTHON=/opt/vllm/bin/python`
+GPU_PYTHON ?= python3
+test-gpu:
+	PYTHONPATH=src:tests/gpu $(GPU_PYTHON) -m pytest -c /dev/null --rootdir . -p no:cacheprovider --noconftest -q -s tests/gpu
 
 bench-rollout: $(VENV)/.ready | system
 	$(BIN)/python tests/bench/rollout.py

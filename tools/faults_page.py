@@ -22,7 +22,7 @@ dies, two of them share an address; what ran through it is counted as on killed,
 """
 
 
-STRATEGIES = ("reload", "swap", "surge")
+STRATEGIES = ("reload", "swap", "sleep-swap", "surge")
 
 
 def page(rows: list[dict[str, Any]]) -> str:

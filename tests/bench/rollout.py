@@ -25,7 +25,7 @@ NAME = "bench-rollout"
 
 def measured(ground: Ground) -> dict[str, dict[str, float]]:
     figures: dict[str, dict[str, float]] = {}
-    for strategy in ("reload", "swap", "surge"):
+    for strategy in ("reload", "swap", "sleep-swap", "surge"):
         ground.settle("v1")
         with ground.load() as load:
             time.sleep(5)
@@ -38,7 +38,7 @@ def measured(ground: Ground) -> dict[str, dict[str, float]]:
             "requests": row.requests, "mixed": row.mixed, "read_s": ground.state()["weights_s"],
         }  # fmt: skip
         print(
-            f"{strategy:7} {row.requests:4} requests, {row.failed} failed, {row.mixed} mixed   gap {switch['gap_s']:6.2f} s   "
+            f"{strategy:10} {row.requests:4} requests, {row.failed} failed, {row.mixed} mixed   gap {switch['gap_s']:6.2f} s   "
             f"slowest {row.slowest_s:6.2f} s (calm {calm:.2f} s)   weights read in {figures[strategy]['read_s']:.2f} s"
         )
     return figures

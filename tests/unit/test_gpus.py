@@ -17,6 +17,7 @@ from steelyard.gpus.xids import ACTIONS, Action
 from steelyard.lab import gpu
 from steelyard.lab.spec import SimulatedGpus
 from steelyard.modules.operations.gpu import setting_command
+from steelyard_host import gpu as host_gpu
 from steelyard_host.gpu import bus_of, xids
 
 ROOT = Path(__file__).parent.parent.parent
@@ -193,6 +194,20 @@ def test_an_old_driver_without_most_getters_still_answers(tmp_path: Path) -> Non
         None,
         None,
     )
+
+
+def test_where_a_gpu_sleeps_none_is_attached_and_it_is_listed_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Told not to attach, NVML knows only GPUs in use: seen on an H200 that nobody used, with driver 580."""
+    import pynvml
+
+    started: list[int] = []
+    monkeypatch.setattr(pynvml, "nvmlInitWithFlags", started.append)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetCount", lambda: 0)
+    monkeypatch.setattr(pynvml, "nvmlSystemGetDriverVersion", lambda: "580.1")
+    monkeypatch.setattr(pynvml, "nvmlShutdown", lambda: None)
+    assert host_gpu.nvml(set())["devices"] == []
+    assert host_gpu.nvml({"0000:18:00.0"})["devices"] == [{"index": 0, "bus": "0000:18:00.0", "error": None, "asleep": True}]
+    assert started == [0, pynvml.NVML_INIT_FLAG_NO_ATTACH]
 
 
 def cut(library: Path, scenario: Path, *words: str) -> str:

@@ -16,7 +16,7 @@ from steelyard.problem import HostProblem
 from steelyard.rollout.journal import Journal
 from steelyard.rollout.prompts import read_prompts
 from steelyard.rollout.run import Move, Rollout
-from steelyard.rollout.strategy import Prediction, why_not_reload
+from steelyard.rollout.strategy import Prediction, chosen, why_not_reload
 from steelyard.site import Serve
 from steelyard_host.trial import text_of
 
@@ -42,6 +42,23 @@ def test_weights_alone_are_taken_in_place() -> None:
 )
 def test_what_an_engine_reads_at_its_start_only_needs_one(after: Manifest, serve: Serve, why: str) -> None:
     assert str(why_not_reload(manifest("a"), after, serve)).startswith(why)
+
+
+@pytest.mark.parametrize(
+    ("why_not", "others", "taken"),
+    [
+        ((None, "full", "full"), 0, "reload"),
+        (("shapes", None, None), 0, "surge"),
+        (("shapes", "full", None), 0, "sleep-swap"),
+        (("shapes", "full", "full"), 0, "swap"),
+        (("shapes", None, None), 1, "swap"),  # others answer meanwhile: no memory is asked for
+    ],
+)
+def test_auto_takes_the_least_wait_that_is_safe(
+    why_not: tuple[str | None, str | None, str | None], others: int, taken: str
+) -> None:
+    assert chosen("auto", *why_not, others) == taken
+    assert chosen("sleep-swap", *why_not, others) == "sleep-swap"
 
 
 def test_a_wait_that_is_longer_than_the_gateway_holds_is_told() -> None:

@@ -255,6 +255,17 @@ def exits_well(ground: Ground, strategy: str) -> tuple[int, int]:
     return run.wait(900), 0
 
 
+@fault("engine that sleeps dies", {5}, {"v1"})
+def sleeper_dies(ground: Ground, strategy: str) -> tuple[int, int]:
+    """The one to go back to is lost, and then the gate refuses the new one: it is started anew, while the gateway holds requests."""
+    prompts = ground.inventory.parent / "never.jsonl"
+    prompts.write_text('{"prompt": "hello", "expect": "^no answer is this$", "max_tokens": 4}\n')
+    run = ground.begun(strategy, "--prompts", str(prompts))
+    scope = "steelyard-asleep-tiny.scope"
+    on_host(ground.site, ground.host, f"until systemctl kill -s KILL {scope} 2>/dev/null; do sleep 0.1; done")
+    return run.wait(900), 0
+
+
 @fault("engine hangs in its start", {5}, {"v1"})
 def hangs_in_start(ground: Ground, strategy: str) -> tuple[int, int]:
     """Its core is stopped: the server answers, tokens never come; the host gives up after `ready_s`."""

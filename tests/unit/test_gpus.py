@@ -210,6 +210,11 @@ def test_where_a_gpu_sleeps_none_is_attached_and_it_is_listed_all_the_same(monke
     assert started == [0, pynvml.NVML_INIT_FLAG_NO_ATTACH]
 
 
+def test_a_real_gpu_that_is_well_has_no_problem() -> None:
+    """`gpu-health` as it was recorded on an H200 with driver 580, in a virtual machine; serial number and UUID are made up."""
+    assert problems(json.loads((ROOT / "tests/data/h200-gpu-health.json").read_text()), gpus=1) == []
+
+
 def cut(library: Path, scenario: Path, *words: str) -> str:
     """What `gpu-settings` could not do."""
     return helper(library, scenario, "gpu-settings", *words).stderr.strip()

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -17,6 +19,8 @@ from pathlib import Path
 
 import pytest
 
+from steelyard.models import fit
+from steelyard.models.room import TIGHT, Wish, room
 from steelyard_host import control, gpu, ready
 from steelyard_host.ready import SocketConnection, headers
 from steelyard_host.store import StoreError
@@ -133,11 +137,38 @@ def test_two_engines_take_turns_on_one_gpu(versions: Path, tmp_path: Path) -> No
         reloaded_in_place(first, versions, other, figures)
         wakes_on_no_full_gpu()
         print(json.dumps(figures))
+        fit_beside_what_it_says(first.log.read_text(), versions / "v1")
     finally:
         for engine in (first, second):
             if engine is not None:
                 engine.kill()
                 print(engine.log.read_text()[-3000:])
+
+
+def fit_beside_what_it_says(log: str, model: Path) -> None:
+    """The sum of `models fit` and the engine's own words; raises AssertionError where it errs by more than it says of itself."""
+    with (model / "model.safetensors").open("rb") as file:
+        head = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
+    entries = {
+        name: {"dtype": entry["dtype"], "shape": entry["shape"], "size": entry["data_offsets"][1] - entry["data_offsets"][0]}
+        for name, entry in head.items()
+        if name != "__metadata__"
+    }
+    config = json.loads((model / "config.json").read_text())
+    memory = gpu.memory()["devices"][0]["memory_bytes"]
+    expected = room(fit.figures(config, {"model.safetensors": entries}), Wish(utilization=0.8, context=2048), memory)
+    said = float(re.findall(r"Available KV cache memory: ([\d.]+) GiB", log)[-1])
+    tokens = int(re.findall(r"GPU KV cache size: ([\d,]+) tokens", log)[-1].replace(",", ""))
+    assert expected.token_bytes is not None
+    found = {
+        "context_gib": said,
+        "context_expected_gib": round(expected.left_bytes / 2**30, 2),
+        "token_bytes": round(said * 2**30 / tokens),
+        "token_expected_bytes": expected.token_bytes,
+    }
+    print(json.dumps(found))
+    assert abs(said * 2**30 - expected.left_bytes) < TIGHT * memory
+    assert abs(found["token_bytes"] - expected.token_bytes) < 0.02 * expected.token_bytes
 
 
 def reloaded_in_place(first: Engine, versions: Path, other: list[str], figures: dict[str, float]) -> None:

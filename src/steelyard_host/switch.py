@@ -274,7 +274,7 @@ def _undo(service: str, found: dict[str, Any], why: str) -> None:
     back_in_place = {"reload": _reloaded_back, "sleep-swap": _woken}.get(found["strategy"])
     if touched and (back_in_place is None or not back_in_place(service, found)):
         front.unmark(service)  # should it take longer than we wait, its own start lets requests in
-        _restart(service, found["ready_s"], found["drain_s"])
+        _started_back(service, found)
     if found["strategy"] == "surge":
         front.route(service, service, surge.twin(service))
         front.drained(surge.twin(service), found["drain_s"])
@@ -283,6 +283,15 @@ def _undo(service: str, found: dict[str, Any], why: str) -> None:
     lazy.let_go(service)
     _disarm(service)
     trial.keep(service, found, state="undone", why=why)
+
+
+def _started_back(service: str, found: dict[str, Any]) -> None:
+    """It started with this version before, so what stops it once may be over: a second try comes before giving up. Raises StoreError."""
+    try:
+        _restart(service, found["ready_s"], found["drain_s"])
+    except StoreError as error:
+        print("%s is started once more: %s" % (service, error), flush=True)
+        _restart(service, found["ready_s"], found["drain_s"])
 
 
 def _reloaded_back(service: str, found: dict[str, Any]) -> bool:

@@ -125,6 +125,7 @@ def test_a_port_is_never_left_closed_by_a_start_that_failed(told: Told) -> None:
     told.wrong = {"restart"}
     with pytest.raises(StoreError):
         switch.carry_out("x")
+    assert told.words.count("restart") == 3  # the trial, and the old version twice
     assert not (front.MARKS / "x").exists()  # its next start lets requests in
     assert now()["state"] == "undoing"  # and the timer tries again
 

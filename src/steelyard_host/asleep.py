@@ -49,17 +49,26 @@ def why_not(service: str) -> str | None:
     if engines.lazy(service):
         return "it is started by its first request, and rests by itself"
     uuids = gpu.held().get(service, []) if _on_gpu(service) else []
-    if uuids:
-        options = _options(service)
-        if options.get("enable-sleep-mode") != "true":
-            return "its engine was started without `enable-sleep-mode: true` (serve.options)"
-        sizes = {device.get("uuid"): int(device.get("memory_bytes", 0)) for device in gpu.memory()["devices"]}
-        wanted = float(options.get("gpu-memory-utilization", 0.9))
-        for uuid in uuids:
-            if wanted * sizes.get(uuid, 0) + LEFT_ON_GPU > sizes.get(uuid, 0):
-                most = 1 - LEFT_ON_GPU / max(sizes.get(uuid, 0), LEFT_ON_GPU)
-                return "one that sleeps keeps 4 GiB of its GPU: gpu_memory_utilization would have to be %.2f or less" % most
-    return surge.short_of_memory(service, _kept_bytes(service) if uuids else 0)
+    if not uuids:
+        return surge.short_of_memory(service)
+    return _why_not_on(uuids, _options(service)) or surge.short_of_memory(service, _kept_bytes(service))
+
+
+def _why_not_on(uuids: list[str], options: dict[str, str]) -> str | None:
+    """Why its GPUs do not take a second engine beside one that sleeps."""
+    if options.get("enable-sleep-mode") != "true":
+        return "its engine was started without `enable-sleep-mode: true` (serve.options)"
+    wanted = float(options.get("gpu-memory-utilization", 0.9))
+    for device in gpu.nvml(set())["devices"]:
+        if device.get("uuid") not in uuids:
+            continue
+        if device.get("compute_mode") not in (None, "default"):
+            return "its GPU takes one process only: its compute mode is %s" % device["compute_mode"]
+        whole = int(device["memory_bytes"])
+        if wanted * whole + LEFT_ON_GPU > whole:
+            most = 1 - LEFT_ON_GPU / whole
+            return "one that sleeps keeps 4 GiB of its GPU: gpu_memory_utilization would have to be %.2f or less" % most
+    return None
 
 
 def _on_gpu(service: str) -> bool:
@@ -87,10 +96,9 @@ def _options(service: str) -> dict[str, str]:
 
 def _kept_bytes(service: str) -> int:
     """What its weights take of the host's memory while it sleeps."""
-    pid = _main(service)
-    folder = Path("/proc/%d/root/run/steelyard/%s/model" % (pid, service))
-    if level(service) == 2 or not pid:
+    if level(service) == 2:
         return 0
+    folder = Path("/proc/%d/root/run/steelyard/%s/model" % (_main(service), service))
     return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
 
 
@@ -143,7 +151,8 @@ def wake(service: str) -> None:
     # nothing runs on it any more, and its own way to end takes seconds
     subprocess.run(["systemctl", "kill", "--kill-who=all", "--signal=KILL", unit], stderr=subprocess.DEVNULL)
     _run("systemctl", "stop", unit)
-    os.rename(_aside(service), control.socket_of(service))
+    if _aside(service).exists():
+        os.rename(_aside(service), control.socket_of(service))
     _own_tmp(pid)
     _woken(service, kept)
     _adopt(service, pid)

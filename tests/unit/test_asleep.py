@@ -17,7 +17,11 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(engines, "SERVICES", tmp_path)
     monkeypatch.setattr(gpu, "held", lambda: {"x": ["GPU-1"]})
     monkeypatch.setattr(asleep, "_on_gpu", lambda service: True)
-    monkeypatch.setattr(gpu, "memory", lambda: {"devices": [{"uuid": "GPU-1", "memory_bytes": H200}]})
+    devices = [
+        {"uuid": "GPU-2", "compute_mode": "prohibited"},
+        {"uuid": "GPU-1", "memory_bytes": H200, "compute_mode": "default"},
+    ]
+    monkeypatch.setattr(gpu, "nvml", lambda asleep: {"devices": devices})
     monkeypatch.setattr(surge, "_resident", lambda service: 8 * 2**30)
     monkeypatch.setattr(surge, "_available", lambda: 9 * 2**30)
     (tmp_path / "x.env").write_text("STEELYARD_ENGINE=/opt/steelyard/engines/vllm-0.32.0\n")
@@ -38,6 +42,13 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_on_a_gpu_it_needs_the_option_and_what_it_leaves_there(host: Path, config: str, why: str | None) -> None:
     (host / "x.yaml").write_text(config)
     assert asleep.why_not("x") == why
+
+
+def test_a_gpu_for_one_process_takes_no_second(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (host / "x.yaml").write_text("enable-sleep-mode: true\n")
+    device = {"uuid": "GPU-1", "memory_bytes": H200, "compute_mode": "exclusive-process"}
+    monkeypatch.setattr(gpu, "nvml", lambda asleep: {"devices": [device]})
+    assert asleep.why_not("x") == "its GPU takes one process only: its compute mode is exclusive-process"
 
 
 def test_without_a_gpu_it_needs_memory_for_two(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,6 +31,7 @@ KEPT = Path("/run/steelyard-asleep")
 TRIALS = Path("/run/systemd/system")
 CGROUPS = Path("/sys/fs/cgroup")
 NOTIFY = "/run/systemd/notify"
+WAY_IN = "/run/systemd/incoming"
 DROP_IN = "70-asleep.conf"  # after those of the service and of the trial
 LEFT_ON_GPU = 4 * 2**30  # 3.5 GiB were measured on an H200: CUDA's context and graphs
 HOLDER = ("/usr/bin/python3", "-I", "/usr/lib/steelyard/steelyard-host.pyz", "unit-hold")
@@ -180,15 +181,29 @@ def _adopt(service: str, pid: int) -> None:
             group.write_text(str(moved))
         except ProcessLookupError:
             pass
+    _own_way_in(service, pid)
     _be_main(service, pid)
 
 
 def _own_tmp(pid: int) -> None:
     """Its private /tmp was removed with the unit's stop; nothing can be mounted over a folder that is gone."""
-    inside = ("nsenter", "--target", str(pid), "--mount")
     for path in ("/tmp", "/var/tmp"):
-        _run(*inside, "umount", "--lazy", path)
-        _run(*inside, "mount", "-t", "tmpfs", "-o", "mode=1777,nosuid,nodev", "tmpfs", path)
+        _inside(pid, "umount", "--lazy", path)
+        _inside(pid, "mount", "-t", "tmpfs", "-o", "mode=1777,nosuid,nodev", "tmpfs", path)
+
+
+def _own_way_in(service: str, pid: int) -> None:
+    """So was the folder through which `systemctl bind` of older systemds (252) moves mounts into it; the unit's new start made another."""
+    if " %s " % WAY_IN not in Path("/proc/%d/mountinfo" % pid).read_text():
+        return
+    _inside(pid, "umount", "--lazy", WAY_IN)
+    _inside(pid, "mount", "--bind", "/run/systemd/propagate/%s" % engines.unit(service), WAY_IN)
+    _inside(pid, "mount", "--make-slave", WAY_IN)  # out of a shared one nothing can be moved
+
+
+def _inside(pid: int, *words: str) -> None:
+    """Where it sees its mounts."""
+    _run("nsenter", "--target", str(pid), "--mount", *words)
 
 
 def let_go(service: str) -> None:

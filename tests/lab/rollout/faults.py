@@ -6,6 +6,8 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from conftest import on_host, steelyard
@@ -217,6 +219,7 @@ def unreachable_after(ground: Ground, strategy: str) -> tuple[int, int]:
 def slow(ground: Ground, strategy: str) -> tuple[int, int]:
     """Its processes are halted most of the time once the version is on trial; without that it passes, as the row after this shows."""
     run = ground.begun(strategy, "--watch", "12", states=("serving",))
+    assert run.poll() is None, "it ended before it was watched"
     halting = (
         "for p in $(pgrep VLLM); do kill -STOP $p; done; sleep 0.3; for p in $(pgrep VLLM); do kill -CONT $p; done; sleep 0.03"
     )
@@ -266,19 +269,35 @@ def sleeper_dies(ground: Ground, strategy: str) -> tuple[int, int]:
     return run.wait(900), 0
 
 
+@contextmanager
+def ready_within(ground: Ground, seconds: int) -> Iterator[None]:
+    """How long a start may take, while the block runs."""
+    roles = ground.inventory / "group_vars/all/roles.yml"
+    text = roles.read_text()
+    roles.write_text(text.replace("vllm:\n", f"vllm:\n  ready_s: {seconds}\n", 1))
+    try:
+        yield
+    finally:
+        roles.write_text(text)
+
+
 @fault("engine hangs in its start", {5}, {"v1"})
 def hangs_in_start(ground: Ground, strategy: str) -> tuple[int, int]:
     """Its core is stopped: the server answers, tokens never come; the host gives up after `ready_s`."""
-    roles = ground.inventory / "group_vars/all/roles.yml"
-    text = roles.read_text()
-    roles.write_text(text.replace("vllm:\n", "vllm:\n  ready_s: 60\n", 1))
     unit = f"{SERVICE}--surge" if strategy == "surge" else SERVICE
-    run = ground.started("next", "--strategy", strategy)
     asked = f"systemctl show {unit} -p SubState,ActiveState --value"
-    try:
+    with ready_within(ground, 60):
+        run = ground.started("next", "--strategy", strategy)
         while run.poll() is None and "start-post" not in on_host(ground.site, ground.host, asked):
             time.sleep(0.05)
         on_host(ground.site, ground.host, f"sleep 3; systemctl kill --kill-who=all -s STOP {unit}")
         return run.wait(900), 0
-    finally:
-        roles.write_text(text)
+
+
+@fault("host's part of it is killed", {0, 5}, {"v1", "next"})
+def trial_killed(ground: Ground, strategy: str) -> tuple[int, int]:
+    """The unit that carries the switch out, a second after it was begun: the host's timer takes the trial back. A reload is over by then."""
+    with ready_within(ground, 60):
+        run = ground.begun(strategy, "--undo-after", "10", states=("trying",))
+        on_host(ground.site, ground.host, "sleep 1; systemctl kill -s KILL steelyard-switch-tiny || true")
+        return run.wait(900), 0

@@ -43,6 +43,7 @@ LONG = {
     "engine hangs in its start",
     "two operators at once",
     "engine that sleeps dies",
+    "host's part of it is killed",
 }
 
 

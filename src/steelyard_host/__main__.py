@@ -25,7 +25,6 @@ class Later:
 if TYPE_CHECKING:
     from steelyard_host import (
         adopt,
-        asleep,
         compiled,
         dify_backup,
         dify_doing,
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
         engines,
         front,
         gpu,
+        handover,
         haproxy,
         hardware,
         holdings,
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
         wheels,
     )
 else:
-    MODULES = "adopt asleep compiled dify_backup dify_doing dify_env dify_stack dify_upgrade engines front gpu haproxy hardware holdings lazy leases loading made_here ready registry relay starts status store surge switch tier warm watch wheels"
+    MODULES = "adopt compiled dify_backup dify_doing dify_env dify_stack dify_upgrade engines front gpu handover haproxy hardware holdings lazy leases loading made_here ready registry relay starts status store surge switch tier warm watch wheels"
     globals().update({name: Later(name) for name in MODULES.split()})
 
 Given = argparse.Namespace
@@ -261,7 +261,7 @@ def _switches(add: Any) -> None:
     settled.add_argument("services", nargs="*")
     drain.add_argument("seconds", type=float)
     add("surge-gone", "requests find another way", lambda g: surge.gone(g.service)).add_argument("service")
-    held = add("unit-hold", "say which process is a unit's main one", lambda g: asleep.hold(g.group, g.pid))
+    held = add("unit-hold", "say which process is a unit's main one", lambda g: handover.hold(g.group, g.pid))
     held.add_argument("group")
     held.add_argument("pid")
     now = add(

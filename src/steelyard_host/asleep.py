@@ -1,9 +1,7 @@
 """A service's engine sleeps beside its unit while another version is on trial in it: the way back is a wake-up, not a start.
 
 The unit has to end up with the new version as with any start of it, so the old engine is what moves: its processes go to a scope of
-their own, `steelyard-asleep-NAME.scope`, its socket aside, and the unit starts anew. To go back, the unit's processes are its own
-again. Systemd signals a unit's main process wherever it is, so a holder is the main one while engines move: MAINPID says so, from a
-process that is root's and in the unit's own group, which systemd 252 and later take.
+their own, `steelyard-asleep-NAME.scope`, its socket aside, and the unit starts anew. To go back, they are the unit's again.
 
 An engine without a GPU stops scheduling and keeps its memory. With one it gives up what it has there but for 3 to 4 GiB; its weights
 are read again when it wakes (level 2), or wait in the host's memory where they were quantized while they were loaded (level 1).
@@ -16,31 +14,22 @@ import json
 import os
 import re
 import shutil
-import signal
-import socket
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from steelyard_host import control, engines, gpu, ready, status, surge
+from steelyard_host import control, engines, gpu, handover, ready, surge, trial
 from steelyard_host.store import StoreError
 
 KEPT = Path("/run/steelyard-asleep")
-TRIALS = Path("/run/systemd/system")
-CGROUPS = Path("/sys/fs/cgroup")
-NOTIFY = "/run/systemd/notify"
 WAY_IN = "/run/systemd/incoming"
 DROP_IN = "70-asleep.conf"  # after those of the service and of the trial
 LEFT_ON_GPU = 4 * 2**30  # 3.5 GiB were measured on an H200: CUDA's context and graphs
-HOLDER = ("/usr/bin/python3", "-I", "/usr/lib/steelyard/steelyard-host.pyz", "unit-hold")
 # while engines move: whoever is the unit's main process may say so, and the engine's socket and mounts outlive a stop
 MOVING = "[Service]\nNotifyAccess=all\nRuntimeDirectoryPreserve=yes\n"
 # a folder that outlives a stop keeps the socket of one that was killed, and vLLM does not take its place
 FRESH = "ExecStartPre=-+/usr/bin/rm -f /run/steelyard/%i/engine.sock\n"
 EMPTY = "ExecCondition=\nExecStartPre=\nExecStart=\nExecStart=/usr/bin/sleep infinity\nExecStartPost=\n"
-WAIT_S = 60
 
 
 def why_not(service: str) -> str | None:
@@ -74,7 +63,7 @@ def _why_not_on(uuids: list[str], options: dict[str, str]) -> str | None:
 
 def _on_gpu(service: str) -> bool:
     """Whether any of its processes has a device of NVIDIA's open: one for processors has nothing there, whatever it was given."""
-    for pid in _processes(engines.unit(service)):
+    for pid in handover.processes(engines.unit(service)):
         try:
             names = [os.readlink(entry) for entry in Path("/proc/%d/fd" % pid).iterdir()]
         except OSError:
@@ -99,7 +88,7 @@ def _kept_bytes(service: str) -> int:
     """What its weights take of the host's memory while it sleeps."""
     if level(service) == 2:
         return 0
-    folder = Path("/proc/%d/root/run/steelyard/%s/model" % (_main(service), service))
+    folder = Path("/proc/%d/root/run/steelyard/%s/model" % (handover.main_of(engines.unit(service)), service))
     return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
 
 
@@ -108,7 +97,7 @@ def _kept_bytes(service: str) -> int:
 
 def lie_down(service: str) -> None:
     """It sleeps, outside its unit, which may be started anew. Nothing runs on it. Raises StoreError; `wake` mends what was half done."""
-    pid = _main(service)
+    pid = handover.main_of(engines.unit(service))
     if not pid:
         raise StoreError("%s does not run" % service)
     _write(service, MOVING + FRESH)
@@ -116,20 +105,10 @@ def lie_down(service: str) -> None:
     _keep(service, kept)
     control.fall_asleep(service, kept["level"])
     _keep(service, {**kept, "used": _used(service)})
-    _hold(service, "me")
-    _scope(service, _processes(engines.unit(service)) - {_main(service)})
+    handover.to_scope(engines.unit(service), _scope_name(service))
     aside = _aside(service)
     aside.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.rename(control.socket_of(service), aside)
-
-
-def _scope(service: str, pids: set[int]) -> None:
-    """These processes are a unit of their own from now on; systemd moves them."""
-    manager = ("org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager")
-    listed = (str(len(pids)), *map(str, sorted(pids)))
-    given = ("ssa(sv)a(sa(sv))", _scope_name(service), "fail", "1", "PIDs", "au", *listed, "0")
-    _run("busctl", "--quiet", "call", *manager, "StartTransientUnit", *given)
-    _until(lambda: pids <= _processes(_scope_name(service)), "the engine's processes do not leave their unit")
 
 
 # Back
@@ -143,15 +122,15 @@ def wake(service: str) -> None:
     pid, unit = int(kept["pid"]), engines.unit(service)
     if _born(pid) != kept["born"]:
         raise StoreError("the engine that slept is not there any more")
-    if pid in _processes(unit):  # it never left
-        _be_main(service, pid)
+    if pid in handover.processes(unit):  # it never left
+        handover.be_main(unit, pid)
         _woken(service, kept)
         _forget(service)
         return
     _write(service, MOVING + EMPTY)
     # nothing runs on it any more, and its own way to end takes seconds
     subprocess.run(["systemctl", "kill", "--kill-who=all", "--signal=KILL", unit], stderr=subprocess.DEVNULL)
-    _run("systemctl", "stop", unit)
+    handover.run("systemctl", "stop", unit)
     if _aside(service).exists():
         os.rename(_aside(service), control.socket_of(service))
     _own_tmp(pid)
@@ -163,7 +142,7 @@ def wake(service: str) -> None:
 def _woken(service: str, kept: dict[str, Any]) -> None:
     """On a GPU that is not free yet a wake-up fails, and the engine is lost: vLLM does not take another one."""
     if "used" in kept:
-        _until(lambda: _used(service) <= kept["used"] + 2**29, "its GPU is not free")
+        handover.until(lambda: _used(service) <= kept["used"] + 2**29, "its GPU is not free")
     control.wake(service, kept["level"])
     gives, why = ready.one_token(control.socket_of(service), service)
     if not gives:
@@ -174,15 +153,10 @@ def _adopt(service: str, pid: int) -> None:
     """The unit starts with a process that does nothing, and the engine's become its own."""
     unit = engines.unit(service)
     subprocess.run(["systemctl", "reset-failed", unit], stderr=subprocess.DEVNULL)
-    _run("systemctl", "start", unit)
-    group = _group(unit) / "cgroup.procs"
-    for moved in _processes(_scope_name(service)) | {pid}:
-        try:
-            group.write_text(str(moved))
-        except ProcessLookupError:
-            pass
+    handover.run("systemctl", "start", unit)
+    handover.take(unit, handover.processes(_scope_name(service)) | {pid})
     _own_way_in(service, pid)
-    _be_main(service, pid)
+    handover.be_main(unit, pid)
 
 
 def _own_tmp(pid: int) -> None:
@@ -203,7 +177,7 @@ def _own_way_in(service: str, pid: int) -> None:
 
 def _inside(pid: int, *words: str) -> None:
     """Where it sees its mounts."""
-    _run("nsenter", "--target", str(pid), "--mount", *words)
+    handover.run("nsenter", "--target", str(pid), "--mount", *words)
 
 
 def let_go(service: str) -> None:
@@ -227,52 +201,6 @@ def _forget(service: str) -> None:
     subprocess.run(["systemctl", "daemon-reload"])
     shutil.rmtree(_aside(service).parent, ignore_errors=True)
     (KEPT / (service + ".json")).unlink(missing_ok=True)
-
-
-# The unit's main process
-
-
-def hold(group: str, pid: str) -> int:
-    """In the group of a unit, say which process is its main one; `me`: this one, until it is killed."""
-    Path(group, "cgroup.procs").write_text(str(os.getpid()))
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
-        notify.connect(NOTIFY)
-        notify.send(("MAINPID=%s\n" % (os.getpid() if pid == "me" else pid)).encode())
-    # systemd looks the sender up when it reads the word
-    time.sleep(1e6 if pid == "me" else 2)
-    return 0
-
-
-def _hold(service: str, pid: str) -> None:
-    group = str(_group(engines.unit(service)))
-    holder = subprocess.Popen([*HOLDER, group, pid], start_new_session=True, stdin=subprocess.DEVNULL)
-    wanted = holder.pid if pid == "me" else int(pid)
-    _until(lambda: _main(service) == wanted, "systemd does not take another main process for %s" % service)
-
-
-def _be_main(service: str, pid: int) -> None:
-    """In place of whoever held it."""
-    holder = _main(service)
-    if holder != pid:
-        _hold(service, str(pid))
-        os.kill(holder, signal.SIGKILL)
-
-
-def _main(service: str) -> int:
-    return int(status.unit_properties(engines.unit(service)).get("MainPID", "0"))
-
-
-def _group(unit: str) -> Path:
-    """Its control group; the root's where it has none."""
-    words = ["systemctl", "show", "--value", "--property=ControlGroup", unit]
-    return Path(str(CGROUPS) + subprocess.run(words, stdout=subprocess.PIPE, text=True).stdout.strip())
-
-
-def _processes(unit: str) -> set[int]:
-    group = _group(unit)
-    if group == CGROUPS:
-        return set()
-    return {int(pid) for path in group.rglob("cgroup.procs") for pid in path.read_text().split()}
 
 
 def _born(pid: int) -> str:
@@ -302,14 +230,14 @@ def _aside(service: str) -> Path:
 
 
 def _drop_in(service: str) -> Path:
-    return engines.drop_ins(service, TRIALS) / DROP_IN
+    return engines.drop_ins(service, trial.TRIALS) / DROP_IN
 
 
 def _write(service: str, text: str) -> None:
     path = _drop_in(service)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
-    _run("systemctl", "daemon-reload")
+    handover.run("systemctl", "daemon-reload")
 
 
 def _keep(service: str, kept: dict[str, Any]) -> None:
@@ -322,18 +250,3 @@ def _read(service: str) -> dict[str, Any]:
         return dict(json.loads((KEPT / (service + ".json")).read_text()))
     except (OSError, ValueError):
         return {}
-
-
-def _until(done: Callable[[], bool], why: str) -> None:
-    """Raises StoreError with `why`."""
-    end = time.monotonic() + WAIT_S
-    while not done():
-        if time.monotonic() > end:
-            raise StoreError(why)
-        time.sleep(0.02)
-
-
-def _run(*words: str) -> None:
-    done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    if done.returncode != 0:
-        raise StoreError("`%s`: %s" % (" ".join(words[:2]), done.stdout.strip()[-200:]))

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from steelyard_host import asleep, control, engines, front, lazy, quality, ready, starts, status, store, surge, trial
+from steelyard_host import asleep, control, engines, front, handover, lazy, quality, ready, starts, status, store, surge, trial
 from steelyard_host.store import StoreError
 
 HELPER = ("/usr/bin/python3", "-I", "/usr/lib/steelyard/steelyard-host.pyz")
@@ -86,7 +86,7 @@ def attempt(given: dict[str, Any]) -> dict[str, Any]:
     before = trial.committed(service)
     trial.keep(service, dict(given), before=before, state="trying", why="", boot=trial.boot(), at=time.time())
     # not `--wait`: it may miss the end of a unit in which systemd is reloaded
-    _run("systemd-run", "--quiet", "--collect", "--unit=" + unit, *HELPER, "switch-carry-out", service)
+    handover.run("systemd-run", "--quiet", "--collect", "--unit=" + unit, *HELPER, "switch-carry-out", service)
     return _ended(service, unit)
 
 
@@ -150,7 +150,9 @@ def _reload(service: str, found: dict[str, Any]) -> None:
 
 
 def _bind(service: str, folder: str) -> None:
-    _run("systemctl", "bind", "--read-only", "--mkdir", engines.unit(service), folder, "/run/steelyard/%s/model" % service)
+    handover.run(
+        "systemctl", "bind", "--read-only", "--mkdir", engines.unit(service), folder, "/run/steelyard/%s/model" % service
+    )
 
 
 def _token(service: str) -> None:
@@ -194,7 +196,7 @@ def _sleep_swap(service: str, found: dict[str, Any]) -> None:
 def _restart(service: str, seconds: float, drain_s: float) -> None:
     """Until it gives a token; the unit's own limits may be longer than `seconds`. Raises StoreError with the engine's last word."""
     unit = engines.unit(service)
-    _run("systemctl", "daemon-reload")
+    handover.run("systemctl", "daemon-reload")
     subprocess.run(["systemctl", "reset-failed", unit], stderr=subprocess.DEVNULL)
     if engines.lazy(service):
         asleep = not _active(unit)
@@ -247,7 +249,7 @@ def _close(service: str, found: dict[str, Any]) -> None:
     """What the host comes up with is what was on trial."""
     _disarm(service)
     trial.path_of(service).unlink(missing_ok=True)
-    _run("systemctl", "daemon-reload")
+    handover.run("systemctl", "daemon-reload")
     front.back(service)
     asleep.let_go(service)
     lazy.let_go(service)
@@ -323,7 +325,7 @@ def _arm(service: str, seconds: float) -> None:
     """Undo in so many seconds, by a clock that nobody sets."""
     _disarm(service)
     unit = "--unit=steelyard-undo-%s" % service
-    _run(
+    handover.run(
         "systemd-run",
         "--quiet",
         "--collect",
@@ -339,12 +341,6 @@ def _arm(service: str, seconds: float) -> None:
 def _disarm(service: str) -> None:
     """The timer, not the undo itself where it runs already: that one calls this."""
     subprocess.run(["systemctl", "stop", "steelyard-undo-%s.timer" % service], stderr=subprocess.DEVNULL)
-
-
-def _run(*words: str) -> None:
-    done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    if done.returncode != 0:
-        raise StoreError("`%s`: %s" % (" ".join(words[:2]), done.stdout.strip()[-200:]))
 
 
 def read_spec() -> dict[str, Any]:

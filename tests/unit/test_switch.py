@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from steelyard.render.tables import serving
-from steelyard_host import asleep, control, engines, front, quality, ready, status, store, switch, trial
+from steelyard_host import asleep, control, engines, front, handover, quality, ready, status, store, switch, trial
 from steelyard_host.store import StoreError
 
 V1, V2 = "/m/p/v1", "/m/p/v2"
@@ -40,7 +40,7 @@ def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Told:
     monkeypatch.setattr(front, "drained", lambda service, seconds: None if "drain" in told.wrong else 0.1)
     monkeypatch.setattr(switch, "_arm", lambda service, seconds: told.note("arm"))
     monkeypatch.setattr(switch, "_disarm", lambda service: told.note("disarm"))
-    monkeypatch.setattr(switch, "_run", lambda *words: told.note(" ".join(words[:2])))
+    monkeypatch.setattr(handover, "run", lambda *words: told.note(" ".join(words[:2])))
     monkeypatch.setattr(switch, "_bind", lambda service, folder: told.note(f"bind {folder}"))
     monkeypatch.setattr(switch, "_restart", lambda service, seconds, drain_s: told.note("restart"))
     monkeypatch.setattr(control, "reload_weights", lambda service: told.note("reload"))

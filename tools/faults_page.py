@@ -46,6 +46,6 @@ def figures(rows: list[dict[str, Any]]) -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    measured = json.loads(Path(sys.argv[1]).read_text())
+    measured = json.loads(Path(sys.argv[1]).read_text())["rows"]
     PAGE.write_text(page(measured))
     print(json.dumps(figures(measured)))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from steelyard.render.tables import serving
-from steelyard_host import asleep, control, engines, front, handover, quality, ready, status, store, switch, trial
+from steelyard_host import asleep, control, engines, front, handover, haproxy, quality, ready, status, store, switch, trial
 from steelyard_host.store import StoreError
 
 V1, V2 = "/m/p/v1", "/m/p/v2"
@@ -182,8 +182,21 @@ def test_confirming_twice_is_confirming_once(told: Told) -> None:
 def test_counters_of_a_drained_engine_are_looked_at_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = iter([{"num_requests_running": 1.0}, {"num_requests_running": 0.0}, {"num_requests_waiting": 1.0}, {}, {}])
     monkeypatch.setattr(status, "requests", lambda service: next(answers))
+    monkeypatch.setattr(haproxy, "stat", lambda path: {})
     assert front.drained("x", 5) is not None
     assert next(answers, None) is None
+
+
+def test_requests_that_an_engine_has_not_counted_yet_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen with vLLM: between two steps of its core, /metrics says 0 while requests are in its queue."""
+    monkeypatch.setattr(status, "requests", lambda service: {"num_requests_running": 0.0, "num_requests_waiting": 0.0})
+    rows = iter([[0, 9], [3, 9], [3, 9], [0, 9], [0, 9]])
+    monkeypatch.setattr(
+        haproxy, "stat",
+        lambda path: {f"engine-x/{name}": {"scur": str(count)} for name, count in zip(("x", "x--surge"), next(rows), strict=True)},
+    )  # fmt: skip
+    assert front.drained("x", 5) is not None
+    assert next(rows, None) is None
 
 
 def test_status_shows_a_trial_that_is_open_and_no_other(told: Told) -> None:

@@ -97,8 +97,9 @@ class Load:
         texts: dict[str, dict[str, str]],
         clients: int = 4,
         knock_s: float = 0,
+        pause_s: float = PAUSE_S,
     ) -> None:
-        self.knock_s = knock_s
+        self.knock_s, self.pause_s = knock_s, pause_s
         self.where = (address, port, key, alias)
         self.texts = texts
         self.counts = Counts()
@@ -129,7 +130,7 @@ class Load:
             version = next((name for name, said in self.texts.items() if said[prompt] == text), None)
             with self._lock:
                 self._count(why, version, took)
-            time.sleep(PAUSE_S)
+            time.sleep(self.pause_s)
 
     def _count(self, why: str, version: str | None, took: float) -> None:
         counts = self.counts

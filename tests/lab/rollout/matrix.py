@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from conftest import STEELYARD, Site, on_host, steelyard
-from load import Load, texts_of
+from load import PAUSE_S, Load, texts_of
 
 from steelyard.lab.tiny_model import make
 
@@ -147,9 +147,13 @@ class Ground:
         on_host(self.site, self.host, f"rm -f /models/llm/tiny/previous && {PYZ} store-forget /models {gone}")
 
     @contextmanager
-    def load(self) -> Iterator[Load]:
-        """Where two gateways share an address, clients knock again while it moves: three seconds, when its host is told by its check."""
-        with Load(*self.gateway, self.texts, self.clients, knock_s=15 if self.shared else 0) as load:
+    def load(self, strategy: str = "") -> Iterator[Load]:
+        """Where two gateways share an address, clients knock again while it moves: three seconds, when its host is told by its check.
+
+        Clients of a surge are never held, so they would take the processors that two engines are to start on.
+        """
+        knock_s, pause_s = 15 if self.shared else 0, 0.3 if strategy == "surge" else PAUSE_S
+        with Load(*self.gateway, self.texts, self.clients, knock_s, pause_s) as load:
             time.sleep(1.5)
             yield load
             time.sleep(1.5)
@@ -162,7 +166,7 @@ def run_row(ground: Ground, strategy: str, name: str, fault: Fault) -> Row:
     """From v1 to the next version under load, with the fault; then what clients got, and what the host is at."""
     ground.settle("v1")
     ground.declare("next")
-    with ground.load() as load:
+    with ground.load(strategy) as load:
         code, killed = fault(ground, strategy)
     ended = ground.wait_for("confirmed", "undone", "none", seconds=300)  # surge starts two engines before it can be undone
     counts = load.counts

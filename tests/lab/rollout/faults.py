@@ -215,34 +215,20 @@ def unreachable_after(ground: Ground, strategy: str) -> tuple[int, int]:
     return dropping(ground, strategy, "serving")
 
 
-@contextmanager
-def halted(ground: Ground, which: str) -> Iterator[None]:
-    """Processes of engines stand still most of the time; `which`: a shell word that names them."""
-    halting = f"for p in {which}; do kill -STOP $p; done; sleep 0.3; for p in {which}; do kill -CONT $p; done; sleep 0.03"
-    script = f"here=$(pgrep VLLM); while :; do {halting}; done 2>/dev/null"
-    on_host(ground.site, ground.host, f"systemd-run --quiet --unit=slower sh -c '{script}'")
-    try:
-        yield
-    finally:
-        on_host(ground.site, ground.host, "systemctl stop slower; for p in $(pgrep VLLM); do kill -CONT $p; done; true")
-
-
 @fault("latency gate fails", {5}, {"v1"})
 def slow(ground: Ground, strategy: str) -> tuple[int, int]:
-    """Its processes are halted most of the time once the version is on trial; without that it passes, as the row after this shows."""
+    """Engines are halted most of the time from when the version is on trial until it is undone, so that they are also drained in such a
+    halt: requests are accepted then, and not counted yet. Without that it passes, as the row after this shows.
+    """
     run = ground.begun(strategy, "--watch", "12", states=("serving",))
     assert run.poll() is None, "it ended before it was watched"
-    with halted(ground, "$(pgrep VLLM)"):
-        while run.poll() is None and (ground.state()["switch"] or {})["state"] == "serving":
-            time.sleep(0.2)
-    return run.wait(900), 0
-
-
-@fault("old engine stalls as it is drained", {0}, {"next"})
-def stalls(ground: Ground, strategy: str) -> tuple[int, int]:
-    """Only the one that serves now: what it has accepted and not counted yet is waited for all the same."""
-    with halted(ground, "$here"):
-        return ground.roll("next", "--strategy", strategy).returncode, 0
+    halting = "for p in $those; do kill -STOP $p; done; sleep 0.3; for p in $those; do kill -CONT $p; done; sleep 0.03"
+    script = f"those=$(pgrep VLLM); while :; do {halting}; done 2>/dev/null"
+    on_host(ground.site, ground.host, f"systemd-run --quiet --unit=slower sh -c '{script}'")
+    try:
+        return run.wait(900), 0
+    finally:
+        on_host(ground.site, ground.host, "systemctl stop slower; for p in $(pgrep VLLM); do kill -CONT $p; done; true")
 
 
 @fault("gates pass under load", {0}, {"next"})

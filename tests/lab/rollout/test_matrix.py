@@ -35,7 +35,8 @@ ROWS = [
 ]
 ALWAYS = {
     ("reload", "none"),
-    ("swap", "old engine stalls as it is drained"),
+    ("swap", "none"),
+    ("swap", "latency gate fails"),
     ("reload", "latency gate fails"),
     ("sleep-swap", "quality gate fails"),
 }

@@ -131,10 +131,10 @@ def _works(service: str) -> bool:
     counts = status.requests(service)
     if not counts:
         return False
-    return bool(counts.get("num_requests_running") or counts.get("num_requests_waiting") or _running(service))
+    return bool(counts.get("num_requests_running") or counts.get("num_requests_waiting") or running(service))
 
 
-def _running(service: str) -> int:
+def running(service: str) -> int:
     """Requests that the front has sent to an engine and that have not ended. None run where no front answers."""
     try:
         rows = haproxy.stat(SOCKET)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.client
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +143,26 @@ def test_killed_engine_is_drift_at_the_gateway_and_comes_back_by_itself(site: Si
     assert findings["alias-tiny/gpu-1"]["declared"] == "UP"
     site.sh("gpu-1", "for n in $(seq 240); do systemctl is-active -q steelyard-vllm@tiny && exit 0; sleep 1; done; exit 1")
     test_chat_completion_comes_through_the_alias_after_a_check(site)
+
+
+def test_what_an_engine_has_accepted_and_not_counted_yet_is_waited_for(site: Site) -> None:
+    """Its core stands still, as in a long step: it counts nothing that runs, and the front has a request open on it."""
+    asked_of_front = "PYTHONPATH=/usr/lib/steelyard/steelyard-host.pyz python3 -c 'from steelyard_host import front; {}'"
+    open_requests = asked_of_front.format('print(front.running("tiny"))')
+    core = "$(pgrep VLLM::EngineCor)"
+    with ThreadPoolExecutor(1) as client:
+        on_host(site, "gpu-1", f"kill -STOP {core}")
+        try:
+            asked = client.submit(ask, site, "/v1/chat/completions", chat(), site.secrets["demo_client_key"])
+            end = time.monotonic() + 60
+            while on_host(site, "gpu-1", open_requests).strip() == "0":
+                assert time.monotonic() < end, "no request comes to the host"
+            said = on_host(site, "gpu-1", "python3 -I /usr/lib/steelyard/steelyard-host.pyz drain tiny 2")
+        finally:
+            on_host(site, "gpu-1", f"kill -CONT {core}; " + asked_of_front.format('front.back("tiny")'))
+        assert said.strip() == "requests were left after 2 s"
+        status, answer = asked.result()
+    assert (status, answer["usage"]["completion_tokens"]) == (200, 8)
 
 
 def test_chat_completion_comes_through_the_alias_after_a_check(site: Site) -> None:

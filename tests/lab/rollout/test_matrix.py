@@ -36,7 +36,6 @@ ROWS = [
 ALWAYS = {
     ("reload", "none"),
     ("swap", "none"),
-    ("swap", "latency gate fails"),
     ("reload", "latency gate fails"),
     ("sleep-swap", "quality gate fails"),
 }

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from steelyard.lab.inventory_files import lab_secrets
-from steelyard.lab.paths import cache_root, layer_folder
+from steelyard.lab.paths import cache_root
 from steelyard.lab.record import require_lab
 from steelyard.lab.tiny_model import make
 
@@ -76,7 +76,7 @@ def ask(address: str, port: int, key: str, alias: str) -> str:
 def keep_layers(demo: Demo) -> None:
     """After the first run, keep what the roles installed; the next `lab up` starts from it."""
     for machine in require_lab("lab", "demo").machines:
-        if machine.host.layer and not layer_folder(machine.host.layer).is_dir():
+        if machine.lacks_layer:
             demo.run("lab", "snapshot", machine.host.name)
 
 

@@ -165,10 +165,8 @@ def site(bare: Site) -> Site:
     """Everything applied; what the roles installed is kept for the next run."""
     first = steelyard("apply", "-i", str(bare.inventory), "--yes")
     assert first.returncode == 0, first.stdout + first.stderr
-    from steelyard.lab.paths import layer_folder
-
     for machine in bare.lab.machines:
-        if machine.host.layer and not layer_folder(machine.host.layer).is_dir():
+        if machine.lacks_layer:
             assert steelyard("lab", "snapshot", machine.host.name, "--name", "test").returncode == 0
     return bare
 

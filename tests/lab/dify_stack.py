@@ -14,7 +14,6 @@ from conftest import STEELYARD, Site, on_host, own_wheels, steelyard
 
 from steelyard.lab.dify_stack.archive import write_archive
 from steelyard.lab.dify_stack.images import images, push
-from steelyard.lab.paths import layer_folder
 from steelyard.lab.record import require_lab
 
 NAME = "dify"
@@ -131,7 +130,7 @@ def ready(inventory: Path) -> DifySite:
     hosts = steelyard("apply", "-i", str(inventory), "--deploy", "hosts", "--yes")
     assert hosts.returncode == 0, hosts.stdout + hosts.stderr
     for machine in site.lab.machines:
-        if machine.host.layer and not layer_folder(machine.host.layer).is_dir():
+        if machine.lacks_layer:
             if machine.host.name == "dify-1":
                 site.sh("dify-1", "DEBIAN_FRONTEND=noninteractive apt-get -q -y install docker-compose >/dev/null")
             assert steelyard("lab", "snapshot", machine.host.name, "--name", NAME).returncode == 0

@@ -109,17 +109,16 @@ def drift(site: Site, *words: str) -> tuple[int, list[dict[str, str]]]:
 
 def ready(inventory: Path) -> Site:
     """Booted and applied. What comes from Debian is installed once and kept; what is simulated is installed every time."""
-    from steelyard.lab.paths import layer_folder
-
     site = boot(inventory)
-    kept = {machine.host.name: machine.host.layer for machine in site.lab.machines}
-    if not all(layer_folder(str(layer)).is_dir() for layer in kept.values()):
+    # others' layers stay as they are: hosts of another lab may run on them
+    lacking = [machine.host.name for machine in site.lab.machines if machine.lacks_layer]
+    if lacking:
         write(site, {key: value for key, value in settings(site).items() if not key.startswith("nvidia")})
         apply(site)
         for host in ("gpu-1", "gpu-2"):
             site.sh(host, "DEBIAN_FRONTEND=noninteractive apt-get -q -y install busybox-static >/dev/null")
         apply_preflight(site)
-        for host in kept:
+        for host in lacking:
             assert steelyard("lab", "snapshot", host, "--name", NAME).returncode == 0
         site = boot(inventory)
     apply(site)

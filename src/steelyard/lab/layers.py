@@ -25,6 +25,8 @@ LEFT_OUT = (
 EMPTIED = ("var/log", "var/lib/haproxy", "etc/haproxy", "etc/nginx/conf.d", "etc/apt-cacher-ng/zz_steelyard.conf")
 LEFT_OUT_NAMES = ("ssh_host_", "steelyard-", "50-steelyard", "51steelyard", "lab-", "passwd-", "group-", "shadow-", "gshadow-")
 LINKED = "opt/steelyard"
+# Overlay's mark on a folder that hides the one of that name below it.
+OPAQUE = "trusted.overlay.opaque"
 
 
 def belongs_to_host(relative: str) -> bool:
@@ -72,15 +74,25 @@ def _fill_from(lower: Path, made: Path) -> None:
     """Take over what the layer below had and the host did not change, so that layers do not pile up."""
     for folder, subfolders, files in os.walk(lower):
         at = Path(os.path.relpath(folder, lower))
+        # os.walk counts links to folders among the folders: made into a folder, such a link would lose what it leads to
+        links = [sub for sub in subfolders if (Path(folder) / sub).is_symlink()]
+        subfolders[:] = [sub for sub in subfolders if sub not in links and _same_folder(made / at / sub)]
         for sub in subfolders:
             target = made / at / sub
-            if not target.exists() and not target.is_symlink():
+            if not target.exists():
                 target.mkdir()
                 _copy_attributes(Path(folder) / sub, target)
-        for file in files:
+        for file in files + links:
             target = made / at / file
             if not os.path.lexists(target) and not is_host_file(str(at / file)):
                 _copy(Path(folder) / file, target, linked=True)
+
+
+def _same_folder(target: Path) -> bool:
+    """False where the host deleted that folder (a whiteout), put something else there, or made it anew (opaque)."""
+    if not os.path.lexists(target):
+        return True
+    return stat.S_ISDIR(target.lstat().st_mode) and OPAQUE not in os.listxattr(target)
 
 
 def _copy(source: Path, target: Path, linked: bool) -> None:

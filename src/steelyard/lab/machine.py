@@ -59,6 +59,11 @@ class Machine:
     def cgroups(self) -> list[Path]:
         return [root / "steelyard-lab" / self.net.bridge / self.host.name for root in cgroup_roots()]
 
+    @property
+    def lacks_layer(self) -> bool:
+        """True where it names a layer that nobody saved yet."""
+        return self.host.layer is not None and not layer_folder(self.host.layer).is_dir()
+
     def lower_folders(self) -> list[Path]:
         """Shared read-only layers, uppermost first."""
         layer = self.host.layer

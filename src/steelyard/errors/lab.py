@@ -34,11 +34,12 @@ class KernelFeatureMissing(SteelyardError):
 
 
 class LabNameWrong(SteelyardError):
-    """A lab's name is a folder's, and `lab down` removes that folder."""
+    """A lab's name is a folder's, and `lab down` removes that folder; a layer's is one too, and `lab snapshot` writes it."""
 
-    sentence = "a lab cannot be called `{name}`; allowed are lower-case letters, digits and dashes, 32 at most, a letter or digit first"
-    fix = "choose another `--name`, as `lab` or `second-lab`"
-    sample = {"where": "steelyard lab", "name": "../other"}
+    sentence = "a {what} cannot be called `{name}`; allowed are lower-case letters, digits and dashes, 32 at most, a letter or digit first"
+    fix = "choose another name, as `lab` or `second-lab`"
+    sample = {"where": "steelyard lab", "what": "lab", "name": "../other"}
+    what: str
     name: str
 
 

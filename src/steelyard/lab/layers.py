@@ -11,7 +11,7 @@ import shutil
 import stat
 from pathlib import Path
 
-from .machine import Machine
+from .machine import Machine, mounted_lowers
 from .paths import layer_folder
 
 # Paths below the upper directory that belong to one host or to one site, and never to a layer.
@@ -42,11 +42,15 @@ def is_host_file(relative: str) -> bool:
 
 
 def save_layer(machine: Machine, name: str) -> Path:
-    """Make layer `name` from the host's upper directory; replaces one of that name. Returns its folder."""
-    upper, target = machine.folder / "upper", layer_folder(name)
-    made = target.with_name(f".{name}.making")
-    shutil.rmtree(made, ignore_errors=True)
-    made.mkdir(parents=True)
+    """Make layer `name` from the host's upper directory; the next `lab up` starts from it. Returns its folder.
+
+    Hosts that run on an earlier layer of that name, this one among them, keep it below them until they go.
+    """
+    upper, kept = machine.folder / "upper", layer_folder(name)
+    made = kept.with_name(f".{name}.{1 + max(_numbers(kept), default=0)}")
+    making = made.with_name(made.name + ".making")
+    shutil.rmtree(making, ignore_errors=True)
+    making.mkdir(parents=True)
     for folder, subfolders, files in os.walk(upper):
         at = os.path.relpath(folder, upper)
         prefix = "" if at == "." else at + "/"
@@ -57,17 +61,43 @@ def save_layer(machine: Machine, name: str) -> Path:
                 subfolders.remove(sub)
                 files.append(sub)
                 continue
-            (made / prefix / sub).mkdir()
-            _copy_attributes(source, made / prefix / sub)
+            (making / prefix / sub).mkdir()
+            _copy_attributes(source, making / prefix / sub)
         for file in files:
             if not is_host_file(prefix + file):
-                _copy(upper / prefix / file, made / prefix / file, linked=f"{prefix}{file}".startswith(LINKED))
-    below = [folder for folder in machine.lower_folders() if folder.parent == target.parent]
-    if below and below[0].is_dir():
-        _fill_from(below[0], made)
-    shutil.rmtree(target, ignore_errors=True)
-    made.rename(target)
-    return target
+                _copy(upper / prefix / file, making / prefix / file, linked=f"{prefix}{file}".startswith(LINKED))
+    for below in mounted_lowers().get(str(machine.root), []):
+        if below.parent == kept.parent:
+            _fill_from(below, making)
+    making.rename(made)
+    _point(kept, made)
+    _forget(kept)
+    return kept
+
+
+def _numbers(kept: Path) -> list[int]:
+    """Of the folders of that layer, the newest of which `kept` leads to."""
+    return [int(path.suffix[1:]) for path in kept.parent.glob(f".{kept.name}.*") if path.suffix[1:].isdigit()]
+
+
+def _point(kept: Path, made: Path) -> None:
+    link = made.with_name(made.name + ".link")
+    link.unlink(missing_ok=True)
+    link.symlink_to(made.name)
+    if kept.is_dir() and not kept.is_symlink():  # a layer of a version that knew no links
+        kept.rename(kept.with_name(f".{kept.name}.0"))
+    link.replace(kept)
+
+
+def _forget(kept: Path) -> None:
+    """Remove earlier layers of that name on which no host runs."""
+    used = {lower for lowers in mounted_lowers().values() for lower in lowers}
+    if kept in used:  # by its name, and so on which folder is not known
+        return
+    for number in _numbers(kept):
+        earlier = kept.with_name(f".{kept.name}.{number}")
+        if earlier not in used and earlier != kept.resolve():
+            shutil.rmtree(earlier)
 
 
 def _fill_from(lower: Path, made: Path) -> None:

@@ -67,7 +67,7 @@ class Machine:
     def lower_folders(self) -> list[Path]:
         """Shared read-only layers, uppermost first."""
         layer = self.host.layer
-        saved = [layer_folder(layer)] if layer and layer_folder(layer).is_dir() else []
+        saved = [layer_folder(layer).resolve()] if layer and layer_folder(layer).is_dir() else []
         return [*saved, base_folder(self.host.release)]
 
 
@@ -77,6 +77,17 @@ def mount_overlay(machine: Machine) -> None:
     lower = ":".join(str(folder) for folder in machine.lower_folders())
     options = f"lowerdir={lower},upperdir={machine.folder}/upper,workdir={machine.folder}/work"
     run("mount", "-t", "overlay", "overlay", "-o", options, machine.root)
+
+
+def mounted_lowers() -> dict[str, list[Path]]:
+    """The lower folders of every overlay on this machine by where it is mounted, uppermost first."""
+    mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
+    options = {
+        at: dict(option.partition("=")[::2] for option in told.split(","))
+        for _, at, kind, told, *_ in mounts
+        if kind == "overlay"
+    }
+    return {at: [Path(lower) for lower in told.get("lowerdir", "").split(":")] for at, told in options.items()}
 
 
 def place(root: Path, path: str, text: str, mode: int = 0o644) -> None:

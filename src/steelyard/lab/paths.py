@@ -22,7 +22,14 @@ def base_folder(release: str) -> Path:
     return cache_root() / "base" / release
 
 
+def _require_name(what: str, name: str) -> None:
+    if not re.fullmatch("[a-z0-9][a-z0-9-]{0,31}", name):
+        raise LabNameWrong(where="steelyard lab", what=what, name=name)
+
+
 def layer_folder(name: str) -> Path:
+    """Raises LabNameWrong: a layer of another name would be written into folders of others."""
+    _require_name("layer", name)
     return cache_root() / "layers" / name
 
 
@@ -34,8 +41,7 @@ class LabPaths:
 
     def __post_init__(self) -> None:
         """Raises LabNameWrong: a name with a path in it would lead `lab down` to folders of others."""
-        if not re.fullmatch("[a-z0-9][a-z0-9-]{0,31}", self.name):
-            raise LabNameWrong(where="steelyard lab", name=self.name)
+        _require_name("lab", self.name)
 
     @property
     def root(self) -> Path:

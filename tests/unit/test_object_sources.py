@@ -75,7 +75,7 @@ def test_objects_below_a_prefix_are_compared_and_pinned(bucket: Any) -> None:
     # and what changes in the bucket is no longer what was pinned
     bucket.put_object(Bucket="models", Key="x/v1/config.json", Body=b"[]")
     again = parse(pinned, "x")
-    (place("s3://models/x/v1/") / "files/config.json").unlink()
+    (place(pinned) / "files/config.json").unlink()
     with pytest.raises(SourceRefused, match="the objects have changed"):
         fetch(again, ASKED)
 
@@ -169,7 +169,7 @@ def test_a_repository_of_modelscope_is_pinned_by_what_it_holds(modelscope: Simul
     modelscope.files["config.json"] = b"[]"
     with pytest.raises(SourceMissing, match="not fetched on this machine"):
         read_manifest("llm/x", pinned.replace("name", "other"), "x")
-    (place("modelscope://org/name@master") / "files/config.json").unlink()
+    (place(pinned) / "files/config.json").unlink()
     with pytest.raises(SourceRefused, match="`master` has other files now"):
         fetch(parse(pinned, "x"), ASKED)
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from steelyard.errors import DownloadFailed, SourceRefused, SourceWrong
+from steelyard.errors import DownloadFailed, SourceAltered, SourceRefused, SourceWrong
 from steelyard.models.source import read_manifest
 from steelyard.models.sources import Asked, fetch, parse, web
 
@@ -145,6 +145,48 @@ def test_a_folder_with_sums_is_held_against_them_and_fetched_once(server: Web) -
         (Path(web.place(server.url("x/"))) / "files/config.json").unlink()
         web.fetch(web.parse(server.url("x/"), "x"), ASKED)
     assert not (Path(web.place(server.url("x/"))) / "files/config.json").exists()
+
+
+def publish(server: Web, files: dict[str, bytes]) -> None:
+    """A folder with its sums, as a publisher writes over it."""
+    lines = [f"{hashlib.sha256(body).hexdigest()}  {name}" for name, body in files.items()]
+    server.files = {**{f"x/{name}": body for name, body in files.items()}, "x/SHA256SUMS": "\n".join(lines).encode()}
+
+
+def test_a_later_version_at_the_same_address_leaves_the_one_before_as_it_is(server: Web) -> None:
+    publish(server, FILES)
+    first = add(server, "x/")
+    before = read_manifest("llm/x", first, "x").id
+    publish(server, {**FILES, "config.json": b"[]"})
+    sent = server.sent
+    second = add(server, "x/")
+    assert server.sent - sent == len(server.files["x/SHA256SUMS"]) + 2, "only what differs is fetched"
+    assert read_manifest("llm/x", first, "x").id == before
+    assert read_manifest("llm/x", second, "x").files["config.json"].sha256 == hashlib.sha256(b"[]").hexdigest()
+
+
+def test_a_version_that_is_half_fetched_leaves_the_one_before_as_it_is(server: Web) -> None:
+    publish(server, FILES)
+    first = add(server, "x/")
+    before = read_manifest("llm/x", first, "x").id
+    publish(server, {"config.json": b"[]", "model.safetensors": WEIGHTS + b" "})
+    del server.files["x/model.safetensors"]
+    with pytest.raises(DownloadFailed):
+        add(server, "x/")
+    assert read_manifest("llm/x", first, "x").id == before
+
+
+@pytest.mark.parametrize("archive", [True, False])
+def test_what_was_altered_on_this_machine_is_not_used_and_can_be_fetched_anew(server: Web, archive: bool) -> None:
+    publish(server, FILES)
+    server.files["x.tar"] = tar(FILES)
+    pinned = add(server, "x.tar" if archive else "x/")
+    before = read_manifest("llm/x", pinned, "x").id
+    (web.place(pinned) / "files/config.json").write_bytes(b"{ }")
+    with pytest.raises(SourceAltered, match=r"file `config.json` in .* is no longer what was fetched from http"):
+        read_manifest("llm/x", pinned, "x")
+    assert add(server, pinned.removeprefix(server.url(""))) == pinned
+    assert read_manifest("llm/x", pinned, "x").id == before
 
 
 @pytest.mark.parametrize("line", ["nonsense", "0" * 64 + "  ../x", "0" * 64 + "  /etc/passwd"])

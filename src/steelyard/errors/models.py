@@ -26,6 +26,24 @@ class SourceMissing(SteelyardError):
     source: str
 
 
+class SourceAltered(SteelyardError):
+    """What was fetched to this machine is held against the source's own hashes whenever it is used."""
+
+    sentence = "model `{model}`: file `{file}` in {folder} is no longer what was fetched from {source}"
+    fix = "fetch it anew with `steelyard models add {model} VERSION --source {source}`; hosts that serve the version go on"
+    sample = {
+        "where": "models.yml",
+        "model": "llm/tiny",
+        "file": "model.safetensors",
+        "folder": "~/.cache/steelyard/sources/5f0c/files",
+        "source": "https://models.example/tiny/#sha256=9f86d08",
+    }
+    model: str
+    file: str
+    folder: str
+    source: str
+
+
 class SourceRefused(SteelyardError):
     """A source that may not be served: pickle weights, broken safetensors, a link out of the folder."""
 

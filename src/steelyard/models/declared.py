@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def declared_weights(project: str, model: Model, *trusted: tuple[str, ...]) -> Weights:
-    """`trusted`: sets of keys, one of each of which has to have signed it. Raises SourceMissing, SourceRefused, SignatureWrong."""
+    """`trusted`: sets of keys, one of each of which has to have signed it. Raises as `weights` does, and SignatureWrong."""
     found = weights(project, model.source, "models.yml", model.code, model.shape)
     for keys in trusted:
         hold(project, model.version, found.manifest.id, model.signature, keys, "models.yml")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from steelyard.cache import cache_folder
-from steelyard.errors import SourceMissing, SourceRefused
+from steelyard.errors import SourceAltered, SourceMissing, SourceRefused
 
 from . import gguf
 from .cuts import HeaderWrong, Tensor
@@ -21,7 +21,7 @@ from .fit import figures
 from .manifest import FORMAT, File, Manifest, Origin, chunk_size_of, read_file, tensor_hashes
 from .refused import refused_name, wanted_names
 from .sources import fetched, is_local
-from .sources.record import refuse, same_when_folded
+from .sources.record import Record, altered, refuse, same_when_folded
 from .sources.shape import AS_IT_IS, Shape, make_shaped, shaped, shaped_folder
 
 
@@ -35,9 +35,9 @@ class Weights(NamedTuple):
 def weights(model: str, source: str, where: str, code: bool = False, shape: Shape = AS_IT_IS, make: bool = False) -> Weights:
     """A declared source. Reads new or changed files whole, once; `make`: shapes it where that was not done yet.
 
-    Raises SourceMissing, SourceRefused, SourceWrong, LocalProgramMissing.
+    Raises SourceMissing, SourceAltered, SourceRefused, SourceWrong, LocalProgramMissing.
     """
-    origin = Origin(source, None, None)
+    origin, record = Origin(source, None, None), None
     if is_local(source):
         folder = Path(source.removeprefix("file://"))
         if not folder.is_dir():
@@ -55,7 +55,17 @@ def weights(model: str, source: str, where: str, code: bool = False, shape: Shap
         folder, paths = shaped_folder(source, paths, shape), shaped(source, paths, shape, model, where)
     for name, path in paths.items():
         _refuse(model, folder, name, _refusal(path, name, code, False))
-    return Weights(_manifest(model, folder, paths, origin), folder)
+    found = Weights(_manifest(model, folder, paths, origin), folder)
+    if record is not None and not shape.changes:
+        _hold(model, record, found.manifest, where)
+    return found
+
+
+def _hold(model: str, record: Record, manifest: Manifest, where: str) -> None:
+    """A pin names content: what lies here has to be it still."""
+    name = altered(record, lambda name: manifest.files[name].sha256)
+    if name is not None:
+        raise SourceAltered(where=where, model=model, file=name, folder=record.folder, source=record.source)
 
 
 def read_manifest(model: str, source: str, where: str, code: bool = False) -> Manifest:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from steelyard.errors import SourceWrong
 
 from . import hub, modelscope, s3, web
-from .record import Asked, Record, fetched, kept
+from .record import Asked, Record, altered, fetched, kept, sha256_of
 
 __all__ = ["PINNED", "Asked", "Record", "fetch", "fetched", "is_local", "kept", "parse"]
 
@@ -44,7 +44,8 @@ def parse(uri: str, where: str) -> Source:
 def fetch(source: Source, asked: Asked) -> Record:
     """Bring a source here and compare it; its record is pinned. Raises HubUnreachable, HubRefused, DownloadFailed, SourceRefused."""
     here = kept(source.uri) if source.pinned else None
-    if here is not None and not isinstance(source, hub.HubSource):  # the Hub's client looks into its own cache
+    # the Hub's client looks into its own cache
+    if here and not isinstance(source, hub.HubSource) and altered(here, lambda name: sha256_of(here.paths[name])) is None:
         return here
     match source:
         case hub.HubSource():

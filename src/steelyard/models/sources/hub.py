@@ -6,7 +6,6 @@ A record says which files of a commit were held against the Hub's own hashes; a 
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +16,7 @@ from typing import Any
 from steelyard.errors import HubRefused, HubUnreachable, SourceWrong
 from steelyard.models.refused import wanted_names
 
-from .record import Asked, Record, keep, refuse
+from .record import Asked, Record, git_blob_of, keep, refuse, sha256_of
 
 AT_ONCE = 8  # files
 REPO = re.compile(r"^hf://(?P<repo>[A-Za-z0-9][\w.-]*/[\w.-]+)(?:@(?P<revision>[\w./-]+))?$")
@@ -150,15 +149,12 @@ def _wanted(source: HubSource, asked: Asked, files: list[Any]) -> list[Any]:
 
 def _compare(source: HubSource, model: str, entry: Any, path: Path) -> None:
     """A file against the Hub's own hash: sha256 of what lies in its large file store, git's blob id of the rest."""
-    digest = hashlib.sha256() if entry.lfs else hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
-    with path.open("rb") as stream:
-        for block in iter(lambda: stream.read(1 << 20), b""):
-            digest.update(block)
+    found = sha256_of(path) if entry.lfs else git_blob_of(path)
     wanted = entry.lfs.sha256 if entry.lfs else entry.blob_id
-    if digest.hexdigest() != wanted:
+    if found != wanted:
         path.resolve().unlink(missing_ok=True)
         path.unlink(missing_ok=True)
-        why = f"its hash is {digest.hexdigest()[:12]}, the Hub's {wanted[:12]}; it was removed"
+        why = f"its hash is {found[:12]}, the Hub's {wanted[:12]}; it was removed"
         raise refuse(source.uri, model, entry.path, why)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from steelyard.errors import DownloadFailed, LibraryMissing, SourceWrong
 from steelyard.models.refused import wanted_names
 
-from .record import Asked, PinnedByContent, Record, keep, listing_hash, place, refuse, sha256_of
+from .record import Asked, PinnedByContent, Record, listing_hash, place, publish, refuse, sha256_of
 
 FORM = re.compile(
     r"^modelscope://(?P<repo>[A-Za-z0-9][\w.-]*/[\w.-]+)(?:@(?P<revision>[\w./-]+))?(?:#sha256=(?P<sha256>[0-9a-f]{64}))?$"
@@ -83,5 +83,4 @@ def fetch(source: ModelScopeSource, asked: Asked) -> Record:
         raise DownloadFailed(where=source.uri, why=why) from error
     except OSError as error:
         raise DownloadFailed(where=source.uri, why=f"{error.strerror or error}") from error
-    pinned = ModelScopeSource(source.repo, source.revision, found)
-    return keep(Record(pinned.uri, str(folder), None, hashes))
+    return publish(ModelScopeSource(source.repo, source.revision, found).uri, folder, hashes)

@@ -1,12 +1,16 @@
 """What was fetched to this machine: where a source's files lie, and the hashes that they were held against.
 
 A version is made of the files of its source's record and of no others; a record is written last, when every file was compared.
+Files come into a folder of their address, which a later version at the same address shares; what was compared gets a folder of
+its pin's own, so that nothing which comes later changes it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -48,7 +52,7 @@ class PinnedByContent:
 
 @dataclass(frozen=True)
 class Record:
-    """A pinned source and its files: name below `folder` -> the source's own hash, `sha256:...`, `git:...` or `etag:...`."""
+    """A pinned source and its files: name below `folder` -> the source's own hash, `sha256:...` or `git:...`."""
 
     source: str
     folder: str
@@ -79,6 +83,36 @@ def keep(record: Record) -> Record:
     return record
 
 
+def publish(uri: str, working: Path, hashes: dict[str, str]) -> Record:
+    """Give compared files the folder of their pin, as links beside those in `working`, which a next version may share."""
+    folder = place(uri) / "files"
+    for name in hashes:
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        staged = target.with_name(f".{target.name}.{os.getpid()}")
+        staged.unlink(missing_ok=True)
+        link_or_copy(working / name, staged)
+        staged.replace(target)
+        staged.unlink(missing_ok=True)  # a rename between two links of one file does nothing
+    return keep(Record(uri, str(folder), None, hashes))
+
+
+def link_or_copy(path: Path, target: Path) -> None:
+    try:
+        os.link(path.resolve(), target)
+    except OSError:
+        shutil.copyfile(path, target)
+
+
+def altered(record: Record, sha256: Callable[[str], str]) -> str | None:
+    """The first file that is not what was fetched; None where all are. `sha256` tells that of a file's content by its name."""
+    for name, told in record.files.items():
+        kind, wanted = told.split(":", 1)
+        if wanted != (sha256(name) if kind == "sha256" else git_blob_of(record.paths[name])):
+            return name
+    return None
+
+
 def kept(uri: str) -> Record | None:
     """None where the source was not fetched here, or files of it have gone."""
     try:
@@ -102,6 +136,12 @@ def listing_hash(files: dict[str, str]) -> str:
     """sha256 of `HASH  NAME` lines in the order of names: what `sha256sum` writes, sorted."""
     lines = "".join(f"{files[name].split(':', 1)[1]}  {name}\n" for name in sorted(files))
     return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def git_blob_of(path: Path) -> str:
+    """Git's own name of a file's content: what the Hub tells of files that are not in its large file store."""
+    content = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
 def sha256_of(path: Path) -> str:

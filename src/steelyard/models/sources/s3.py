@@ -16,7 +16,7 @@ from typing import Any
 from steelyard.errors import DownloadFailed, LibraryMissing, SourceWrong
 from steelyard.models.refused import wanted_names
 
-from .record import Asked, PinnedByContent, Record, keep, leaves_folder, listing_hash, place, refuse, sha256_of
+from .record import Asked, PinnedByContent, Record, leaves_folder, listing_hash, place, publish, refuse, sha256_of
 
 FORM = re.compile(
     r"^s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(?P<prefix>[^\s#]*)(?:#sha256=(?P<sha256>[0-9a-f]{64}))?$"
@@ -106,7 +106,7 @@ def _fetch(client: Any, source: S3Source, asked: Asked) -> Record:
         raise refuse(
             source.uri, asked.model, names[0], f"the objects have changed: their hash is {found[:12]}, not that of the pin"
         )
-    return keep(Record(S3Source(source.bucket, source.prefix, found).uri, str(folder), None, hashes))
+    return publish(S3Source(source.bucket, source.prefix, found).uri, folder, hashes)
 
 
 def _wrong(client: Any, source: S3Source, entry: dict[str, Any], path: Path) -> str | None:

@@ -25,7 +25,7 @@ from steelyard.models.cuts import HeaderWrong, Tensor, tensors_of
 from steelyard.models.refused import is_pickle
 
 from . import unpickle
-from .record import refuse
+from .record import link_or_copy, refuse
 
 OTHER_PICKLES = re.compile(r"^(training_args|optimizer|scheduler|rng_state|scaler|random_states)")  # of a training, not weights
 SHARD = re.compile(r"^(model|pytorch_model)[^/]*\.safetensors$")
@@ -75,7 +75,7 @@ def make_shaped(uri: str, paths: dict[str, Path], shape: Shape, model: str) -> P
         for name, path in paths.items():
             if not (shape.convert and is_pickle(name)):
                 (made / name).parent.mkdir(parents=True, exist_ok=True)
-                _cheaply(path, made / name)
+                link_or_copy(path, made / name)
         if shape.convert:
             _convert(uri, paths, made, model)
         if shape.shard_mib is not None:
@@ -86,13 +86,6 @@ def make_shaped(uri: str, paths: dict[str, Path], shape: Shape, model: str) -> P
     finally:
         shutil.rmtree(made, ignore_errors=True)
     return folder
-
-
-def _cheaply(path: Path, target: Path) -> None:
-    try:
-        os.link(path.resolve(), target)
-    except OSError:
-        shutil.copyfile(path, target)
 
 
 # Pickles

@@ -22,7 +22,7 @@ from steelyard.errors import DownloadFailed, SourceWrong
 from steelyard.models.refused import wanted_names
 
 from .archive import ENDINGS, unpack
-from .record import Asked, PinnedByContent, Record, keep, leaves_folder, listing_hash, place, refuse, sha256_of
+from .record import Asked, PinnedByContent, Record, keep, leaves_folder, listing_hash, place, publish, refuse, sha256_of
 
 FORM = re.compile(r"^(?P<url>https?://[^\s#]+)(?:#sha256=(?P<sha256>[0-9a-f]{64}))?$")
 LISTED = re.compile(r"^(?P<hash>[0-9a-f]{64}) [ *](?P<name>.+)$")
@@ -107,8 +107,7 @@ def _folder(source: WebSource, asked: Asked) -> Record:
             if f"sha256:{sha256_of(path)}" != listed[name]:
                 path.unlink()
                 raise refuse(source.url, asked.model, name, "its sha256 is not that of SHA256SUMS; it was removed")
-    pinned = WebSource(source.url, found)
-    return keep(Record(pinned.uri, str(at / "files"), None, {name: listed[name] for name in names}))
+    return publish(WebSource(source.url, found).uri, at / "files", {name: listed[name] for name in names})
 
 
 def download(url: str, target: Path, asked: Asked) -> None:

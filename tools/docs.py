@@ -27,7 +27,7 @@ from steelyard.site import DifyModel, Model, Models, Serve
 
 ROOT = Path(__file__).parent.parent
 HEAD = "<!-- written by `make docs`; edits are lost -->\n\n"
-COMMANDS = ("", "init", "doctor", "preflight", "plan", "apply", "drift", "status", "rollout", "rollback", "inventory", "models", "models add", "models sign", "models fit", "models push", "models ls", "models verify", "models warm", "models cache", "models shard", "models diff", "models export", "models keep", "models rm", "models gc", "bench", "bench load", "lock", "lock show", "lock break", "mirror", "mirror images", "mirror images sync", "dify", "dify ls", "lab", "lab up", "lab down",
+COMMANDS = ("", "init", "doctor", "preflight", "plan", "apply", "drift", "status", "rollout", "rollback", "inventory", "models", "models add", "models sign", "models fit", "models push", "models ls", "models verify", "models warm", "models cache", "models shard", "models diff", "models export", "models keep", "models rm", "models gc", "models prune", "bench", "bench load", "lock", "lock show", "lock break", "mirror", "mirror images", "mirror images sync", "dify", "dify ls", "lab", "lab up", "lab down",
             "lab status", "lab ssh", "lab exec", "lab snapshot")  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -21,6 +22,12 @@ def write_private(path: Path, content: bytes) -> None:
     staged.touch(mode=0o600)
     staged.write_bytes(content)
     staged.rename(path)
+
+
+def mark_used(path: Path) -> None:
+    """Set its time, so that who removes what nobody uses leaves it alone."""
+    with suppress(OSError):
+        os.utime(path)
 
 
 def state_folder() -> Path:

@@ -1,4 +1,4 @@
-"""`steelyard models add|sign|export`: versions on this machine."""
+"""`steelyard models add|sign|export|prune`: versions on this machine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 from steelyard.errors import Exit
 
-from .options import EVERYTHING, INVENTORY, InventoryPath, Json, LimitTo, NoColor, Quiet, VaultPasswordFile
+from .options import EVERYTHING, INVENTORY, InventoryPath, Json, LimitTo, NoColor, Quiet, VaultPasswordFile, Yes
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="Project name, as in models.yml.")]
 SOURCES = "file:///folder, hf://ORG/NAME@REVISION, modelscope://ORG/NAME@REVISION, s3://BUCKET/PREFIX, https://HOST/FILE.tar or /FOLDER/."
@@ -120,3 +120,41 @@ def export(
         manifest, origin = export_version(fleet, opened, model, version, folder, str(inventory), screen)
     show_exported(screen, model, version, folder, manifest, origin)
     return Exit.DONE
+
+
+def prune(
+    unused_for: Annotated[
+        float, typer.Option("--unused-for", min=0, metavar="DAYS", help="What was used later than so many days ago stays.")
+    ] = 30.0,
+    inventory: InventoryPath = INVENTORY,
+    vault_password_file: VaultPasswordFile = None,
+    yes: Yes = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    no_color: NoColor = False,
+) -> Exit:
+    """Remove from this machine what `models add` fetched or made and nobody needs; hosts keep what they hold.
+
+    What the inventory declares stays, and so does what any inventory of this user used lately. Files in the Hub's own cache
+    are told, and left to `hf cache`. Exit 0: done, or nothing to do. 1: something could not be removed, and why.
+    """
+    import time
+
+    from steelyard.models.downloads import downloads, freed, remove
+    from steelyard.render.downloads import show_downloads, show_pruned
+    from steelyard.render.screen import Screen
+
+    from .stores import site_in
+    from .work import Wanted, read
+
+    screen = Screen(json=json, quiet=quiet, no_color=no_color)
+    site, now = site_in(read(Wanted(inventory, EVERYTHING, vault_password_file, None), screen)), time.time()
+    found = downloads(site, now - unused_for * 86400, now)
+    doomed = [each for each in found if each.stays is None]
+    show_downloads(screen, found)
+    if doomed and not yes and not screen.confirm("Remove what goes?"):
+        raise typer.Abort
+    freed_bytes = freed(doomed)
+    refused = remove(doomed)
+    show_pruned(screen, found, refused, freed_bytes - freed(refused))
+    return Exit.USAGE if refused else Exit.DONE

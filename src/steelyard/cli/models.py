@@ -7,8 +7,8 @@ import typer
 from .model_fit import fit
 from .model_hosts import cache, ls, push, shard, verify, warm
 from .model_kept import diff, gc, keep, rm
-from .model_sources import add, export, sign
+from .model_sources import add, export, prune, sign
 
 app = typer.Typer(help="Versions of models, on this machine and on the hosts.", no_args_is_help=True)
-for command in (add, sign, fit, push, ls, verify, warm, cache, shard, diff, export, keep, rm, gc):
+for command in (add, sign, fit, push, ls, verify, warm, cache, shard, diff, export, keep, rm, gc, prune):
     app.command()(command)

@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from steelyard.cache import cache_folder
+from steelyard.cache import cache_folder, mark_used
 from steelyard.errors import SourceAltered, SourceMissing, SourceRefused
 
 from . import gguf
@@ -141,6 +141,7 @@ def kept_file(path: Path, chunk: int) -> tuple[File, list[Tensor]]:
     try:
         known = json.loads(kept.read_text())
         tensors = [Tensor(name, dtype, tuple(shape), start, end) for name, dtype, shape, start, end in known["tensors"]]
+        mark_used(kept)
         return File.of_json(known["file"]), tensors
     except (OSError, ValueError, KeyError, TypeError):
         pass

@@ -105,7 +105,7 @@ def show_kept(
         screen.document("models keep", {**document, "errors": [error.as_json() for error in errors.values()]})
         return
     for name, mine in leases.items():
-        words = ", ".join(f"{lease['who']} until {_time(lease['until'])} ({lease['why']})" for lease in mine)
+        words = ", ".join(f"{lease['who']} until {moment(lease['until'])} ({lease['why']})" for lease in mine)
         screen.out(f"{name}: {model} {version}: {'kept by ' + words if words else 'kept by nobody'}")
     screen.failures()
 
@@ -147,7 +147,7 @@ def _other_than(row: Shared, rows: list[Shared]) -> str:
     return f"unlike {other.host} in {', '.join(name for name in row.parts if row.parts[name] != other.parts[name])}"
 
 
-def _time(seconds: float) -> str:
+def moment(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
@@ -162,7 +162,7 @@ def show_versions(screen: Screen, found: dict[str, dict[str, Any] | None], error
             words = ["current"] if row["current"] else []
             words += ["previous"] if row["previous"] else []
             words += [f"in use by {row['in_use']}"] if row["in_use"] else []
-            words += [f"kept by {lease['who']} until {_time(lease['until'])}" for lease in row["leases"]]
+            words += [f"kept by {lease['who']} until {moment(lease['until'])}" for lease in row["leases"]]
             words += [f"lies on {row['shared']}"] if row["shared"] else []
             words += ["signed"] if row["signed"] else []
             words += [f"altered: {', '.join(row['altered'][:3])}"] if row["altered"] else []

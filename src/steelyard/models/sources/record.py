@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from steelyard.cache import cache_folder, state_folder, write_private
+from steelyard.cache import cache_folder, mark_used, state_folder, write_private
 from steelyard.errors import SourceMissing, SourceRefused
 
 
@@ -129,6 +129,7 @@ def fetched(uri: str, model: str, where: str) -> Record:
     if record is None:
         not_here = f"{uri}: not fetched on this machine; `steelyard models add {model} VERSION --source {uri}`"
         raise SourceMissing(where=where, model=model, source=not_here)
+    mark_used(record_path(uri))
     return record
 
 

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from steelyard.cache import cache_folder
+from steelyard.cache import cache_folder, mark_used
 from steelyard.errors import LocalProgramMissing, SourceMissing
 from steelyard.models.cuts import HeaderWrong, Tensor, tensors_of
 from steelyard.models.refused import is_pickle
@@ -60,6 +60,7 @@ def shaped(uri: str, paths: dict[str, Path], shape: Shape, model: str, where: st
     if not folder.is_dir():
         how = f"`steelyard models add {model} VERSION --source {uri}` with the same options makes it"
         raise SourceMissing(where=where, model=model, source=f"{uri}, converted or cut anew: not made on this machine; {how}")
+    mark_used(folder)
     return {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if path.is_file()}
 
 

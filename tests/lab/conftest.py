@@ -135,12 +135,18 @@ class Site:
         return Path(shutil.copytree(self.inventory, tmp_path / "inventory"))
 
 
+def first_process(site: Site, host: str) -> str:
+    """Number, on this machine, of the host's systemd."""
+    pid = (site.lab.paths.host(host) / "pid").read_text().strip()
+    for _ in range(2):  # nspawn, its inner half, and then the host's own
+        pid = subprocess.run(["pgrep", "-P", pid], capture_output=True, text=True).stdout.split()[0]
+    return pid
+
+
 def on_host(site: Site, host: str, command: str) -> str:
     """As root, past SSH and sudo: from this machine, into the host's namespaces."""
-    pid = (site.lab.paths.host(host) / "pid").read_text().strip()
-    inner = subprocess.run(["pgrep", "-P", pid], capture_output=True, text=True).stdout.split()[0]
-    init = subprocess.run(["pgrep", "-P", inner], capture_output=True, text=True).stdout.split()[0]
-    done = subprocess.run(["nsenter", "-t", init, "-a", "sh", "-c", command], capture_output=True, text=True)
+    words = ["nsenter", "-t", first_process(site, host), "-a", "sh", "-c", command]
+    done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

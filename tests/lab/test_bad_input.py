@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import BIN, Site, steelyard
+from conftest import BIN, Site, on_host, steelyard
 
 from steelyard.inventory.ansible import encrypt_value
 from steelyard.lab.paths import cache_root
@@ -98,10 +98,7 @@ def test_user_without_sudo_is_told_without_a_prompt(site: Site, broken: Path) ->
         done = run(broken, "plan", "--json")
         errors = {host["host"]: (host["error"] or {}).get("error") for host in json.loads(done.stdout)["hosts"]}
     finally:
-        pid = (site.lab.paths.host("gw-1") / "pid").read_text().strip()
-        inner = subprocess.run(["pgrep", "-P", pid], capture_output=True, text=True).stdout.split()[0]
-        init = subprocess.run(["pgrep", "-P", inner], capture_output=True, text=True).stdout.split()[0]
-        subprocess.run(["nsenter", "-t", init, "-a", "mv", "/root/ops.kept", "/etc/sudoers.d/ops"], check=True)
+        on_host(site, "gw-1", "mv /root/ops.kept /etc/sudoers.d/ops")
     assert (done.returncode, errors) == (3, {"mirror-1": None, "gw-1": "SudoRefused", "gpu-1": None})
     assert site.changed("plan") == {}
 

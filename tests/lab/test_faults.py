@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import ROOT, STEELYARD, Site, on_host, steelyard
+from conftest import ROOT, STEELYARD, Site, first_process, on_host, steelyard
 
 from steelyard_host.relay import FRAME, ORDER
 
@@ -194,7 +194,10 @@ def test_sudo_with_a_password_works_and_nobody_sees_it(bare: Site, deploy: Path,
     inventory = connection(bare, tmp_path, ansible_become_password=with_password)
     watch = "for n in $(seq 100); do for p in /proc/[0-9]*; do tr '\\0' ' ' <$p/cmdline; tr '\\0' ' ' <$p/environ; echo; done 2>/dev/null; sleep 0.05; done"
     seen = subprocess.Popen(
-        ["nsenter", "-t", init_of(bare, "gw-1"), "-a", "sh", "-c", watch], stdout=subprocess.PIPE, text=True, errors="replace"
+        ["nsenter", "-t", first_process(bare, "gw-1"), "-a", "sh", "-c", watch],
+        stdout=subprocess.PIPE,
+        text=True,
+        errors="replace",
     )
     forty = FORTY / "ours.py"
     on_host(bare, "gw-1", "rm -f /opt/forty/file0")
@@ -224,12 +227,6 @@ def test_sudo_with_a_password_works_and_nobody_sees_it(bare: Site, deploy: Path,
     # hosts that do not ask are given nothing: the password is not run as a command there
     others = run(inventory, "plan", forty, "-l", "gpu-1")
     assert others.returncode in (0, 2), others.stderr
-
-
-def init_of(site: Site, host: str) -> str:
-    pid = (site.lab.paths.host(host) / "pid").read_text().strip()
-    inner = subprocess.run(["pgrep", "-P", pid], capture_output=True, text=True).stdout.split()[0]
-    return subprocess.run(["pgrep", "-P", inner], capture_output=True, text=True).stdout.split()[0]
 
 
 def test_a_wrong_sudo_password_is_told_and_tried_once(bare: Site, tmp_path: Path, with_password: str) -> None:

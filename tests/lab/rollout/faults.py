@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from conftest import on_host, steelyard
+from conftest import first_process, on_host, steelyard
 from matrix import PYZ, SERVICE, Fault, Ground
 
 EXPECTED: dict[str, tuple[Fault, set[int], set[str]]] = {}  # fault -> function, exit codes, versions that may serve
@@ -120,10 +120,7 @@ def link_cut(ground: Ground, strategy: str) -> tuple[int, int]:
 
 def in_its_network(ground: Ground, verb: str) -> None:
     """The host's own firewall, by this machine's program."""
-    pid = (ground.site.lab.paths.host(ground.host) / "pid").read_text().strip()
-    for _ in range(2):  # nspawn, its inner half, and then the host's own init
-        pid = subprocess.run(["pgrep", "-P", pid], capture_output=True, text=True, check=True).stdout.split()[0]
-    inside = ["nsenter", "-t", pid, "-n"]
+    inside = ["nsenter", "-t", first_process(ground.site, ground.host), "-n"]
     mine = [subprocess.run([*where, "readlink", "/proc/self/ns/net"], capture_output=True).stdout for where in ([], inside)]
     assert mine[0] != mine[1], "this would cut the machine's own link"
     subprocess.run([*inside, "iptables", verb, "INPUT", "-p", "tcp", "--dport", "22", "-j", "DROP"], check=True)

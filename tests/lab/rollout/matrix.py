@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from conftest import STEELYARD, Site, on_host, steelyard
+from conftest import STEELYARD, Site, first_process, on_host, steelyard
 from load import PAUSE_S, Load, texts_of
 
 from steelyard.lab.tiny_model import make
@@ -94,15 +94,19 @@ class Ground:
         )  # fmt: skip
 
     def begun(self, strategy: str, *words: str, states: tuple[str, ...] = (), seconds: float = 600) -> subprocess.Popen[str]:
-        """A rollout to the next version whose host has begun its switch, or has come to one of these states; or that has ended."""
+        """A rollout to the next version whose host has begun its switch, or has come to one of these states; or that has ended.
+
+        The host's record is read from this machine: a reload is on trial for a moment only, and a program on the host would come too late.
+        """
+        record = Path(f"/proc/{first_process(self.site, self.host)}/root/var/lib/steelyard/switches/tiny.json")
         before = self.run_id()
         run = self.started("next", "--strategy", strategy, *words)
         end = time.monotonic() + seconds
         while run.poll() is None and time.monotonic() < end:
-            now = self.state()["switch"] or {"run": before, "state": ""}
+            now = json.loads(record.read_text()) if record.exists() else {"run": before}
             if now["run"] != before and (not states or now["state"] in states):
                 break
-            time.sleep(0.02)
+            time.sleep(0.005)
         return run
 
     def run_id(self) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from steelyard.errors import HubRefused, HubUnreachable, SourceMissing, SourceRefused, SourceWrong
+from steelyard.errors import HubRefused, HubUnreachable, SourceAltered, SourceMissing, SourceRefused, SourceWrong
 from steelyard.models.source import read_manifest
 from steelyard.models.sources.hub import HubSource, fetch, parse, snapshot
 from steelyard.models.sources.record import Asked, fetched, record_path
@@ -135,6 +135,21 @@ def test_a_revision_is_pinned_and_every_file_held_against_the_hubs_hash(hub: Sim
     before = len(hub.asked)
     add(hub, pinned.uri)
     assert not [line for line in hub.asked[before:] if line.startswith("GET /org")], "a file that is here is not fetched again"
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_a_file_that_is_altered_in_the_hubs_cache_is_not_used_and_can_be_fetched_anew(hub: SimulatedHub, name: str) -> None:
+    pinned = add(hub)
+    before = read_manifest("llm/x", pinned.uri, "x").id
+    (snapshot(pinned) / name).resolve().write_bytes(b"\x03" + WEIGHTS[1:] + b" ")
+    with pytest.raises(
+        SourceAltered, match=f"file `{re.escape(name)}` in .* is no longer what was fetched from hf://org/name@"
+    ):
+        read_manifest("llm/x", pinned.uri, "x")
+    with pytest.raises(SourceRefused, match="it was removed"):
+        add(hub, pinned.uri)
+    assert add(hub, pinned.uri) == pinned
+    assert read_manifest("llm/x", pinned.uri, "x").id == before
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json"])

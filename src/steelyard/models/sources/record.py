@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from steelyard.cache import cache_folder, mark_used, state_folder, write_private
-from steelyard.errors import SourceMissing, SourceRefused
+from steelyard.errors import DownloadFailed, SourceMissing, SourceRefused
 
 
 @dataclass(frozen=True)
@@ -84,17 +84,23 @@ def keep(record: Record) -> Record:
 
 
 def publish(uri: str, working: Path, hashes: dict[str, str]) -> Record:
-    """Give compared files the folder of their pin, as links beside those in `working`, which a next version may share."""
+    """Give compared files the folder of their pin, as links beside those in `working`, which a next version may share.
+
+    Raises DownloadFailed.
+    """
     folder = place(uri) / "files"
-    for name in hashes:
-        target = folder / name
-        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        staged = target.with_name(f".{target.name}.{os.getpid()}")
-        staged.unlink(missing_ok=True)
-        link_or_copy(working / name, staged)
-        staged.replace(target)
-        staged.unlink(missing_ok=True)  # a rename between two links of one file does nothing
-    return keep(Record(uri, str(folder), None, hashes))
+    try:
+        for name in hashes:
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            staged = target.with_name(f".{target.name}.{os.getpid()}")
+            staged.unlink(missing_ok=True)
+            link_or_copy(working / name, staged)
+            staged.replace(target)
+            staged.unlink(missing_ok=True)  # a rename between two links of one file does nothing
+        return keep(Record(uri, str(folder), None, hashes))
+    except OSError as error:
+        raise DownloadFailed(where=uri, why=f"{error.strerror}: {error.filename}") from error
 
 
 def link_or_copy(path: Path, target: Path) -> None:
@@ -141,8 +147,11 @@ def listing_hash(files: dict[str, str]) -> str:
 
 def git_blob_of(path: Path) -> str:
     """Git's own name of a file's content: what the Hub tells of files that are not in its large file store."""
-    content = path.read_bytes()
-    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+    digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def sha256_of(path: Path) -> str:

@@ -28,7 +28,7 @@ import yaml
 from steelyard.lab import fleet, spec
 from steelyard.lab.layers import save_layer
 from steelyard.lab.login import ssh_command
-from steelyard.lab.paths import layer_folder
+from steelyard.lab.paths import has_layer
 from steelyard.lab.record import require_lab
 from steelyard.modules.connectors.frames import batch, opening, split_login
 
@@ -277,7 +277,7 @@ def main() -> None:
 
 def boot(folder: Path) -> None:
     """Twenty hosts alike; Ansible's apt module wants python3-apt on them, which is installed once and kept as a layer."""
-    if not layer_folder("bench").is_dir():
+    if not has_layer("bench"):
         made = fleet.up(NAME, spec.hosts_of(1, FORTY / "lab.yml"), folder / "lab", lambda _: None, wheels=False)
         install = "apt-get -q update && apt-get -q -y install --no-install-recommends python3-apt"
         words = ssh_command(NAME, "node-1", ["sudo", "-n", "sh", "-c", install])

@@ -84,7 +84,7 @@ def _point(kept: Path, made: Path) -> None:
     link = made.with_name(made.name + ".link")
     link.unlink(missing_ok=True)
     link.symlink_to(made.name)
-    if kept.is_dir() and not kept.is_symlink():  # a layer of a version that knew no links
+    if kept.is_dir() and not kept.is_symlink():  # of a version that saved none as a link
         kept.rename(kept.with_name(f".{kept.name}.0"))
     link.replace(kept)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from steelyard.errors import LabHostDown
 
 from .network import LabNetwork, nameservers
-from .paths import LabPaths, base_folder, cache_root, layer_folder
+from .paths import LabPaths, base_folder, cache_root, has_layer, layer_folder
 from .programs import cgroup_roots, run
 from .spec import LabHost
 
@@ -62,12 +62,12 @@ class Machine:
     @property
     def lacks_layer(self) -> bool:
         """True where it names a layer that nobody saved yet."""
-        return self.host.layer is not None and not layer_folder(self.host.layer).is_dir()
+        return self.host.layer is not None and not has_layer(self.host.layer)
 
     def lower_folders(self) -> list[Path]:
         """Shared read-only layers, uppermost first."""
         layer = self.host.layer
-        saved = [layer_folder(layer).resolve()] if layer and layer_folder(layer).is_dir() else []
+        saved = [layer_folder(layer).resolve()] if layer and has_layer(layer) else []
         return [*saved, base_folder(self.host.release)]
 
 

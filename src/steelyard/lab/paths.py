@@ -33,6 +33,11 @@ def layer_folder(name: str) -> Path:
     return cache_root() / "layers" / name
 
 
+def has_layer(name: str | None) -> bool:
+    """False for a plain folder too: such a layer was saved by a version that could lose links to folders."""
+    return name is not None and layer_folder(name).is_symlink() and layer_folder(name).is_dir()
+
+
 @dataclass(frozen=True)
 class LabPaths:
     """One lab's own folder; everything in it goes with `lab down`."""

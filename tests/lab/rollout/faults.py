@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from conftest import first_process, on_host, steelyard
-from matrix import PYZ, SERVICE, Fault, Ground
+from matrix import PYZ, SERVICE, Fault, Ground, pause_of
 
 EXPECTED: dict[str, tuple[Fault, set[int], set[str]]] = {}  # fault -> function, exit codes, versions that may serve
 
@@ -219,7 +219,8 @@ def slow(ground: Ground, strategy: str) -> tuple[int, int]:
     """
     run = ground.begun(strategy, "--watch", "12", states=("serving",))
     assert run.poll() is None, "it ended before it was watched"
-    halting = "for p in $those; do kill -STOP $p; done; sleep 0.3; for p in $those; do kill -CONT $p; done; sleep 0.03"
+    halted_s = 3 * pause_of(strategy)  # clients that pause as long would ask in step with it, and wait for nothing
+    halting = f"for p in $those; do kill -STOP $p; done; sleep {halted_s}; for p in $those; do kill -CONT $p; done; sleep 0.03"
     script = f"those=$(pgrep VLLM); while :; do {halting}; done 2>/dev/null"
     on_host(ground.site, ground.host, f"systemd-run --quiet --unit=slower sh -c '{script}'")
     try:

@@ -152,15 +152,17 @@ class Ground:
 
     @contextmanager
     def load(self, strategy: str = "") -> Iterator[Load]:
-        """Where two gateways share an address, clients knock again while it moves: three seconds, when its host is told by its check.
-
-        Clients of a surge are never held, so they would take the processors that two engines are to start on.
-        """
-        knock_s, pause_s = 15 if self.shared else 0, 0.3 if strategy == "surge" else PAUSE_S
-        with Load(*self.gateway, self.texts, self.clients, knock_s, pause_s) as load:
+        """Where two gateways share an address, clients knock again while it moves: three seconds, when its host is told by its check."""
+        knock_s = 15 if self.shared else 0
+        with Load(*self.gateway, self.texts, self.clients, knock_s, pause_of(strategy)) as load:
             time.sleep(1.5)
             yield load
             time.sleep(1.5)
+
+
+def pause_of(strategy: str) -> float:
+    """Seconds. Clients of a surge are never held, so they would take the processors that two engines are to start on."""
+    return 0.3 if strategy == "surge" else PAUSE_S
 
 
 Fault = Callable[[Ground, str], tuple[int, int]]  # strategy -> exit code, requests in flight on what the fault killed

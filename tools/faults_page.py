@@ -22,6 +22,7 @@ dies, two of them share an address; what ran through it is counted as on killed,
 """
 
 
+MARKS = {True: "", False: ": **not as it has to be**"}
 STRATEGIES = ("reload", "swap", "sleep-swap", "surge")
 
 
@@ -29,7 +30,7 @@ def page(rows: list[dict[str, Any]]) -> str:
     """By strategy; within one, in the order of the run."""
     ordered = sorted(rows, key=lambda row: STRATEGIES.index(row["strategy"]))
     lines = [
-        "| {strategy} | {fault} | {exit} | {serves} | {requests} | {failed} | {in_flight_on_killed} | {mixed} | {slowest_s:.1f} s |".format(**row)
+        "| {strategy} | {fault}{mark} | {exit} | {serves} | {requests} | {failed} | {in_flight_on_killed} | {mixed} | {slowest_s:.1f} s |".format(**row, mark=MARKS[row["passed"]])
         for row in ordered
     ]  # fmt: skip
     return HEAD + "\n".join(lines) + "\n"
@@ -42,6 +43,7 @@ def figures(rows: list[dict[str, Any]]) -> dict[str, int]:
         "in_flight_on_killed": sum(row["in_flight_on_killed"] for row in rows),
         "mixed_version_answers": sum(row["mixed"] for row in rows),
         "unknown_end_states": sum(not row["known"] or row["serves"].startswith("two") for row in rows),
+        "not_as_they_have_to_be": sum(not row["passed"] for row in rows),
     }
 
 

@@ -39,11 +39,14 @@ def test_a_cut_run_goes_on_where_it_was(table: ModuleType, tmp_path: Path) -> No
     first = table.Table(kept)
     first.keep(Row("swap", "none"), passed=True)
     first.keep(Row("swap", "disk full", failed=1), passed=False)
+    first.keep(Row("surge", "none"), passed=True)
     second = table.Table(kept)
-    assert second.passed() == {("swap", "none")}
+    assert second.passed() == {("swap", "none"), ("surge", "none")}
     second.keep(Row("swap", "disk full"), passed=True)
-    assert table.Table(kept).passed() == {("swap", "none"), ("swap", "disk full")}
-    assert [(row["fault"], row["failed"]) for row in second.rows] == [("none", 0), ("disk full", 0)]
+    assert table.Table(kept).passed() == {("swap", "none"), ("swap", "disk full"), ("surge", "none")}
+    assert [(row["strategy"], row["fault"], row["failed"]) for row in second.rows] == [
+        ("swap", "none", 0), ("swap", "disk full", 0), ("surge", "none", 0),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -40,8 +40,9 @@ class Table:
         return {(row["strategy"], row["fault"]) for row in self.rows if row["passed"]}
 
     def keep(self, row: Row, passed: bool) -> None:
-        others = [kept for kept in self.rows if (kept["strategy"], kept["fault"]) != (row.strategy, row.fault)]
-        self.rows = [*others, {**asdict(row), "passed": passed}]
+        measured = {(kept["strategy"], kept["fault"]): kept for kept in self.rows}
+        measured[row.strategy, row.fault] = {**asdict(row), "passed": passed}  # one that is measured again keeps its place
+        self.rows = list(measured.values())
         if self.path is not None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self.path.write_text(json.dumps({"of": self.of, "rows": self.rows}, indent=1))

@@ -1,1 +1,1 @@
-"""What to run: pyinfra deploy files. `site.py` is everything; the others do their part alone."""
+"""Deploy files of pyinfra, which say what to run. `site.py` is everything; the others do their part alone."""

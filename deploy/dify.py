@@ -1,5 +1,6 @@
 """Registration of the declared models in Dify."""
 
-from steelyard.roles.dify import dify
+from steelyard.roles.dify import dify, withdrawn
 
+withdrawn()
 dify()

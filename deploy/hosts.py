@@ -1,6 +1,6 @@
 """Hosts ready for services: accounts, the helper, packages from the mirror, driver, Docker, toolkit, registries."""
 
-from steelyard.modules.operations.meet import hosts_meet
+from steelyard.modules.operations.barrier import barrier
 from steelyard.roles.base import base
 from steelyard.roles.docker import docker
 from steelyard.roles.nvidia_driver import nvidia_driver
@@ -11,7 +11,7 @@ from steelyard.roles.registry_mirror import registry_client, registry_mirror
 base()
 package_mirror()
 registry_mirror()
-hosts_meet(name="Every host is here")
+barrier(name="Every host is here")
 package_client()
 nvidia_driver()
 nvidia_toolkit()

@@ -1,4 +1,6 @@
-"""Hosts ready to receive versions: accounts, the helper, the hash library, the model root; `steelyard models push` does the rest."""
+"""Hosts ready to receive versions: accounts, the helper, the hash library, the model root; `steelyard models push` does
+the rest.
+"""
 
 from steelyard.roles.base import base
 from steelyard.roles.model_store import model_root

@@ -1,1 +1,1 @@
-"""What a host becomes: one folder per role. Each role's `settings.py` holds a model named `Settings`."""
+"""Roles, which say what a host becomes: one folder each. Each role's `settings.py` holds a model named `Settings`."""

@@ -6,18 +6,21 @@ from pyinfra_testing.facts import make_fact_tests
 from pyinfra_testing.operations import make_operation_tests
 
 # they call, stream or reboot, or read facts without arguments, which this harness gives as plain dictionaries:
-# tests/unit/test_dify_reconcile.py, test_dify_plugins.py, test_store_operation.py, test_driver.py, test_docker_config.py, test_fit.py and test_lazy.py
+# tests/unit/test_dify_reconcile.py, test_dify_plugins.py, test_store_operation.py, test_driver.py,
+# test_docker_config.py, test_fit.py, test_on_demand.py and test_replica.py
 ELSEWHERE = [
     "operations/cdi.described",
     "operations/cdi.char_links",
     "operations/dify.owned",
     "operations/dify.plugins_installed",
+    "operations/dify.unregistered",
     "operations/dify.registered",
     "operations/docker.daemon",
     "operations/driver.active",
-    "operations/fitting.has_room",
-    "operations/memory.budgeted",
-    "operations/store.published",
+    "operations/gpu_memory.fits_gpu_memory",
+    "operations/memory_budget.within_memory_budget",
+    "operations/replica.replica_running",
+    "operations/store.version_published",
 ]
 HERE = Path(__file__).parent
 for _kind, _make_tests in {"facts": make_fact_tests, "operations": make_operation_tests}.items():

@@ -1,7 +1,9 @@
-"""Reads inventories of well-known public projects with ours and with `ansible-inventory --list`, and compares value for value.
+"""Reads inventories of well-known public projects with ours and with `ansible-inventory --list`, and compares value for
+value.
 
-They come from the projects' own source packages, fetched into the user's cache and never committed. `PATH` of an entry is the
-inventory inside the package; a password file opens its vault values. Prints a line for each, and ends with 1 where one differs.
+They come from the projects' own source packages, fetched into the user's cache and never committed. `PATH` of an entry
+is the inventory inside the package; a password file opens its vault values. Prints a line for each, and ends with 1
+where one differs.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from steelyard.cache import cache_folder
+from steelyard.dirs import cache_folder
 
 CORE = "test/integration/targets"
 
@@ -42,14 +44,32 @@ SOURCES = (
     Source("ansible-core==2.19.14", f"{CORE}/any_errors_fatal/inventory", "INI, ranges"),
     Source("ansible-core==2.19.14", f"{CORE}/unicode/inventory", "hosts and variables beyond ASCII"),
     Source("ansible-runner==2.4.3", "demo/inventory/hosts", "INI, host variables"),
-    Source("ansible-core==2.19.14", f"{CORE}/ansible-inventory/files/complex.ini", "INI, ranges, group variables, odd values"),
+    Source(
+        "ansible-core==2.19.14",
+        f"{CORE}/ansible-inventory/files/complex.ini",
+        "INI, ranges, group variables, odd values",
+    ),
     Source("ansible-core==2.19.14", f"{CORE}/ansible-inventory/files/unicode.yml", "names beyond ASCII"),
-    Source("ansible-core==2.19.14", f"{CORE}/var_precedence/inventory", "group_vars and host_vars, every level of precedence"),
+    Source(
+        "ansible-core==2.19.14",
+        f"{CORE}/var_precedence/inventory",
+        "group_vars and host_vars, every level of precedence",
+    ),
     Source("ansible-core==2.19.14", f"{CORE}/var_blending/inventory", "ranges, group_vars, host_vars"),
     Source("ansible-core==2.19.14", f"{CORE}/handlers/inventory.handlers", "INI"),
-    Source("ansible-core==2.19.14", f"{CORE}/ansible-vault/vaulted.inventory", "an encrypted source, encrypted host_vars", f"{CORE}/ansible-vault/vault-password"),
-    Source("ansible-core==2.19.14", f"{CORE}/inventory_script/script_inventory_fixture.py", "a dynamic script", executable=True),
-)  # fmt: skip
+    Source(
+        "ansible-core==2.19.14",
+        f"{CORE}/ansible-vault/vaulted.inventory",
+        "an encrypted source, encrypted host_vars",
+        f"{CORE}/ansible-vault/vault-password",
+    ),
+    Source(
+        "ansible-core==2.19.14",
+        f"{CORE}/inventory_script/script_inventory_fixture.py",
+        "a dynamic script",
+        executable=True,
+    ),
+)
 
 
 def unpack(package: str, folder: Path) -> Path:
@@ -74,7 +94,8 @@ def unpack(package: str, folder: Path) -> Path:
         subprocess.run(words, check=True, capture_output=True)
         [archive] = [path for path in fetched.iterdir() if path.name.replace("-", "_").startswith(name)]
         with tarfile.open(archive) as packed:
-            packed.extractall(target, filter="data")
+            packed.extraction_filter = getattr(tarfile, "data_filter", None)  # Debian 12's Python 3.11.2 has none
+            packed.extractall(target)
     [root] = [path for path in target.iterdir() if path.is_dir()]
     return root
 
@@ -91,7 +112,9 @@ def plain(value: Any) -> Any:
 
 
 def without_vault(theirs: Any, ours: Any) -> Any:
-    """Ours, with what Ansible shows encrypted replaced by the same mark, after looking that it is no longer encrypted."""
+    """Ours, with what Ansible shows encrypted replaced by the same mark, after looking that it is no longer
+    encrypted.
+    """
     if theirs == "vault" and isinstance(ours, str) and not ours.startswith("$ANSIBLE_VAULT"):
         return "vault"
     if isinstance(theirs, dict) and isinstance(ours, dict):
@@ -104,6 +127,7 @@ def without_vault(theirs: Any, ours: Any) -> Any:
 def listed(command: list[str], cwd: Path) -> Any:
     environment = {
         **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",  # for a script's `python`
         "ANSIBLE_DEPRECATION_WARNINGS": "0",
         "XDG_CACHE_HOME": str(cwd / "cache"),
         "INVENTORY_TEST_MODE": "no_profile",
@@ -148,7 +172,8 @@ def main() -> None:
                 flush=True,
             )
     print(
-        f"{len(SOURCES) - wrong} of {len(SOURCES)} inventories of {len({source.package for source in SOURCES})} projects agree, value for value"
+        f"{len(SOURCES) - wrong} of {len(SOURCES)} inventories of "
+        f"{len({source.package for source in SOURCES})} projects agree, value for value"
     )
     sys.exit(1 if wrong else 0)
 

@@ -1,4 +1,6 @@
-"""Prints what the Dify tests counted, as one JSON line, from pytest's JUnit file. Ends with 1 where a bar does not hold."""
+"""Prints what the Dify tests counted, as one JSON line, from pytest's JUnit file. Ends with 1 where a bar does not
+hold.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +13,19 @@ COUNTS = ("pairs_replayed", "pairs_matched", "second_run_writes", "manual_change
 
 
 def main() -> int:
-    found = dict.fromkeys(COUNTS, 0)
+    counts = dict.fromkeys(COUNTS, 0)
     seen = set()
     for each in ElementTree.parse(Path(sys.argv[1])).iter("property"):
         name = each.get("name", "")
-        if name in found:
+        if name in counts:
             seen.add(name)
-            found[name] += int(each.get("value", "0"))
-    print(json.dumps(found))
+            counts[name] += int(each.get("value", "0"))
+    print(json.dumps(counts))
     whole = (
-        found["pairs_replayed"] == found["pairs_matched"] and found["manual_changes_injected"] == found["manual_changes_found"]
+        counts["pairs_replayed"] == counts["pairs_matched"]
+        and counts["manual_changes_injected"] == counts["manual_changes_found"]
     )
-    return 0 if whole and found["second_run_writes"] == 0 and seen == set(COUNTS) else 1
+    return 0 if whole and counts["second_run_writes"] == 0 and seen == set(COUNTS) else 1
 
 
 if __name__ == "__main__":

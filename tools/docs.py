@@ -1,34 +1,49 @@
 """Writes the generated pages of docs/reference; `--check` says which are stale and how to mend that.
 
-Truth: settings from the pydantic models, commands from their help, errors from their samples, findings from the roles.
+Truth: settings from the pydantic models, commands from the parser's own tree, errors from their samples, findings from
+the roles.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
-import os
+import json
 import re
-import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import get_args, get_origin
 
+import yaml
+from completion_table import completion_table
+from connections_page import connections_page
+from modules_page import modules_page
+from operations_page import operations_page
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from dify_double.not_imitated import NOT_IMITATED
 from steelyard import errors
+from steelyard.api.names import in_words
+from steelyard.cli.tree import command_tree
 from steelyard.drift.exceptions import DriftException
 from steelyard.errors import SteelyardError, show
-from steelyard.gpus.health import CHECKS
-from steelyard.lab.dify_double.limits import NOT_IMITATED
-from steelyard.settings import role_settings
-from steelyard.site import DifyModel, Model, Models, Serve
+from steelyard.hardware.gpu_health import CHECKS
+from steelyard.site.schema import DifyEndpoint, DifyModel, Model, ModelsFile, Serve
+from steelyard.site.validation import role_settings
+from steelyard_host.causes.rule import OTHERS, STEPS
+from steelyard_host.causes.rules import SAID
 
 ROOT = Path(__file__).parent.parent
 HEAD = "<!-- written by `make docs`; edits are lost -->\n\n"
-COMMANDS = ("", "init", "doctor", "preflight", "plan", "apply", "drift", "status", "rollout", "rollback", "inventory", "models", "models add", "models sign", "models fit", "models push", "models ls", "models verify", "models warm", "models cache", "models shard", "models diff", "models export", "models keep", "models rm", "models gc", "models prune", "bench", "bench load", "lock", "lock show", "lock break", "mirror", "mirror images", "mirror images sync", "dify", "dify ls", "lab", "lab up", "lab down",
-            "lab status", "lab ssh", "lab exec", "lab snapshot")  # fmt: skip
+EXAMPLES = ROOT / "docs/reference/examples.yml"
+
+
+def paragraph(documented: type) -> str:
+    """The docstring of a class as one paragraph."""
+    return " ".join((documented.__doc__ or "").split())
 
 
 def table(model: type[BaseModel]) -> str:
@@ -41,32 +56,61 @@ def table(model: type[BaseModel]) -> str:
             default = "required"
         else:
             default = f"`{field.default}`"
-        lines.append(f"| `{name}` | {default} | {field.description} |")
+        lines.append(f"| `{name}` | {default} | {field.description}{''.join(shapes(field))} |")
     return "\n".join(lines)
 
 
+def shapes(field: FieldInfo) -> list[str]:
+    """What names and values of a setting may consist of, where their type says it."""
+    if get_origin(field.annotation) is dict:
+        keys, values = get_args(field.annotation)
+        parts = (("Names", patterns(keys)), ("Values", patterns(values)))
+    else:
+        parts = (("Allowed", patterns(field.annotation, field.metadata)),)
+    return [f" {label}: {words}." for label, allowed in parts for words in map(in_words, allowed) if words is not None]
+
+
+def patterns(annotation: object, metadata: Sequence[object] = ()) -> Iterator[str]:
+    """Patterns of a type, and of the types that it is made of, down to other sections."""
+    for entry in (*metadata, *getattr(annotation, "__metadata__", ())):
+        pattern = getattr(entry, "pattern", None)
+        if isinstance(pattern, str):
+            yield pattern
+        elif isinstance(entry, FieldInfo):
+            yield from patterns(None, entry.metadata)
+    for part in get_args(annotation):
+        yield from patterns(part)
+
+
 def nested(model: type[BaseModel]) -> list[tuple[str, type[BaseModel]]]:
-    """Fields that are models themselves, or maps and lists of models; by name."""
-    found = []
+    """Fields that are models themselves, or maps and lists of models, and theirs; by name."""
+    settings = []
     for name, field in model.model_fields.items():
         kinds = [field.annotation, *get_args(field.annotation)]
         kinds += [inner for kind in kinds for inner in get_args(kind)]
         for kind in kinds:
             if isinstance(kind, type) and issubclass(kind, BaseModel):
-                found.append((f"{name}.NAME" if get_origin(field.annotation) is dict else name, kind))
-    return found
+                key = f"{name}.NAME" if get_origin(field.annotation) is dict else name
+                settings += [(key, kind), *((f"{key}.{inner}", model) for inner, model in nested(kind))]
+    return list(dict.fromkeys(settings))
 
 
 def settings_page() -> str:
     parts = [HEAD + "# Settings\n\nUnknown keys are errors; each page of a role says what its settings do.\n"]
     parts.append("## models.yml\n")
-    for title, model in (("", Models), ("models.NAME", Model), ("models.NAME.serve", Serve), ("models.NAME.dify", DifyModel)):
-        parts.append((f"### `{title}`\n\n" if title else "") + f"{model.__doc__}\n\n{table(model)}\n")
+    for title, model in (
+        ("", ModelsFile),
+        ("models.NAME", Model),
+        ("models.NAME.serve", Serve),
+        ("models.NAME.dify", DifyModel),
+        ("models.NAME.dify.further.NAME", DifyEndpoint),
+    ):
+        parts.append((f"### `{title}`\n\n" if title else "") + f"{paragraph(model)}\n\n{table(model)}\n")
     for section, role in sorted(role_settings().items()):
-        parts.append(f"## {section}\n\n{role.__doc__}\n\n{table(role)}\n")
+        parts.append(f"## {section}\n\n{paragraph(role)}\n\n{table(role)}\n")
         for name, inner in nested(role):
-            parts.append(f"### `{section}.{name}`\n\n{inner.__doc__}\n\n{table(inner)}\n")
-    parts.append(f"## drift-exceptions.yml\n\nA list. {DriftException.__doc__}\n\n{table(DriftException)}\n")
+            parts.append(f"### `{section}.{name}`\n\n{paragraph(inner)}\n\n{table(inner)}\n")
+    parts.append(f"## drift-exceptions.yml\n\nA list. {paragraph(DriftException)}\n\n{table(DriftException)}\n")
     parts.append("## Connections\n\nHost variables beside Ansible's own.\n\n" + connection_table() + "\n")
     return "\n".join(parts)
 
@@ -83,18 +127,17 @@ def connection_table() -> str:
 
 
 def commands_page() -> str:
-    program = str(Path(sys.executable).parent / "steelyard")
-    parts = [HEAD + "# Commands\n"]
-    for command in COMMANDS:
-        shown = subprocess.run(
-            [program, *command.split(), "--help"],
-            capture_output=True,
-            text=True,
-            check=True,
-            env={**os.environ, "COLUMNS": "100"},
-        ).stdout
-        text = "\n".join(line.rstrip() for line in shown.strip().splitlines())
-        parts.append(f"## `{f'steelyard {command}'.strip()}`\n\n```text\n{text}\n```\n")
+    """Every command of the tree with its help and its example, which tests run."""
+    examples = yaml.safe_load(EXAMPLES.read_text())
+    parts = [
+        HEAD
+        + "# Commands\n\nExamples are as in a folder with one inventory, `inventories/prod`; tests run each of them.\n"
+    ]
+    for command in command_tree():
+        title = " ".join(("steelyard", *command.argv))
+        parts.append(f"## `{title}`\n\n```text\n{command.help}\n```\n")
+        if not command.is_group:
+            parts.append(f"Example:\n\n```console\n$ {examples[' '.join(command.argv)]['run']}\n```\n")
     return "\n".join(parts)
 
 
@@ -103,7 +146,9 @@ def errors_page() -> str:
     for name in sorted(errors.__all__):
         kind = getattr(errors, name)
         if isinstance(kind, type) and issubclass(kind, SteelyardError) and kind is not SteelyardError:
-            parts.append(f"## {name}\n\n{kind.__doc__} Exit {int(kind.exit)}.\n\n```text\n{show(kind(**kind.sample))}\n```\n")
+            parts.append(
+                f"## {name}\n\n{paragraph(kind)} Exit {int(kind.exit)}.\n\n```text\n{show(kind(**kind.sample))}\n```\n"
+            )
     return "\n".join(parts)
 
 
@@ -114,12 +159,16 @@ def findings_page() -> str:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call):
                 for keyword in node.keywords:
-                    if keyword.arg == "name" and isinstance(keyword.value, ast.Constant) and " " in str(keyword.value.value):
+                    if (
+                        keyword.arg == "name"
+                        and isinstance(keyword.value, ast.Constant)
+                        and " " in str(keyword.value.value)
+                    ):
                         rows.append((path.parent.name, str(keyword.value.value)))
     checks = []
     for path in sorted((ROOT / "roles").glob("*/checks.py")):
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "report":
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "live_check.report":
                 code = node.args[0]
                 if isinstance(code, ast.JoinedStr):  # one per check of a GPU's health
                     checks += [f"nvidia_driver.gpu-{check}" for check in CHECKS]
@@ -141,19 +190,57 @@ def findings_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def causes_page() -> str:
+    """Codes of causes with what is said and the fix, from the rules themselves; a place that is filled is in
+    capitals.
+    """
+    rows: dict[tuple[str, str, str], None] = {}
+    for rule in (*STEPS, *SAID):
+        rows.setdefault((rule.code, rule.sentence, rule.fix))
+    for code, words in OTHERS.items():
+        rows.setdefault((code, words.sentence, words.fix))
+    lines = [
+        HEAD
+        + (
+            "# Causes\n\nWhy an engine did not start, or died: [how they are "
+            "found](../how-it-works/causes.md). `serve` is a model's in models.yml.\n"
+        )
+    ]
+    lines += ["| code | what is said | fix |", "|---|---|---|"]
+    for code, *texts in sorted(rows):
+        said, fix = (
+            re.sub(r"\{(\w+)\}", lambda found: found[1].upper(), text.replace("{{", "<").replace("}}", ">"))
+            for text in texts
+        )
+        lines.append(f"| `{code}` | {said} | {fix} |".replace("<", "{").replace(">", "}"))
+    return "\n".join(lines) + "\n"
+
+
 def double_page() -> str:
-    lines = [HEAD + "# The simulated Dify\n\nThe lab's Dify is a contract double of the console API of 1.16.1. A test replays every "
-             "recorded exchange of the real one and compares status, shape and values, less what this table names.\n"]  # fmt: skip
+    lines = [
+        HEAD + "# The simulated Dify\n\nThe lab's Dify is a contract double of the console API of 1.16.1. A test "
+        "replays every "
+        "recorded exchange of the real one and compares status, shape and values, less what this table names.\n"
+    ]
     lines += ["| path in an answer | what the double does instead |", "|---|---|"]
     lines += [f"| `{pattern}` | {text} |" for pattern, text in NOT_IMITATED.items()]
     return "\n".join(lines) + "\n"
 
 
+def completion_page() -> str:
+    return json.dumps(completion_table(), indent=1, ensure_ascii=False) + "\n"
+
+
 PAGES = {
+    "src/steelyard/completion/table.json": completion_page,
+    "docs/contributing/modules.md": lambda: HEAD + modules_page(),
     "docs/reference/settings.md": settings_page,
+    "docs/reference/connections.md": lambda: HEAD + connections_page(),
     "docs/reference/commands.md": commands_page,
     "docs/reference/errors.md": errors_page,
+    "docs/reference/causes.md": causes_page,
     "docs/reference/findings.md": findings_page,
+    "docs/reference/operations.md": lambda: HEAD + operations_page(),
     "docs/reference/simulated-dify.md": double_page,
 }
 

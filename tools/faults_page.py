@@ -1,4 +1,6 @@
-"""Writes docs/how-it-works/faults.md from what `make test-faults` measured; its last line is the figures in one JSON line."""
+"""Writes docs/how-it-works/faults.md from what `make test-faults` measured; its last line is the figures in one JSON
+line.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +12,16 @@ from typing import Any
 PAGE = Path(__file__).parent.parent / "docs/how-it-works/faults.md"
 HEAD = """# The fault matrix
 
-Written by `make test-faults`: on a real host with a real vLLM on CPU, an alias with one service moves from one version to the next under a load of streaming and plain requests, while something is done to it.
-*Failed*: requests without a whole answer that the rollout is to blame for. *On killed*: requests that were running on an engine which the fault itself killed. *Mixed*: answers that neither version
-gives to that prompt. *Serves*: the one version that serves afterwards, and that the host would come up with.
+Written by `make test-faults`: on a real host with a real vLLM on CPU, an alias with one service moves from one
+version to the next under a load of streaming and plain requests, while something is done to it. *Failed*: requests
+without a whole answer that the rollout is to blame for. *On killed*: requests that were running on an engine which
+the fault itself killed. *Mixed*: answers that neither version gives to that prompt. *Serves*: the one version that
+serves afterwards, and that the host would come up with.
 
-A host's clock is set off for steelyard's own program on it: hosts of the lab share their machine's, and the deadlines of a switch are systemd's monotonic timers, which nobody sets. Where a gateway
-dies, two of them share an address; what ran through it is counted as on killed, and clients whose connection is refused until the other one has the address knock again: nothing was begun.
+A host's clock is set off for steelyard's own program on it: hosts of the lab share their machine's, and the deadlines
+of a switch are systemd's monotonic timers, which nobody sets. Where a gateway dies, two of them share an address;
+what ran through it is counted as on killed, and clients whose connection is refused until the other one has the
+address knock again: nothing was begun.
 
 | strategy | fault | exit | serves | requests | failed | on killed | mixed | slowest |
 |---|---|---|---|---|---|---|---|---|
@@ -30,9 +36,12 @@ def page(rows: list[dict[str, Any]]) -> str:
     """By strategy; within one, in the order of the run."""
     ordered = sorted(rows, key=lambda row: STRATEGIES.index(row["strategy"]))
     lines = [
-        "| {strategy} | {fault}{mark} | {exit} | {serves} | {requests} | {failed} | {in_flight_on_killed} | {mixed} | {slowest_s:.1f} s |".format(**row, mark=MARKS[row["passed"]])
+        (
+            "| {strategy} | {fault}{mark} | {exit} | {serves} | {requests} | {failed} | {in_flight_on_killed} "
+            "| {mixed} | {slowest_s:.1f} s |"
+        ).format(**row, mark=MARKS[row["passed"]])
         for row in ordered
-    ]  # fmt: skip
+    ]
     return HEAD + "\n".join(lines) + "\n"
 
 

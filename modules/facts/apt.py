@@ -1,4 +1,6 @@
-"""What apt would do, holds, and repositories, from its own lists and without network; one exec each. Source: apt, dpkg."""
+"""Installs as apt would do them, holds, and repositories, from its own lists and without network; one exec each.
+Source: apt, dpkg.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ INSTALL = re.compile(r"^Inst (\S+) (?:\[([^\]]+)\] )?\((\S+) ([^)]*)\)")
 
 
 @dataclass(frozen=True)
-class Step:
+class PackageChange:
     """One package of a simulated install; `old` is None where it is new."""
 
     name: str
@@ -23,32 +25,34 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Resolution:
-    """What `apt-get -s` says. `error` is its sentence where the set cannot be installed; `unknown` where it is not listed."""
+class AptSolution:
+    """Answer of `apt-get -s`. `error` is its sentence where the set cannot be installed; `unknown` where it is not
+    listed.
+    """
 
-    installs: tuple[Step, ...] = ()
+    installs: tuple[PackageChange, ...] = ()
     removes: tuple[str, ...] = ()
     error: str | None = None
     unknown: bool = False
 
 
-def parse_resolution(lines: list[str]) -> Resolution:
+def parse_resolution(lines: list[str]) -> AptSolution:
     """`Inst` and `Remv` lines, or why not: apt's E: lines and the unmet dependencies above them."""
-    matched = [found for line in lines if (found := INSTALL.match(line))]
-    installs = tuple(Step(found[1], found[2], found[3], found[4]) for found in matched)
+    matched = [match for line in lines if (match := INSTALL.match(line))]
+    installs = tuple(PackageChange(match[1], match[2], match[3], match[4]) for match in matched)
     removes = tuple(line.split()[1] for line in lines if line.startswith("Remv "))
     errors = [line[3:] for line in lines if line.startswith("E: ")]
     if not errors:
-        return Resolution(installs, removes)
+        return AptSolution(installs, removes)
     unmet = [line.strip() for line in lines if re.search(r" : (Pre-)?(Depends|Conflicts|Breaks): ", line)]
     unknown = any(re.search(r"Unable to locate|was not found|has no installation candidate", line) for line in errors)
-    return Resolution(error="; ".join([*unmet[:4], *errors[:2]]), unknown=unknown and not unmet)
+    return AptSolution(error="; ".join([*unmet[:4], *errors[:2]]), unknown=unknown and not unmet)
 
 
 IGNORING = "--no-install-recommends --allow-downgrades --ignore-hold --allow-change-held-packages"
 
 
-class Resolved(FactBase[Resolution]):
+class Resolved(FactBase[AptSolution]):
     """The install of `packages` (`NAME` or `NAME=VERSION`) as apt would do it with the lists that it has.
 
     `preferences` are pins that count instead of those on the host: the ones that a plan is about to write. Holds are
@@ -63,14 +67,16 @@ class Resolved(FactBase[Resolution]):
             pins = '-o Dir::Etc::PreferencesParts=/nonexistent -o Dir::Etc::Preferences="$t"'
             after = '; rm -f "$t"'
         shown = "2>&1 | grep -E '^(Inst|Remv|E:)| : (Pre-)?(Depends|Conflicts|Breaks): '"
-        return StringCommand(before, "LC_ALL=C apt-get -s -q", pins, "install", IGNORING, *names, shown, after, "; echo end")
+        return StringCommand(
+            before, "LC_ALL=C apt-get -s -q", pins, "install", IGNORING, *names, shown, after, "; echo end"
+        )
 
-    def process(self, output: list[str]) -> Resolution:
+    def process(self, output: list[str]) -> AptSolution:
         return parse_resolution(output)
 
     @staticmethod
-    def default() -> Resolution:
-        return Resolution()
+    def default() -> AptSolution:
+        return AptSolution()
 
 
 @dataclass(frozen=True)
@@ -83,13 +89,15 @@ class DebPackage:
 
 
 def parse_debs(lines: list[str]) -> dict[str, DebPackage]:
-    """`ABBREV NAME VERSION` lines; the first letter of the abbreviation is h where it is held. Raises FactProcessError."""
-    found = {}
+    """`ABBREV NAME VERSION` lines; the first letter of the abbreviation is h where it is held. Raises
+    FactProcessError.
+    """
+    packages = {}
     for line in lines:
-        words = line.split()
-        if len(words) == 3 and words[0][1] not in "nc":
-            found[words[1]] = DebPackage(words[2], words[0][0] == "h", words[0][1:] == "i")
-    return found
+        fields = line.split()
+        if len(fields) == 3 and fields[0][1] not in "nc":
+            packages[fields[1]] = DebPackage(fields[2], fields[0][0] == "h", fields[0][1:] == "i")
+    return packages
 
 
 class Debs(FactBase[dict[str, DebPackage]]):
@@ -109,7 +117,7 @@ class Debs(FactBase[dict[str, DebPackage]]):
 
 
 def parse_age(lines: list[str]) -> bool:
-    """Raises FactProcessError."""
+    """Read `fresh` or `stale`. Raises FactProcessError."""
     if lines not in (["fresh"], ["stale"]):
         raise FactProcessError(f"apt lists: cannot read {lines}")
     return lines == ["fresh"]
@@ -120,13 +128,17 @@ class ListsFresh(FactBase[bool]):
 
     def command(self, files: tuple[str, ...], url: str) -> StringCommand:
         names = [QuoteString(name) for name in files]
-        prefix = QuoteString(re.sub(r"^\w+://", "", url).rstrip("/").replace("_", "%5f").replace("/", "_"))  # apt's escapes
+        prefix = QuoteString(
+            re.sub(r"^\w+://", "", url).rstrip("/").replace("_", "%5f").replace("/", "_")
+        )  # apt's escapes
         newest = "newest=$(ls -t /var/lib/apt/lists/*_*Packages* 2>/dev/null | head -1)"
         listed = StringCommand("ls /var/lib/apt/lists/ | grep -qF", prefix)
-        each = StringCommand(
+        per_file = StringCommand(
             "for f in", *names, '; do test -e "$f" && test "$f" -nt /var/lib/apt/lists/partial && s=stale; done'
         )
-        return StringCommand(newest, '; s=fresh; test -n "$newest" || s=stale;', listed, "|| s=stale;", each, "; echo $s")
+        return StringCommand(
+            newest, '; s=fresh; test -n "$newest" || s=stale;', listed, "|| s=stale;", per_file, "; echo $s"
+        )
 
     def process(self, output: list[str]) -> bool:
         return parse_age(output)
@@ -138,7 +150,7 @@ class ListsFresh(FactBase[bool]):
 
 @dataclass(frozen=True)
 class Archive:
-    """Where a host gets its distribution from: address, and key if its source names one."""
+    """Archive that a host gets its distribution from: address, and key if its source names one."""
 
     uri: str
     signed_by: str = ""
@@ -148,18 +160,18 @@ def parse_archive(lines: list[str], suite: str) -> Archive | None:
     """apt's sources, one-line and deb822, to the first that has `main` of the suite; None where none has."""
     stanza: dict[str, str] = {}
     for line in [*lines, ""]:
-        words = line.split()
-        if words[:1] == ["deb"]:
+        fields = line.split()
+        if fields[:1] == ["deb"]:
             options = re.findall(r"\[(.*?)\]", line)
             uri, suites, *components = re.sub(r"\[.*?\]", "", line).split()[1:] or ["", ""]
             if suites == suite and "main" in components:
                 key = re.search(r"signed-by=(\S+)", options[0]) if options else None
                 return Archive(uri.rstrip("/"), key[1] if key else "")
-        elif not words:
+        elif not fields:
             if suite in stanza.get("suites", "").split() and "main" in stanza.get("components", "").split():
                 return Archive(stanza["uris"].split()[0].rstrip("/"), stanza.get("signed-by", ""))
             stanza = {}
-        elif ":" in words[0] and not line.startswith("#"):
+        elif ":" in fields[0] and not line.startswith("#"):
             key_name, _, value = line.partition(":")
             stanza[key_name.strip().lower()] = value.strip()
     return None
@@ -172,7 +184,8 @@ class DistributionArchive(FactBase["Archive | None"]):
         self.suite = suite
         files = "/etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources"
         return StringCommand(
-            f"for f in {files}; do case $f in */steelyard-*) continue;; esac; test -f $f && cat $f && echo; done; echo end"
+            f"for f in {files}; do case $f in */steelyard-*) continue;; esac; test -f $f && cat $f && "
+            f"echo; done; echo end"
         )
 
     def process(self, output: list[str]) -> Archive | None:

@@ -14,7 +14,9 @@ RUNTIME, FIXED = "/var/run/cdi/nvidia.yaml", "/etc/cdi/nvidia.yaml"
 
 @dataclass(frozen=True)
 class CdiSpec:
-    """One description: driver versions in the library paths that it mounts, paths that are gone, and its GPUs and MIG instances."""
+    """One description: driver versions in the library paths that it mounts, paths that are gone, and its GPUs and MIG
+    instances.
+    """
 
     path: str
     versions: tuple[str, ...]
@@ -24,7 +26,9 @@ class CdiSpec:
 
 @dataclass(frozen=True)
 class CdiState:
-    """`refreshed`: NVIDIA's own unit keeps the description; `matches`: that unit's pattern finds this host's modules."""
+    """`refreshed`: NVIDIA's own unit keeps the description; `matches`: that unit's pattern finds this host's
+    modules.
+    """
 
     specs: tuple[CdiSpec, ...] = ()
     refreshed: bool = False
@@ -50,7 +54,9 @@ def parse_cdi(lines: list[str]) -> CdiState:
             version = re.search(r"\.so\.(\d{3}\.\d+(?:\.\d+)?)$", value)
             versions = {*last.versions, version[1]} if key == "lib" and version else set(last.versions)
             missing = (*last.missing, value) if key == "gone" else last.missing
-            specs[-1] = CdiSpec(last.path, tuple(sorted(versions)), missing, int(value) if key == "devices" else last.devices)
+            specs[-1] = CdiSpec(
+                last.path, tuple(sorted(versions)), missing, int(value) if key == "devices" else last.devices
+            )
         else:
             flags[key] = value
     return CdiState(
@@ -64,14 +70,19 @@ class Cdi(FactBase[CdiState]):
     def command(self) -> StringCommand:
         each = (
             f"for f in {FIXED} {RUNTIME}; do test -f $f || continue; echo spec=$f;"
-            " for l in $(grep -oE '/[^ \"]*/lib[^ \"]*[.]so[.][0-9.]+' $f | sort -u); do echo lib=$l; test -e $l || echo gone=$l; done;"
+            " for l in $(grep -oE '/[^ \"]*/lib[^ \"]*[.]so[.][0-9.]+' $f | sort -u); do echo lib=$l; test "
+            "-e $l || echo gone=$l; done;"
             " echo devices=$(grep -cE '^ *- name: \"?[0-9]+(:[0-9]+)?\"?$' $f); done"
         )
         refreshed = "systemctl -q is-enabled nvidia-cdi-refresh.path 2>/dev/null && echo refreshed=yes"
         matches = (
-            "grep -qE '/(nvidia|nvidia-current)[.]ko' /lib/modules/$(uname -r)/modules.dep 2>/dev/null && echo matches=yes"
+            "grep -qE '/(nvidia|nvidia-current)[.]ko' /lib/modules/$(uname -r)/modules.dep 2>/dev/null && echo "
+            "matches=yes"
         )
-        links = "for d in /dev/nvidia[0-9]*; do test -c $d || continue; l=/dev/char/$(stat -c '%Hr:%Lr' $d); test -e $l || echo char_links=no; done"
+        links = (
+            "for d in /dev/nvidia[0-9]*; do test -c $d || continue; l=/dev/char/$(stat -c '%Hr:%Lr' $d); test "
+            "-e $l || echo char_links=no; done"
+        )
         return StringCommand("; ".join([each, refreshed, matches, links, "true"]))
 
     def process(self, output: list[str]) -> CdiState:

@@ -15,13 +15,17 @@ from pyinfra.api.command import QuoteString, StringCommand
 from pyinfra.api.exceptions import FactProcessError
 from pyinfra.api.facts import FactBase
 
+from steelyard_host import paths
+
 FILE = "/etc/docker/daemon.json"
-OWNED = "/etc/steelyard/docker-owned.json"
+OWNED = paths.CONFIGURATION + "/docker-owned.json"
 
 
 @dataclass(frozen=True)
 class DockerState:
-    """`info` is what the running daemon says of itself, empty where none runs; `stamp` is STEELYARD_CONFIG as started."""
+    """`info` is what the running daemon says of itself, empty where none runs; `stamp` is STEELYARD_CONFIG as
+    started.
+    """
 
     file: str | None
     owned: str | None
@@ -53,9 +57,10 @@ class Docker(FactBase[DockerState]):
 
     def command(self) -> StringCommand:
         files = StringCommand(
-            "for f in file=" + FILE, "owned=" + OWNED,
+            "for f in file=" + FILE,
+            "owned=" + OWNED,
             '; do p=${f#*=}; if test -f $p; then echo "${f%%=*}=$(base64 -w0 $p)"; else echo "${f%%=*}=none"; fi; done',
-        )  # fmt: skip
+        )
         running = StringCommand(
             "p=$(systemctl show docker.service --property=MainPID --value 2>/dev/null);",
             'if test "${p:-0}" != 0 && command -v docker >/dev/null; then',
@@ -91,7 +96,9 @@ def at_risk(inspected: dict[str, Any], cgroup_driver: str) -> bool:
     config = inspected["HostConfig"]
     requests = config.get("DeviceRequests") or []
     by_cdi = any(request.get("Driver") == "cdi" for request in requests)
-    visible = {entry.partition("=")[2] for entry in inspected["Config"].get("Env") or [] if entry.startswith("NVIDIA_VISIBLE")}
+    visible = {
+        entry.partition("=")[2] for entry in inspected["Config"].get("Env") or [] if entry.startswith("NVIDIA_VISIBLE")
+    }
     by_hook = bool(requests) or (config.get("Runtime") == "nvidia" and bool(visible - {"void", "none", ""}))
     return by_hook and not by_cdi and visible != {"void"} and cgroup_driver == "systemd" and not config.get("Devices")
 
@@ -103,11 +110,12 @@ def parse_containers(lines: list[str]) -> tuple[GpuContainer, ...]:
     try:
         lost = {line.split(" ", 1)[1] for line in lines if line.startswith("lost ")}
         document = json.loads("".join(line for line in lines[1:] if not line.startswith("lost ")) or "[]")
-        found = [
-            GpuContainer(each["Name"].lstrip("/"), at_risk(each, lines[0]), each["Name"].lstrip("/") not in lost)
-            for each in document
+        containers = [
+            GpuContainer(entry["Name"].lstrip("/"), at_risk(entry, lines[0]), entry["Name"].lstrip("/") not in lost)
+            for entry in document
         ]
-        return tuple(sorted((each for each in found if each.at_risk or not each.has_gpus), key=lambda each: each.name))
+        affected = (container for container in containers if container.at_risk or not container.has_gpus)
+        return tuple(sorted(affected, key=lambda container: container.name))
     except (KeyError, ValueError, TypeError) as error:
         raise FactProcessError(f"containers: cannot read {lines[:3]}") from error
 
@@ -124,7 +132,9 @@ class GpuContainers(FactBase[tuple[GpuContainer, ...]]):
         if look:
             tried = "nvidia-smi -L 2>&1 | grep -q 'Failed to initialize NVML'"
             inside = StringCommand("timeout 10 docker exec $n sh -c", QuoteString(tried))
-            asked = StringCommand(asked, "for n in $(docker ps --format '{{.Names}}'); do", inside, '&& echo "lost $n"; done;')
+            asked = StringCommand(
+                asked, "for n in $(docker ps --format '{{.Names}}'); do", inside, '&& echo "lost $n"; done;'
+            )
         return StringCommand(asked, "fi; fi; true")
 
     def process(self, output: list[str]) -> tuple[GpuContainer, ...]:

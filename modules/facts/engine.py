@@ -20,7 +20,7 @@ class EngineState:
 
 
 def parse_engine(lines: list[str]) -> EngineState:
-    """Raises FactProcessError."""
+    """Read the lines of the fact. Raises FactProcessError."""
     try:
         values = dict(line.split("=", 1) for line in lines)
         return EngineState(values["lock"] or None, int(values["distributions"]))
@@ -33,9 +33,17 @@ class Engine(FactBase[EngineState]):
 
     def command(self, folder: str) -> StringCommand:
         mark = QuoteString(f"{folder}/{MARK}")
-        counted = StringCommand("find", QuoteString(f"{folder}/lib"), "-maxdepth 3 -name '*.dist-info' 2>/dev/null | wc -l")
+        counted = StringCommand(
+            "find", QuoteString(f"{folder}/lib"), "-maxdepth 3 -name '*.dist-info' 2>/dev/null | wc -l"
+        )
         return StringCommand(
-            'echo "lock=$(test -e', mark, "&& sha256sum <", mark, '| cut -c1-64)"; echo "distributions=$(', counted, ')"'
+            'echo "lock=$(test -e',
+            mark,
+            "&& sha256sum <",
+            mark,
+            '| cut -c1-64)"; echo "distributions=$(',
+            counted,
+            ')"',
         )
 
     def process(self, output: list[str]) -> EngineState:
@@ -48,7 +56,7 @@ class Engine(FactBase[EngineState]):
 
 @dataclass(frozen=True)
 class OfferedLock:
-    """What a mirror serves at a URL: None where it does not answer. `lines` is the number of wheels in the lock."""
+    """The lock that a mirror serves: None where it does not answer. `lines` is the number of wheels in the lock."""
 
     sha256: str | None
     lines: int = 0

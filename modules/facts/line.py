@@ -14,13 +14,15 @@ def parse_lines(lines: list[str]) -> list[str] | None:
 
 
 class MatchingLines(FactBase["list[str] | None"]):
-    """Lines of `path` that match the extended regular expression `match`, or are exactly `line` where it is not given."""
+    """Lines of `path` that match the extended regular expression `match`, or are exactly `line` where it is not
+    given.
+    """
 
     def command(self, path: str, line: str, match: str | None = None) -> StringCommand:
         at = QuoteString(path)
         looked = ["grep -E -e", QuoteString(match)] if match is not None else ["grep -x -F -e", QuoteString(line)]
-        found = StringCommand(*looked, at, "| sed s/^/:/")
-        return StringCommand("if test -f", at, "; then", found, f"; else echo {NO_FILE}; fi")
+        matching = StringCommand(*looked, at, "| sed s/^/:/")
+        return StringCommand("if test -f", at, "; then", matching, f"; else echo {NO_FILE}; fi")
 
     def process(self, output: list[str]) -> list[str] | None:
         return parse_lines(output)

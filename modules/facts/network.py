@@ -1,4 +1,4 @@
-"""How a host is on the network; one exec. Source: `ip addr`."""
+"""Network interfaces of a host; one exec. Source: `ip addr`."""
 
 from __future__ import annotations
 

@@ -8,16 +8,18 @@ from pyinfra.api.facts import FactBase
 
 def parse_packages(lines: list[str]) -> dict[str, str]:
     """`ii NAME VERSION` lines to name and version; other states and the closing line are passed over."""
-    found = {}
+    packages = {}
     for line in lines:
-        words = line.split()
-        if len(words) == 3 and words[0] == "ii":
-            found[words[1]] = words[2]
-    return found
+        fields = line.split()
+        if len(fields) == 3 and fields[0] == "ii":
+            packages[fields[1]] = fields[2]
+    return packages
 
 
 class Packages(FactBase[dict[str, str]]):
-    """Which of `packages` are fully installed. dpkg-query ends with 1 where one is unknown: that is an answer."""
+    """Packages among `packages` that are fully installed. dpkg-query ends with 1 where one is unknown: that is an
+    answer.
+    """
 
     def command(self, packages: tuple[str, ...]) -> StringCommand:
         names = [QuoteString(name) for name in packages]

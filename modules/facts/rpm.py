@@ -1,4 +1,6 @@
-"""Packages, module streams and version locks of RHEL and its likes; one exec each, no network. Source: rpm, /etc/dnf."""
+"""Packages, module streams and version locks of RHEL and its likes; one exec each, no network. Source: rpm,
+/etc/dnf.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,7 @@ def parse_rpms(lines: list[str]) -> RpmState:
 
 
 class Rpms(FactBase[RpmState]):
-    """Which of `packages` are installed, and dnf's version locks."""
+    """Installed ones of `packages`, and dnf's version locks."""
 
     def command(self, packages: tuple[str, ...]) -> StringCommand:
         names = [QuoteString(name) for name in packages]
@@ -50,7 +52,9 @@ class EnabledStream(FactBase["str | None"]):
 
     def command(self, module: str) -> StringCommand:
         file = QuoteString(f"/etc/dnf/modules.d/{module}.module")
-        return StringCommand("test -e", file, "&& grep -q '^state=enabled' ", file, "&& grep '^stream=' ", file, "; echo end")
+        return StringCommand(
+            "test -e", file, "&& grep -q '^state=enabled' ", file, "&& grep '^stream=' ", file, "; echo end"
+        )
 
     def process(self, output: list[str]) -> str | None:
         return parse_stream(output)

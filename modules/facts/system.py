@@ -8,7 +8,7 @@ from pyinfra.api.command import StringCommand
 from pyinfra.api.exceptions import FactProcessError
 from pyinfra.api.facts import FactBase
 
-from steelyard.distros import family
+from steelyard.hardware.distros import family
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,9 @@ class Kernel:
 
 @dataclass(frozen=True)
 class SystemState:
-    """`like` is debian or rhel. `release` is the major version, as in 12 or 24.04. `image_metas` pull in new kernels."""
+    """`like` is debian or rhel. `release` is the major version, as in 12 or 24.04. `image_metas` pull in new
+    kernels.
+    """
 
     distro: str
     release: str
@@ -47,29 +49,48 @@ def parse_system(lines: list[str]) -> SystemState:
         enrolled = {"yes": True, "no": False}.get(values.get("mok", ""))
         release = values.get("VERSION_ID", "")
         return SystemState(
-            distro, release.split(".")[0] if like == "rhel" else release, like, values["arch"], values.get("VERSION_CODENAME", ""),
-            values["kernel"], kernels, tuple(sorted(values.get("metas", "").split())), values.get("secure_boot") == "1", enrolled,
+            distro,
+            release.split(".")[0] if like == "rhel" else release,
+            like,
+            values["arch"],
+            values.get("VERSION_CODENAME", ""),
+            values["kernel"],
+            kernels,
+            tuple(sorted(values.get("metas", "").split())),
+            values.get("secure_boot") == "1",
+            enrolled,
             values.get("container", "none") != "none",
-        )  # fmt: skip
+        )
     except (KeyError, IndexError) as error:
         raise FactProcessError(f"system: cannot read {lines}") from error
 
 
 class System(FactBase[SystemState]):
-    """What decides which packages a host needs."""
+    """Facts that decide which packages a host needs."""
 
     def command(self) -> StringCommand:
         kernels = (
             "for k in /lib/modules/*/; do k=${k%/}; test -e $k/modules.dep || test -d $k/kernel || continue;"
             " h=no; test -e $k/build/include && h=yes; echo module=${k##*/} $h; done"
         )
-        metas = "echo metas=$(dpkg-query -W -f '${db:Status-Abbrev} ${Package}\\n' 'linux-image-*' 2>/dev/null | grep '^ii' | cut -d' ' -f2- | grep -v 'linux-image-[0-9]' | tr '\\n' ' ')"
-        secure = "f=$(ls /sys/firmware/efi/efivars/SecureBoot-* 2>/dev/null | head -1); test -n \"$f\" && echo secure_boot=$(od -An -tu1 -j4 -N1 $f | tr -d ' ')"
-        key = (
-            "for k in /var/lib/dkms/mok.pub /var/lib/shim-signed/mok/MOK.der; do test -f $k && command -v mokutil >/dev/null &&"
-            " { mokutil --test-key $k 2>/dev/null | grep -q 'already enrolled' && echo mok=yes || echo mok=no; break; }; done"
+        metas = (
+            "echo metas=$(dpkg-query -W -f '${db:Status-Abbrev} ${Package}\\n' 'linux-image-*' 2>/dev/null | "
+            "grep '^ii' | cut -d' ' -f2- | grep -v 'linux-image-[0-9]' | tr '\\n' ' ')"
         )
-        about = "grep -E '^(ID|VERSION_ID|VERSION_CODENAME)=' /etc/os-release; echo arch=$(uname -m); echo kernel=$(uname -r)"
+        secure = (
+            'f=$(ls /sys/firmware/efi/efivars/SecureBoot-* 2>/dev/null | head -1); test -n "$f" && echo '
+            "secure_boot=$(od -An -tu1 -j4 -N1 $f | tr -d ' ')"
+        )
+        key = (
+            "for k in /var/lib/dkms/mok.pub /var/lib/shim-signed/mok/MOK.der; do test -f $k && command -v "
+            "mokutil >/dev/null &&"
+            " { mokutil --test-key $k 2>/dev/null | grep -q 'already enrolled' && echo mok=yes || echo "
+            "mok=no; break; }; done"
+        )
+        about = (
+            "grep -E '^(ID|VERSION_ID|VERSION_CODENAME)=' /etc/os-release; echo arch=$(uname -m); echo "
+            "kernel=$(uname -r)"
+        )
         inside = "echo container=$(systemd-detect-virt --container 2>/dev/null || true)"
         return StringCommand("; ".join([about, inside, kernels, metas, secure, key, "true"]))
 

@@ -12,13 +12,15 @@ from pyinfra.api.command import QuoteString, StringCommand
 from pyinfra.api.exceptions import FactProcessError
 from pyinfra.api.facts import FactBase
 
+from steelyard_host.wire.services import ServiceState
+
 
 @dataclass(frozen=True)
 class UnitState:
-    """`load` is loaded, not-found or masked; `active` is active, inactive, failed, activating, ..."""
+    """State of a unit. `load`: loaded, not-found or masked; `enabled`: what `systemctl is-enabled` says."""
 
     load: str
-    active: str
+    active: ServiceState
     enabled: str
     needs_reload: bool
     files: tuple[str, ...] = ()  # unit file and drop-ins as loaded
@@ -32,7 +34,7 @@ def parse_unit(lines: list[str]) -> UnitState:
         values = dict(line.split("=", 1) for line in lines if line)
         return UnitState(
             values["LoadState"],
-            values["ActiveState"],
+            ServiceState.of(values["ActiveState"]),
             values["UnitFileState"] or "none",
             values["NeedDaemonReload"] == "yes",
             (values["FragmentPath"], *values["DropInPaths"].split()),
@@ -44,33 +46,47 @@ def parse_unit(lines: list[str]) -> UnitState:
 
 
 class Unit(FactBase[UnitState]):
-    """State of `unit`, and where `mount` is given, what its process sees mounted there (the last mount wins).
+    """State of `unit`, and where `mount` is given, what its process sees mounted there (the last mount wins). What a
+    process that ends meanwhile had is left out.
 
-    It is `wanted` where it is that very folder: the kernel names a mount from the root of its file system, which need not be
-    the host's, and a folder may be shown by a link.
+    It is `wanted` where it is that very folder: the kernel names a mount from the root of its file system, which need
+    not be the host's, and a folder may be shown by a link.
     """
 
     def command(self, unit: str, mount: str = "", wanted: str = "") -> StringCommand:
         name = QuoteString(unit)
-        shown = StringCommand("s=$(systemctl show", name,
-                              '--property=LoadState,ActiveState,UnitFileState,NeedDaemonReload,MainPID,FragmentPath,DropInPaths); echo "$s"')  # fmt: skip
+        shown = StringCommand(
+            "s=$(systemctl show",
+            name,
+            "--property=LoadState,ActiveState,UnitFileState,NeedDaemonReload,MainPID,FragmentPath,DropInPaths"
+            '); echo "$s"',
+        )
         pid = 'p=$(echo "$s" | sed -n s/^MainPID=//p)'
         config = "tr '\\0' '\\n' </proc/$p/environ | sed -n s/^STEELYARD_CONFIG=/config=/p"
-        running = StringCommand('if test "$p" != 0 && test -r /proc/$p/environ; then', config)
+        running = StringCommand('if test "$p" != 0 && test -r /proc/$p/environ; then {', config)
         if mount:
             seen = StringCommand("awk -v at=", QuoteString(mount), _separator="")
             named = StringCommand(seen, "'$5==at {m=$4} END {print \"mounted=\" m}' /proc/$p/mountinfo")
             if wanted:
                 same = StringCommand('if test "/proc/$p/root"', QuoteString(mount), _separator="")
                 named = StringCommand(
-                    same, "-ef", QuoteString(wanted), "; then echo", QuoteString(f"mounted={wanted}"), "; else", named, "; fi"
+                    same,
+                    "-ef",
+                    QuoteString(wanted),
+                    "; then echo",
+                    QuoteString(f"mounted={wanted}"),
+                    "; else",
+                    named,
+                    "; fi",
                 )
             running = StringCommand(running, ";", named)
-        return StringCommand(shown, ";", pid, ";", running, "; fi")
+        # one that ends meanwhile is no failure: of a zombie too, nothing is left to be seen
+        ended = "! test -e /proc/$p/exe"
+        return StringCommand(shown, ";", pid, ";", running, "; } ||", ended, "; fi")
 
     def process(self, output: list[str]) -> UnitState:
         return parse_unit(output)
 
     @staticmethod
     def default() -> UnitState:
-        return UnitState("not-found", "inactive", "none", False)
+        return UnitState("not-found", ServiceState.INACTIVE, "none", False)

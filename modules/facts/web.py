@@ -1,4 +1,4 @@
-"""What a web server of this host answers now; one exec. Python's own client, because a bare host has no curl."""
+"""Answer of a web server of this host; one exec. Python's own client, because a bare host has no curl."""
 
 from __future__ import annotations
 

@@ -8,29 +8,36 @@ from pyinfra.api.command import QuoteString, StringCommand
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
-from steelyard.change import Change
+from steelyard.api.change import Change
+from steelyard.api.foreseen import foreseen
 from steelyard.modules.facts.account import Account, AccountState
 
 
-def account_commands(user: str, home: str, groups: tuple[str, ...], now: AccountState) -> list[StringCommand]:
+def account_commands(user: str, home: str, groups: tuple[str, ...], current: AccountState) -> list[StringCommand]:
     """Commands that make or mend a system account without login."""
     subject = f"account {user}"
-    if not now.exists:
+    if not current.exists:
         extra = ["--groups", QuoteString(",".join(groups))] if groups else []
-        bits = ["useradd --system --user-group --no-create-home --shell /usr/sbin/nologin --home-dir", QuoteString(home)]
+        bits = [
+            "useradd --system --user-group --no-create-home --shell /usr/sbin/nologin --home-dir",
+            QuoteString(home),
+        ]
         return [Change(*bits, *extra, QuoteString(user), subject=subject, declared="exists", live="missing")]
-    lacking = [group for group in groups if group not in now.groups]
+    lacking = [group for group in groups if group not in current.groups]
     commands: list[StringCommand] = []
     if lacking:
         bits = ["usermod --append --groups", QuoteString(",".join(lacking)), QuoteString(user)]
         commands.append(Change(*bits, subject=subject, declared="in " + ",".join(lacking), live="not in it"))
-    if now.shell != "/usr/sbin/nologin":
+    if current.shell != "/usr/sbin/nologin":
         bits = ["usermod --shell /usr/sbin/nologin", QuoteString(user)]
-        commands.append(Change(*bits, subject=subject, declared="no login", live=f"shell {now.shell}"))
+        commands.append(Change(*bits, subject=subject, declared="no login", live=f"shell {current.shell}"))
     return commands
 
 
+@foreseen
 @operation()
-def system_account(user: str, home: str = "/nonexistent", groups: tuple[str, ...] = ()) -> Generator[StringCommand, None, None]:
+def system_account(
+    user: str, home: str = "/nonexistent", groups: tuple[str, ...] = ()
+) -> Generator[StringCommand, None, None]:
     """The account exists, cannot log in, and is in these groups."""
     yield from account_commands(user, home, groups, host.get_fact(Account, user=user))

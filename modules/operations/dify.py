@@ -6,24 +6,28 @@ import dataclasses
 import json
 from collections.abc import Callable, Generator
 from functools import lru_cache, partial
-from typing import Any
 
 from pyinfra.api.command import FunctionCommand, StringCommand
+from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
+from pyinfra.api.state import State
 from pyinfra.context import host, state
 
+from steelyard.api.change import Effect, Refusal
+from steelyard.api.host_report import report_of
+from steelyard.api.run_slots import run_slot
+from steelyard.api.unknown import declare_unknown
 from steelyard.dify.account import Administrator, is_set_up, name_workspace, set_up, workspace_name
 from steelyard.dify.client import DifyAccess, DifyClient
-from steelyard.dify.difference import mend
+from steelyard.dify.desired_state import DesiredState
+from steelyard.dify.difference import ModelDifference, mend
 from steelyard.dify.plugins import Package, install, plugin_differences
 from steelyard.dify.reconcile import differences
-from steelyard.dify.wanted import Wanted
-from steelyard.errors import DifyUnreachable, SteelyardError
+from steelyard.errors import DifyPluginMissing, DifyUnreachable, SteelyardError
 from steelyard.modules.facts.path import Content
-from steelyard.refusal import FAILED_BY, Refusal
-from steelyard.unknowns import declare_unknown
+from steelyard_host import paths
 
-MARKS = "/var/lib/steelyard/dify/marks.json"
+MARKS = paths.DIFY_MARKS
 
 
 @lru_cache
@@ -35,16 +39,25 @@ def client_of(access: DifyAccess) -> DifyClient:
 class DifyCall(FunctionCommand):
     """One difference to mend; its text names what changes and never a value that is secret."""
 
-    def __init__(self, access: DifyAccess, subject: str, declared: str, live: str, work: Callable[[DifyClient], None]) -> None:
+    def __init__(
+        self,
+        access: DifyAccess,
+        subject: str,
+        declared: str,
+        live: str,
+        work: Callable[[DifyClient], None],
+        effect: Effect = Effect.CHANGE,
+    ) -> None:
         super().__init__(self._run, [], {})
+        self.effect = effect
         self._access, self._work = access, work
         self.subject, self.declared, self.live = f"Dify {subject}", declared, live
 
-    def _run(self, state: Any, host: Any) -> bool:
+    def _run(self, state: State, host: Host) -> bool:
         try:
             self._work(client_of(self._access))
         except SteelyardError as error:
-            setattr(host, FAILED_BY, error)
+            report_of(state, host).error = error
             return False
         return True
 
@@ -53,10 +66,12 @@ Calls = Generator[StringCommand | DifyCall, None, None]
 
 
 def _refused(error: SteelyardError) -> Refusal:
-    """The same sentence in a plan and in a run, for this host alone: an exception in a run would end it for every host."""
+    """The same sentence in a plan and in a run, for this host alone: an exception in a run would end it for every
+    host.
+    """
     if not state.is_executing:
         raise error
-    setattr(host, FAILED_BY, error)
+    report_of(state, host).error = error
     return Refusal(str(error))
 
 
@@ -67,7 +82,9 @@ def owned(access: DifyAccess, admin: Administrator, workspace: str | None, insta
     try:
         ready = is_set_up(client)
         if not ready:
-            yield DifyCall(access, "administrator", admin.email, "none: whoever comes first", lambda dify: set_up(dify, admin))
+            yield DifyCall(
+                access, "administrator", admin.email, "none: whoever comes first", lambda dify: set_up(dify, admin)
+            )
         if workspace is None:
             return
         live = workspace_name(client) if ready else "not made yet"
@@ -84,33 +101,101 @@ def owned(access: DifyAccess, admin: Administrator, workspace: str | None, insta
 def plugins_installed(access: DifyAccess, packages: tuple[Package, ...]) -> Calls:
     """Each package is installed, by version and hash."""
     try:
-        found = plugin_differences(client_of(access), packages, _kept()) if _answers(access) else []
+        to_mend = plugin_differences(client_of(access), packages, _kept()) if _answers(access) else []
     except SteelyardError as error:
         yield _refused(error)
         return
-    for each in found:
-        package = each.package
-        yield DifyCall(access, f"plugin {package.plugin}", package.version, each.live, partial(install, difference=each))
+    for difference in to_mend:
+        package = difference.package
+        yield DifyCall(
+            access,
+            f"plugin {package.plugin}",
+            package.version,
+            difference.live,
+            partial(install, difference=difference),
+        )
+
+
+class Looked(dict[DifyAccess, list[ModelDifference]]):
+    """Differences that a plan saw in Dify, for the two tasks that mend them: while it only looks, once is enough."""
 
 
 @operation()
-def registered(access: DifyAccess, wanted: Wanted, packages: tuple[Package, ...] = ()) -> Calls:
-    """Each model is registered under our credential, in use, enabled, with the declared fields; and nothing else of ours."""
+def unregistered(access: DifyAccess, wanted: DesiredState, packages: tuple[Package, ...] = ()) -> Calls:
+    """Models of ours that are declared no more are gone, before the gateway answers that there are none."""
     try:
-        if not _answers(access):
-            return
-        client = client_of(access)
-        kept = _kept()
-        if not state.is_executing and _plugin_comes(client, wanted.provider, packages, kept):
-            declare_unknown("which models are registered", "their plugin is not installed yet", "the apply that installs it")
-            return
-        found = differences(client, dataclasses.replace(wanted, kept=kept))
+        if not _is_there(access):
+            return  # what it has, and that it does not answer, is told by the tasks after this one
+        to_mend = _differences(access, wanted, packages)
+    except DifyPluginMissing:
+        return  # so nothing of ours is there; it is installed after this, or missed
     except SteelyardError as error:
         yield _refused(error)
         return
-    for each in found:
+    yield from _calls(access, [difference for difference in to_mend or () if leaves_first(difference, wanted)])
+
+
+@operation()
+def registered(access: DifyAccess, wanted: DesiredState, packages: tuple[Package, ...] = ()) -> Calls:
+    """Each model is registered under our credential, in use, enabled, with the declared fields; and nothing else of
+    ours.
+    """
+    try:
+        if not _answers(access):
+            return
+        to_mend = _differences(access, wanted, packages)
+        if to_mend is None:
+            declare_unknown(
+                "which models are registered", "their plugin is not installed yet", "the apply that installs it"
+            )
+            return
+    except SteelyardError as error:
+        yield _refused(error)
+        return
+    yield from _calls(access, [difference for difference in to_mend if not leaves_first(difference, wanted)])
+
+
+def _differences(
+    access: DifyAccess, wanted: DesiredState, packages: tuple[Package, ...]
+) -> list[ModelDifference] | None:
+    """All that differs; None in a plan where the plugin that gives the form is yet to come."""
+    looked = run_slot(state, Looked)
+    if not state.is_executing and access in looked:
+        return looked[access]
+    client, kept = client_of(access), _kept()
+    if not state.is_executing and _plugin_comes(client, wanted.provider, packages, kept):
+        return None
+    looked[access] = differences(client, dataclasses.replace(wanted, known_marks=kept))
+    return looked[access]
+
+
+def leaves_first(difference: ModelDifference, wanted: DesiredState) -> bool:
+    """Whether a difference is the end of a model that no other takes the place of: one that is the default of its type
+    goes when the next one has been registered.
+    """
+    given = {model.type for model in wanted.models if model.default}
+    return difference.is_removal and difference.model[1] not in given
+
+
+def _calls(access: DifyAccess, to_mend: list[ModelDifference]) -> Calls:
+    for difference in to_mend:
         # a finding is known by its subject: two things that differ of one model are two
-        yield DifyCall(access, f"{each.subject} ({each.action})", each.declared, each.live, partial(mend, difference=each))
+        yield DifyCall(
+            access,
+            f"{difference.subject} ({difference.action})",
+            difference.declared,
+            difference.live,
+            partial(mend, difference=difference),
+            Effect.REMOVAL if difference.is_removal else Effect.CHANGE,
+        )
+
+
+def _is_there(access: DifyAccess) -> bool:
+    """Whether Dify runs, and belongs to somebody."""
+    try:
+        return is_set_up(client_of(access))
+    except DifyUnreachable:
+        return False
 
 
 def _answers(access: DifyAccess) -> bool:
@@ -127,10 +212,10 @@ def _answers(access: DifyAccess) -> bool:
 
 def _kept() -> dict[str, str]:
     """The marks of keys and packages that were last given to Dify."""
-    found: dict[str, str] = json.loads(host.get_fact(Content, path=MARKS) or b"{}")
-    return found
+    marks: dict[str, str] = json.loads(host.get_fact(Content, path=MARKS) or b"{}")
+    return marks
 
 
 def _plugin_comes(client: DifyClient, provider: str, packages: tuple[Package, ...], kept: dict[str, str]) -> bool:
     plugin = provider.rpartition("/")[0]
-    return any(each.package.plugin == plugin for each in plugin_differences(client, packages, kept))
+    return any(difference.package.plugin == plugin for difference in plugin_differences(client, packages, kept))

@@ -8,18 +8,19 @@ from pyinfra.api.command import QuoteString, StringCommand
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
-from steelyard.change import Change
+from steelyard.api.change import Change, Reason
+from steelyard.api.foreseen import foreseen
 from steelyard.modules.facts.package import Packages
 
 APT = "DEBIAN_FRONTEND=noninteractive apt-get -q -y -o Dpkg::Options::=--force-confold -o DPkg::Lock::Timeout=120"
 
 
-def install_commands(wanted: tuple[str, ...], found: dict[str, str]) -> list[StringCommand]:
+def install_commands(wanted: tuple[str, ...], present: dict[str, str]) -> list[StringCommand]:
     """One refresh of the lists and one install of what is missing; nothing where all are there."""
-    missing = [name for name in wanted if name not in found]
+    missing = [name for name in wanted if name not in present]
     if not missing:
         return []
-    what = {"subject": "packages " + " ".join(missing), "declared": "installed", "live": "missing"}
+    what: Reason = {"subject": "packages " + " ".join(missing), "declared": "installed", "live": "missing"}
     names = [QuoteString(name) for name in missing]
     return [
         Change(APT, "update >/dev/null", **what),
@@ -27,6 +28,7 @@ def install_commands(wanted: tuple[str, ...], found: dict[str, str]) -> list[Str
     ]
 
 
+@foreseen
 @operation()
 def installed(packages: tuple[str, ...]) -> Generator[StringCommand, None, None]:
     """Every package is installed; versions are the mirror's."""

@@ -1,6 +1,12 @@
-from .images import image_names
-from .registration import connection, dify_settings
-from .settings import Settings
-from .tasks import dify, staged
+from typing import TYPE_CHECKING
 
-__all__ = ["Settings", "connection", "dify", "dify_settings", "image_names", "staged"]
+from steelyard.api.exports import exports_of
+
+if TYPE_CHECKING:
+    from .images import image_names
+    from .registration import connection, dify_settings
+    from .settings import Settings
+    from .tasks import dify, staged, withdrawn
+
+__all__ = ["Settings", "connection", "dify", "dify_settings", "image_names", "staged", "withdrawn"]
+__getattr__ = exports_of(__name__, "settings", "images", "registration", "tasks")

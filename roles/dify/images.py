@@ -1,24 +1,24 @@
-"""Which services of the compose file run, and from which image by digest."""
+"""Services of the compose file that run, and their images by digest."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from steelyard.dify.compose import Service, services
+from steelyard.artifacts.images import PinnedImage, read_images
+from steelyard.dify.compose import ComposeService, compose_services
 from steelyard.dify.source import TEMPLATE, release_files
 from steelyard.errors import DifyImagesMissing, SettingMissing
-from steelyard.images import Image, read_images
 from steelyard.inventory.fleet import Fleet
 from steelyard.roles.registry_mirror.settings import Settings as MirrorSettings
-from steelyard.site import Site
-from steelyard_host.dify_env import parsed
+from steelyard.site.site import Site
+from steelyard_host.dify.env_file import parsed
 
 from .registration import dify_settings
 from .settings import Release, Settings
 
 
 def profiles(wanted: Settings, template: dict[str, str]) -> tuple[str, ...]:
-    """Of Compose: the vector store, and PostgreSQL unless it is your own."""
+    """Return Compose's profiles: the vector store, and PostgreSQL unless it is your own."""
     if "COMPOSE_PROFILES" in wanted.env:
         return tuple(wanted.env["COMPOSE_PROFILES"].split(","))
     store = wanted.env.get("VECTOR_STORE") or template.get("VECTOR_STORE") or "weaviate"
@@ -26,12 +26,14 @@ def profiles(wanted: Settings, template: dict[str, str]) -> tuple[str, ...]:
 
 
 def image_names(fleet: Fleet) -> list[str]:
-    """`REGISTRY/REPOSITORY:TAG` of every image that the declared release runs. Raises SettingMissing, DifyArchiveWrong."""
+    """`REGISTRY/REPOSITORY:TAG` of every image that the declared release runs. Raises SettingMissing,
+    DifyArchiveWrong.
+    """
     wanted = dify_settings(fleet)
     if wanted.release is None:
         raise SettingMissing(where=str(fleet.path), key="dify.release", allowed="the release whose images are meant")
     files = release_files(wanted.release.archive, wanted.release.sha256)
-    runs = services(files, (*profiles(wanted, parsed(files[TEMPLATE].decode())), "postgresql"))
+    runs = compose_services(files, (*profiles(wanted, parsed(files[TEMPLATE].decode())), "postgresql"))
     return sorted({"docker.io/{}:{}".format(*named(service.image)) for service in runs})
 
 
@@ -42,26 +44,26 @@ def named(image: str) -> tuple[str, str]:
 
 
 def pinned_images(
-    release: Release, runs: tuple[Service, ...], site: Site, mirror: MirrorSettings
-) -> dict[str, str]:  # fmt: skip
+    release: Release, runs: tuple[ComposeService, ...], site: Site, mirror: MirrorSettings
+) -> dict[str, str]:
     """Service to its image by digest, from the mirror's own registry where there is one. Raises DifyImagesMissing."""
     if release.images is None:
         return {}
     listed = {(image.path, image.tag): image for image in read_images(Path(release.images).expanduser())}
-    found, missing = {}, []
+    references, missing = {}, []
     for service in runs:
         image = listed.get(named(service.image))
         if image is None:
             missing.append(service.image)
         else:
-            found[service.name] = f"{registry_of(image, site, mirror)}/{image.path}@{image.digest}"
+            references[service.name] = f"{registry_of(image, site, mirror)}/{image.path}@{image.digest}"
     if missing:
         raise DifyImagesMissing(where=release.images, images=", ".join(sorted(set(missing))))
-    return found
+    return references
 
 
-def registry_of(image: Image, site: Site, mirror: MirrorSettings) -> str:
+def registry_of(image: PinnedImage, site: Site, mirror: MirrorSettings) -> str:
     """The registry that `steelyard mirror images sync` fills, as this host reaches it; else the image's own."""
     address = mirror.address or site.address_of_group("mirror")
-    own = next((each for each in mirror.registries.values() if each.upstream is None), None)
+    own = next((registry for registry in mirror.registries.values() if registry.upstream is None), None)
     return f"{address}:{own.port}" if own and address else image.registry

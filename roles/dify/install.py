@@ -1,4 +1,6 @@
-"""Dify on its host: what lies in which file, from the settings. The same for the release that runs and for one beside it."""
+"""Dify on its host: what lies in which file, from the settings. The same for the release that runs and for one beside
+it.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,9 @@ from pathlib import Path
 
 from pyinfra.context import host
 
-from steelyard.dify.compose import Override, Service, override_text, services
+from steelyard.api.settings import settings_from
+from steelyard.api.template import render
+from steelyard.dify.compose import ComposeService, Override, compose_services, override_text
 from steelyard.dify.environment import QUIET, broker_url, needed_secrets, secret_values, workers
 from steelyard.dify.seed import read_seed
 from steelyard.dify.source import TEMPLATE, release_files
@@ -22,19 +26,18 @@ from steelyard.modules.operations.dify_stack import (
     env_merged,
     env_staged,
     placed,
+    project_file,
     seeded,
     stack_state,
     up,
 )
 from steelyard.modules.operations.package import installed
-from steelyard.modules.operations.path import absent, content, folder, link
+from steelyard.modules.operations.path import file, file_absent, folder, link
 from steelyard.modules.operations.unit import loaded, running
-from steelyard.rendering import render
 from steelyard.roles.docker.settings import Settings as DockerSettings
 from steelyard.roles.registry_mirror.settings import Settings as MirrorSettings
-from steelyard.settings import settings_from
-from steelyard.site import Site
-from steelyard_host.dify_env import parsed
+from steelyard.site.site import Site
+from steelyard_host.dify.env_file import parsed
 
 from .images import pinned_images, profiles
 from .settings import Release, Settings
@@ -46,26 +49,28 @@ BACKUP, RECOVER = "steelyard-dify-backup", "steelyard-dify-recover"
 
 
 @dataclass(frozen=True)
-class Wanted:
+class DesiredStack:
     """A release with everything that is said of it: `environment` and `override` are the texts of their files."""
 
     settings: Settings
     release: Release
     files: dict[str, bytes]
     template: dict[str, str]
-    running: tuple[Service, ...]
+    running: tuple[ComposeService, ...]
     override: str
 
 
-def wanted_release(wanted: Settings, release: Release, site: Site, mirror: MirrorSettings) -> Wanted:
-    """Raises DifyArchiveWrong, DifySecretsMissing, DifyImagesMissing, SettingWrong, before anything is touched."""
+def wanted_release(wanted: Settings, release: Release, site: Site, mirror: MirrorSettings) -> DesiredStack:
+    """Return the files of the declared release. Raises DifyArchiveWrong, DifySecretsMissing, DifyImagesMissing,
+    SettingWrong, before anything is touched.
+    """
     files = release_files(release.archive, release.sha256)
     template = parsed(files[TEMPLATE].decode())
     missing = [name for name in needed_secrets(template) if name not in wanted.secrets]
     if missing:
         raise DifySecretsMissing(where="dify.secrets", names=", ".join(missing))
     # with a PostgreSQL of your own the stack's never runs, and its image has the programs for backups
-    runs = services(files, (*profiles(wanted, template), *(("postgresql",) if wanted.postgres else ())))
+    runs = compose_services(files, (*profiles(wanted, template), *(("postgresql",) if wanted.postgres else ())))
     if wanted.postgres is None and DATABASE not in {service.name for service in runs}:
         why = f"has no service {DATABASE}; releases before 1.12 can only be registered in, not installed"
         raise DifyArchiveWrong(where="dify.release.archive", archive=release.archive, why=why)
@@ -74,9 +79,9 @@ def wanted_release(wanted: Settings, release: Release, site: Site, mirror: Mirro
             allowed = ", ".join(service.name for service in runs)
             raise SettingWrong(where=f"dify.{section}", key=name, found=name, allowed=allowed)
     images = {**pinned_images(release, runs, site, mirror), **wanted.images}
-    limits = {name: {str(key): value for key, value in each.items()} for name, each in wanted.resources.items()}
+    limits = {name: {str(key): value for key, value in values.items()} for name, values in wanted.resources.items()}
     released = f"{release.version} {release.sha256[:16]} {_certificate_id(wanted)}"
-    return Wanted(wanted, release, files, template, runs, override_text(runs, Override(images, limits, released)))
+    return DesiredStack(wanted, release, files, template, runs, override_text(runs, Override(images, limits, released)))
 
 
 def _certificate_id(wanted: Settings) -> str:
@@ -85,7 +90,7 @@ def _certificate_id(wanted: Settings) -> str:
 
 
 def _certificate(wanted: Settings) -> bytes | None:
-    """Raises SettingWrong."""
+    """Return certificate and key. Raises SettingWrong."""
     path = wanted.proxy.certificate
     try:
         return Path(path).expanduser().read_bytes() if path else None
@@ -94,13 +99,13 @@ def _certificate(wanted: Settings) -> bytes | None:
         raise SettingWrong(where="dify.proxy", key="certificate", found=str(path), allowed=allowed) from error
 
 
-def environment(wanted: Wanted, cores: int, memory: int, balances: bool) -> dict[str, str]:
-    """Our keys of `.env`: secrets, no calls home, sizes, addresses; and what the operator says over all."""
+def environment(wanted: DesiredStack, cores: int, memory: int, balances: bool) -> dict[str, str]:
+    """Return our keys of `.env`: secrets, no calls home, sizes, addresses; and what the operator says over all."""
     settings, template = wanted.settings, wanted.template
     given = {name: secret.get_secret_value() for name, secret in settings.secrets.items()}
     outside, redis, proxy = settings.postgres, settings.redis, settings.proxy
     amount = settings.workers or workers(cores, memory)
-    found = {
+    variables = {
         **QUIET,
         **secret_values(given, template),
         "SERVER_WORKER_AMOUNT": str(amount),
@@ -119,18 +124,24 @@ def environment(wanted: Wanted, cores: int, memory: int, balances: bool) -> dict
         "MODEL_LB_ENABLED": "true" if balances else "false",
     }
     if outside is not None:
-        found |= {"DB_HOST": outside.host, "DB_PORT": str(outside.port), "DB_USERNAME": outside.user or POSTGRES_USER}
+        variables |= {
+            "DB_HOST": outside.host,
+            "DB_PORT": str(outside.port),
+            "DB_USERNAME": outside.user or POSTGRES_USER,
+        }
     password = given.get("REDIS_PASSWORD", "")
     if redis is None:
-        found["CELERY_BROKER_URL"] = broker_url(password)
+        variables["CELERY_BROKER_URL"] = broker_url(password)
     else:
         user = redis.user or ""
-        found |= {
-            "REDIS_HOST": redis.host, "REDIS_PORT": str(redis.port), "REDIS_USERNAME": user,
+        variables |= {
+            "REDIS_HOST": redis.host,
+            "REDIS_PORT": str(redis.port),
+            "REDIS_USERNAME": user,
             "REDIS_USE_SSL": str(redis.tls).lower(),
             "CELERY_BROKER_URL": broker_url(password, redis.host, redis.port, user, redis.tls),
-        }  # fmt: skip
-    return {**found, **settings.env}
+        }
+    return {**variables, **settings.env}
 
 
 def _balances(site: Site) -> bool:
@@ -138,39 +149,59 @@ def _balances(site: Site) -> bool:
 
 
 def host_config(settings: Settings) -> str:
-    """What the helper on the host must know; no secret is in it."""
+    """Return what the helper on the host must know; no secret is in it."""
     outside = settings.postgres
-    return json.dumps({
-        "folder": settings.folder,
-        "project": PROJECT,
-        "port": settings.proxy.port,
-        "ready_s": settings.ready_s,
-        "tls_port": settings.proxy.tls_port if settings.proxy.certificate else None,
-        "databases": [settings.env.get("DB_DATABASE", "dify"), settings.env.get("DB_PLUGIN_DATABASE", "dify_plugin")],
-        "postgres": {"host": outside.host, "port": outside.port, "user": outside.user or POSTGRES_USER} if outside else None,
-        "backups": settings.backups.folder,
-        "keep": settings.backups.keep,
-        "prove_every": settings.backups.prove_every,
-    }, indent=1) + "\n"  # fmt: skip
+    return (
+        json.dumps(
+            {
+                "folder": settings.folder,
+                "project": PROJECT,
+                "port": settings.proxy.port,
+                "ready_s": settings.ready_s,
+                "tls_port": settings.proxy.tls_port if settings.proxy.certificate else None,
+                "databases": [
+                    settings.env.get("DB_DATABASE", "dify"),
+                    settings.env.get("DB_PLUGIN_DATABASE", "dify_plugin"),
+                ],
+                "postgres": {"host": outside.host, "port": outside.port, "user": outside.user or POSTGRES_USER}
+                if outside
+                else None,
+                "backups": settings.backups.folder,
+                "keep": settings.backups.keep,
+                "prove_every": settings.backups.prove_every,
+            },
+            indent=1,
+        )
+        + "\n"
+    )
 
 
-def prepare(wanted: Wanted, at: str, staging: bool = False) -> dict[str, str]:
-    """Files of the release, override, certificate and merged `.env` in folder `at`; paths to the hashes they must have."""
-    now = stack_state(at)
+def prepare(wanted: DesiredStack, at: str, staging: bool = False) -> dict[str, str]:
+    """Files of the release, override, certificate and merged `.env` in folder `at`; paths to the hashes they must
+    have.
+    """
+    current = stack_state(at)
     ours = (
-        json.dumps(environment(wanted, now["cores"], now["memory"], _balances(host.data.site)), indent=1, sort_keys=True) + "\n"
+        json.dumps(
+            environment(wanted, current.cores, current.memory, _balances(host.data.site)),
+            indent=1,
+            sort_keys=True,
+        )
+        + "\n"
     )
     placed(name="Place the release", folder=at, version=wanted.release.version, files=wanted.files, staging=staging)
-    content(name="Tell the helper of Dify", path=CONFIG, content=host_config(wanted.settings))
-    content(name="Say our keys of .env", path=OURS, content=ours, mode="0600", secret=True)
-    content(name="Override the compose file", path=f"{at}/docker-compose.override.yaml", content=wanted.override)
+    file(name="Tell the helper of Dify", path=CONFIG, content=host_config(wanted.settings))
+    file(name="Say our keys of .env", path=OURS, content=ours, mode="0600", secret=True)
+    file(name="Override the compose file", path=f"{at}/docker-compose.override.yaml", content=wanted.override)
     made_from = {f"{at}/docker-compose.override.yaml": digest(wanted.override)}
     chain = _certificate(wanted.settings)
     key = wanted.settings.proxy.key
     if chain is not None and key is not None:
-        content(name="Place the certificate", path=f"{at}/nginx/ssl/dify.crt", content=chain)
-        text = key.get_secret_value()
-        content(name="Place its key", path=f"{at}/nginx/ssl/dify.key", content=text, mode="0600", secret=True)
+        project_file(name="Place the certificate", folder=at, name_below="nginx/ssl/dify.crt", content=chain)
+        text = key.get_secret_value().encode()
+        project_file(
+            name="Place its key", folder=at, name_below="nginx/ssl/dify.key", content=text, mode="0600", secret=True
+        )
     if staging:
         env_staged(name="Merge .env", folder=at, running=wanted.settings.folder)
     else:
@@ -178,14 +209,14 @@ def prepare(wanted: Wanted, at: str, staging: bool = False) -> dict[str, str]:
     return {**made_from, OURS: digest(ours)}
 
 
-def install(wanted: Wanted) -> None:
+def install(wanted: DesiredStack) -> None:
     """The release that is declared, running."""
     settings = wanted.settings
     _compose()
     made_from = prepare(wanted, settings.folder)
     for name in (f"{BACKUP}.service", f"{RECOVER}.service"):
         text = (TEMPLATES / name.removeprefix("steelyard-")).read_text()
-        content(name=f"Write {name}", path=f"{UNITS}/{name}", content=text)
+        file(name=f"Write {name}", path=f"{UNITS}/{name}", content=text)
     link(
         name="Recover after a cut upgrade",
         path=f"{UNITS}/multi-user.target.wants/{RECOVER}.service",
@@ -201,16 +232,20 @@ def install(wanted: Wanted) -> None:
     loaded(name="Load the backup's unit", unit=f"{BACKUP}.service", files=(f"{UNITS}/{BACKUP}.service",))
     timer = f"{UNITS}/{BACKUP}.timer"
     if settings.backups.at is None:
-        absent(name="Make no backups by the clock", path=timer)
+        file_absent(name="Make no backups by the clock", path=timer)
         return
-    content(
-        name="Say when backups are made", path=timer, content=render(TEMPLATES / "dify-backup.timer.j2", at=settings.backups.at)
+    file(
+        name="Say when backups are made",
+        path=timer,
+        content=render(TEMPLATES / "dify-backup.timer.j2", at=settings.backups.at),
     )
     running(name="Make backups by the clock", unit=f"{BACKUP}.timer", files=(timer,))
 
 
 def _compose() -> None:
-    """Compose as a plugin of Docker's client. Raises SettingWrong where the distribution has none that is new enough."""
+    """Compose as a plugin of Docker's client. Raises SettingWrong where the distribution has none that is new
+    enough.
+    """
     system = host.get_fact(System)
     source = settings_from(DockerSettings, host.data).source
     if source != "distro":

@@ -1,4 +1,4 @@
-"""What Dify shall have of the site's models, from the settings: pure values."""
+"""The models of the site as Dify shall have them, from the settings: pure values."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from functools import partial
 
 from pydantic import BaseModel, ConfigDict, SecretStr
 
+from steelyard.api.settings import HostVariables, settings_from
 from steelyard.dify.account import Administrator
 from steelyard.dify.client import DifyAccess, DifyClient
-from steelyard.dify.wanted import Credential, Wanted, WantedModel
+from steelyard.dify.desired_state import Credential, DesiredModel, DesiredState
 from steelyard.errors import SettingMissing, SettingWrong
 from steelyard.inventory.fleet import Fleet
 from steelyard.roles.gateway.settings import Settings as GatewaySettings
-from steelyard.settings import HostVariables, settings_from
-from steelyard.site import Model, Site
+from steelyard.site.schema import Model
+from steelyard.site.site import Site
 
 from .settings import Settings
 
@@ -31,9 +32,9 @@ class Secrets(BaseModel):
 
 def own_settings(variables: HostVariables) -> Settings:
     """The section, with the secrets of the variable `dify_secrets` under those of the section itself."""
-    found = settings_from(Settings, variables)
+    settings = settings_from(Settings, variables)
     kept = Secrets(dify_secrets=variables.get("dify_secrets") or {}).dify_secrets
-    return found.model_copy(update={"secrets": {**kept, **found.secrets}})
+    return settings.model_copy(update={"secrets": {**kept, **settings.secrets}})
 
 
 def form_values(alias: str, model: Model, endpoint: str, key: str, name: str | None = None) -> dict[str, str]:
@@ -50,7 +51,11 @@ def form_values(alias: str, model: Model, endpoint: str, key: str, name: str | N
         values["context_size"] = str(model.dify.context_size or longest or 4096)
     if model.dify.type == "llm":
         # required by Dify although they have defaults in its form; the delimiter is a written backslash-n
-        values |= {"mode": "chat", "max_tokens_to_sample": str(model.dify.max_tokens), "stream_mode_delimiter": "\\n\\n"}
+        values |= {
+            "mode": "chat",
+            "max_tokens_to_sample": str(model.dify.max_tokens),
+            "stream_mode_delimiter": "\\n\\n",
+        }
     elif model.dify.type == "text-embedding":
         values |= {"max_chunks": "1"}
     return {**values, **model.dify.credentials}
@@ -58,34 +63,37 @@ def form_values(alias: str, model: Model, endpoint: str, key: str, name: str | N
 
 def wanted_model(
     alias: str, model: Model, wanted: Settings, endpoint: str, key: str, written: Callable[..., str]
-) -> WantedModel:
-    """Raises SettingWrong where a further endpoint has too long a name, or names a key that is not declared."""
+) -> DesiredModel:
+    """Return one model as Dify shall have it. Raises SettingWrong where a further endpoint has too long a name, or
+    names a key that is not declared.
+    """
     assert model.dify is not None
-    further = []
-    for name, each in model.dify.further.items():
-        if each.key is not None and each.key not in wanted.keys:
+    credentials = []
+    for name, declared in model.dify.further.items():
+        if declared.key is not None and declared.key not in wanted.keys:
             where = written("further", name, "key")
             allowed = ", ".join(wanted.keys) or "a name of `dify.keys`"
-            raise SettingWrong(where=where, key="key", found=each.key, allowed=allowed)
+            raise SettingWrong(where=where, key="key", found=declared.key, allowed=allowed)
         credential = f"{wanted.credential}-{name}"
         if len(credential) > LONGEST_NAME:
             allowed = f"with `{wanted.credential}-` before it, {LONGEST_NAME} letters at most"
             raise SettingWrong(where=written("further", name), key="further", found=name, allowed=allowed)
-        shown = wanted.keys[each.key].get_secret_value() if each.key is not None else key
-        values = form_values(alias, model, each.endpoint, shown, each.model)
-        further.append(Credential(credential, values))
+        shown = wanted.keys[declared.key].get_secret_value() if declared.key is not None else key
+        values = form_values(alias, model, declared.endpoint, shown, declared.model)
+        credentials.append(Credential(credential, values))
     values = form_values(alias, model, endpoint, key)
     kind, enabled, default = model.dify.type, model.dify.enabled, model.dify.default
-    return WantedModel(
-        alias, kind, wanted.credential, values, tuple(further), enabled, default, partial(written, "credentials")
+    return DesiredModel(
+        alias, kind, wanted.credential, values, tuple(credentials), enabled, default, partial(written, "credentials")
     )
 
 
-def wanted_models(site: Site, wanted: Settings, gateway: GatewaySettings) -> tuple[WantedModel, ...]:
+def wanted_models(site: Site, wanted: Settings, gateway: GatewaySettings) -> tuple[DesiredModel, ...]:
     """Every declared model with an alias. Raises SettingWrong where two are the default of one type."""
     address = gateway.reached_at(site.address_of_group("gateway"))
     endpoint = wanted.endpoint or f"{gateway.scheme}://{address}:{gateway.port}/v1"
-    key = gateway.clients[wanted.client].get_secret_value() if wanted.client in gateway.clients else ""
+    client = gateway.clients.get(wanted.client)
+    key = client.newest.key.get_secret_value() if client else ""
     models = tuple(
         wanted_model(model.alias, model, wanted, endpoint, key, partial(site.written, "models", project, "dify"))
         for project, model in site.models.items()
@@ -102,12 +110,12 @@ def _refuse_two_defaults(site: Site) -> None:
             continue
         kind = model.dify.type
         if first.setdefault(kind, model.alias) != model.alias:
-            where, found = site.written("models", project, "dify", "default"), f"{first[kind]} and {model.alias}"
-            raise SettingWrong(where=where, key="dify.default", found=found, allowed=f"one model of type {kind}")
+            where, two = site.written("models", project, "dify", "default"), f"{first[kind]} and {model.alias}"
+            raise SettingWrong(where=where, key="dify.default", found=two, allowed=f"one model of type {kind}")
 
 
 def access_of(wanted: Settings) -> DifyAccess:
-    """How to log in, from the settings; `url` must be set."""
+    """Return the way to log in, from the settings; `url` must be set."""
     return DifyAccess(
         (wanted.url or "").rstrip("/"),
         wanted.email or "",
@@ -119,7 +127,9 @@ def access_of(wanted: Settings) -> DifyAccess:
 
 
 def administrator(wanted: Settings) -> Administrator | None:
-    """Who owns a fresh Dify; None with a key instead of a password, which only a Dify that is set up can have."""
+    """Return the owner of a fresh Dify; None with a key instead of a password, which only a Dify that is set up can
+    have.
+    """
     if wanted.email is None or wanted.password is None:
         return None
     init = wanted.secrets.get("INIT_PASSWORD")
@@ -127,15 +137,15 @@ def administrator(wanted: Settings) -> Administrator | None:
     return Administrator(wanted.email, wanted.name, wanted.password.get_secret_value(), wanted.language, secret)
 
 
-def wanted_of(wanted: Settings, models: tuple[WantedModel, ...]) -> Wanted:
-    """Without what the host keeps."""
+def wanted_of(wanted: Settings, models: tuple[DesiredModel, ...]) -> DesiredState:
+    """Return all that Dify shall have, without what the host keeps."""
     secret = wanted.admin_key or wanted.password
     key = secret.get_secret_value() if secret else ""
-    return Wanted(wanted.provider, wanted.credential, models, wanted.prune, wanted.remove_used, mark_key=key)
+    return DesiredState(wanted.provider, wanted.credential, models, wanted.prune, wanted.remove_used, mark_key=key)
 
 
 def dify_settings(fleet: Fleet) -> Settings:
-    """Of the fleet's Dify host. Raises SettingMissing where none is declared."""
+    """Return the settings of the fleet's Dify host. Raises SettingMissing where none is declared."""
     for member in fleet.in_group("dify"):
         wanted = own_settings(member.variables)
         if wanted.url is not None or wanted.release is not None:

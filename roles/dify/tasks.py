@@ -7,19 +7,20 @@ import json
 from pyinfra.api.deploy import deploy
 from pyinfra.context import host
 
-from steelyard.checks import checking, report
+from steelyard.api import live_check
+from steelyard.api.finding import Severity
+from steelyard.api.settings import settings_from
+from steelyard.artifacts.helper import HELPER, helper_bytes
 from steelyard.dify.client import DifyAccess
-from steelyard.dify.plugins import read_package
+from steelyard.dify.desired_state import DesiredState
+from steelyard.dify.plugins import Package, read_package
 from steelyard.dify.reconcile import models_by_hand
-from steelyard.dify.wanted import Wanted
 from steelyard.errors import SteelyardError
-from steelyard.finding import Severity
-from steelyard.modules.operations.dify import MARKS, client_of, owned, plugins_installed, registered
-from steelyard.modules.operations.path import content
+from steelyard.modules.operations.dify import MARKS, client_of, owned, plugins_installed, registered, unregistered
+from steelyard.modules.operations.path import file
 from steelyard.roles.gateway.settings import Settings as GatewaySettings
 from steelyard.roles.registry_mirror.settings import Settings as MirrorSettings
-from steelyard.settings import settings_from
-from steelyard.site import Site
+from steelyard.site.site import Site
 
 from .checks import check_stack
 from .install import install, prepare, wanted_release
@@ -29,7 +30,7 @@ from .settings import Settings
 
 @deploy("dify")
 def dify() -> None:
-    """On the first host of group `dify`: everything is compared and mended over one login."""
+    """Bring Dify to the first host of group `dify`; everything is compared and mended over one login."""
     site: Site = host.data.site
     wanted = own_settings(host.data)
     names = site.groups.get("dify", ())
@@ -38,10 +39,22 @@ def dify() -> None:
     if wanted.release is not None:
         release = wanted_release(wanted, wanted.release, site, settings_from(MirrorSettings, host.data))
         install(release)
-        if checking():
+        if live_check.is_enabled():
             check_stack(wanted)
     if wanted.url is not None:
         _registration(wanted, site)
+
+
+@deploy("dify")
+def withdrawn() -> None:
+    """Take models that are declared no more out of Dify, before the gateway does."""
+    site: Site = host.data.site
+    wanted = own_settings(host.data)
+    names = site.groups.get("dify", ())
+    if not names or host.data.host_name != names[0] or wanted.url is None:
+        return
+    access, everything, packages = _wanted(wanted, site)
+    unregistered(name="Take models out of Dify", access=access, wanted=everything, packages=packages)
 
 
 @deploy("dify")
@@ -50,14 +63,21 @@ def staged() -> None:
     site: Site = host.data.site
     wanted = own_settings(host.data)
     if wanted.release is not None and host.data.host_name == site.groups["dify"][0]:
+        file(name="Bring the helper that lays it out", path=HELPER, content=helper_bytes(), mode="0755")
         release = wanted_release(wanted, wanted.release, site, settings_from(MirrorSettings, host.data))
         prepare(release, f"{wanted.folder}.next", staging=True)
 
 
-def _registration(wanted: Settings, site: Site) -> None:
-    access, admin = access_of(wanted), administrator(wanted)
+def _wanted(wanted: Settings, site: Site) -> tuple[DifyAccess, DesiredState, tuple[Package, ...]]:
+    """How to log in, all that Dify shall have, and the packages of its plugins."""
     everything = wanted_of(wanted, wanted_models(site, wanted, settings_from(GatewaySettings, host.data)))
-    packages = tuple(read_package(each.package, each.sha256) for each in wanted.plugins)
+    packages = tuple(read_package(plugin.package, plugin.sha256) for plugin in wanted.plugins)
+    return access_of(wanted), everything, packages
+
+
+def _registration(wanted: Settings, site: Site) -> None:
+    admin = administrator(wanted)
+    access, everything, packages = _wanted(wanted, site)
     if admin is not None:
         installing = wanted.release is not None
         owned(name="Own Dify", access=access, admin=admin, workspace=wanted.workspace_name, installing=installing)
@@ -66,17 +86,17 @@ def _registration(wanted: Settings, site: Site) -> None:
     registered(name="Register the models", access=access, wanted=everything, packages=packages)
     marks = {**everything.marks(), **{package.mark: package.sha256 for package in packages}}
     text = json.dumps(marks, indent=1, sort_keys=True) + "\n"
-    content(name="Keep the marks of the keys", path=MARKS, content=text, mode="0600", secret=True)
-    if checking() and wanted.by_hand == "report":
+    file(name="Keep the marks of the keys", path=MARKS, content=text, mode="0600", secret=True)
+    if live_check.is_enabled() and wanted.by_hand == "report":
         _report_models_by_hand(access, everything)
 
 
-def _report_models_by_hand(access: DifyAccess, wanted: Wanted) -> None:
+def _report_models_by_hand(access: DifyAccess, wanted: DesiredState) -> None:
     """Somebody's own models are theirs: told, and never a reason to change anything."""
     try:
-        found = models_by_hand(client_of(access), wanted)
+        by_hand = models_by_hand(client_of(access), wanted)
     except SteelyardError:
         return  # the tasks have said so
-    for name in found:
+    for name in by_hand:
         live, fix = "registered by hand", "declare it, or leave it; `dify.prune: true` removes it"
-        report("dify.models-by-hand", f"Dify {name}", "not declared", live, fix, Severity.WARNING)
+        live_check.report("dify.models-by-hand", f"Dify {name}", "not declared", live, fix, Severity.WARNING)

@@ -1,4 +1,4 @@
-"""What an operator may say about Docker."""
+"""Settings of Docker."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from steelyard.settings import RoleSettings
+from steelyard.api.names import PackageVersion, Url
+from steelyard.api.settings import RoleSettings
+from steelyard.modules.operations.json_merge import JsonObject
 
 DEFAULTS: dict[str, Any] = {
     "live-restore": True,
@@ -20,12 +22,13 @@ class Settings(RoleSettings):
 
     section: ClassVar[str] = "docker"
     source: Literal["distro", "docker"] | None = Field(
-        None, description="Where the engine comes from: the distribution's package or Docker's repository. None: no Docker."
+        None,
+        description="Where the engine comes from: the distribution's package or Docker's repository. None: no Docker.",
     )
-    version: str | None = Field(
-        None, pattern=r"^[0-9][\w.+~:-]*$", description="Exact version, held; None: what the source has when it is installed."
+    version: PackageVersion | None = Field(
+        None, description="Exact version, held; None: what the source has when it is installed."
     )
-    url: str | None = Field(None, pattern=r"^https?://\S+$", description="Docker's apt repository, for `source: docker`.")
+    url: Url | None = Field(None, description="Docker's apt repository, for `source: docker`.")
     key_file: str | None = Field(
         None, description="Its signing key on this machine (binary or armoured), for `source: docker`."
     )
@@ -35,9 +38,10 @@ class Settings(RoleSettings):
         description="What that key must be; Docker's by default.",
     )
     daemon: dict[str, Any] = Field(
-        default_factory=dict, description="Keys of daemon.json, over our own: live-restore, and logs of at most 5 x 20 MB."
+        default_factory=dict,
+        description="Keys of daemon.json, over our own: live-restore, and logs of at most 5 x 20 MB.",
     )
 
-    def keys(self) -> dict[str, Any]:
-        """Ours and the operator's; his win. `null` takes one of ours out."""
+    def keys(self) -> JsonObject:
+        """Return our keys and the operator's; his win. `null` takes one of ours out."""
         return {key: value for key, value in {**DEFAULTS, **self.daemon}.items() if value is not None}

@@ -8,24 +8,24 @@ from typing import Any
 from pyinfra.api.deploy import deploy
 from pyinfra.context import host
 
+from steelyard.api.settings import settings_from
+from steelyard.api.template import config_id, render
+from steelyard.artifacts.repository_keys import dearmoured, trusted_key
 from steelyard.modules.facts.docker import Docker
 from steelyard.modules.facts.system import System, SystemState
 from steelyard.modules.operations import containerd
 from steelyard.modules.operations.apt import held, listed, pinned
 from steelyard.modules.operations.docker import DROP_IN, daemon, drop_in
 from steelyard.modules.operations.package import installed
-from steelyard.modules.operations.path import content
+from steelyard.modules.operations.path import file
 from steelyard.modules.operations.rpm import locked, versions
 from steelyard.modules.operations.unit import running
-from steelyard.openpgp import dearmoured, trusted_key
-from steelyard.rendering import config_id, render
 from steelyard.roles.nvidia_toolkit.settings import Settings as ToolkitSettings
 from steelyard.roles.registry_mirror.measure import measured
 from steelyard.roles.registry_mirror.mirrors import ordered
 from steelyard.roles.registry_mirror.settings import HUB
 from steelyard.roles.registry_mirror.settings import Settings as MirrorSettings
-from steelyard.settings import settings_from
-from steelyard.site import Site
+from steelyard.site.site import Site
 
 from .settings import Settings
 
@@ -50,7 +50,7 @@ def docker() -> None:
     else:
         _of_docker(wanted, system)
     config = _config(wanted)
-    content(name="Stamp the daemon", path=DROP_IN, content=drop_in(config))
+    file(name="Stamp the daemon", path=DROP_IN, content=drop_in(config))
     daemon(name="Configure the daemon", config=config)
     running(name="Run the daemon", unit="docker.service", files=(DROP_IN,))
     if "containerd" in settings_from(MirrorSettings, host.data).clients:
@@ -66,7 +66,7 @@ def _containerd() -> None:
     stamp = config_id(containerd.stamp_text(certs, cdi, runtime))
     text = f"# steelyard: role docker\n[Service]\nEnvironment=STEELYARD_CONFIG={stamp}\n"
     containerd.configured(name="Configure containerd", certs=certs, cdi=cdi, runtime=runtime)
-    content(name="Stamp containerd", path=containerd.DROP_IN, content=text)
+    file(name="Stamp containerd", path=containerd.DROP_IN, content=text)
     running(name="Run containerd", unit="containerd.service", config=stamp, files=(containerd.DROP_IN,))
 
 
@@ -77,7 +77,9 @@ def _of_the_distribution(wanted: Settings, system: SystemState) -> None:
         installed(name="Install Docker", packages=names)
     else:
         pinned(
-            name="Install Docker's version", packages=dict.fromkeys(names, wanted.version), patterns=("docker*", "containerd*")
+            name="Install Docker's version",
+            packages=dict.fromkeys(names, wanted.version),
+            patterns=("docker*", "containerd*"),
         )
         held(name="Hold Docker", patterns=names, version=wanted.version)
 
@@ -86,8 +88,8 @@ def _of_docker(wanted: Settings, system: SystemState) -> None:
     url = wanted.url or f"https://download.docker.com/linux/{system.distro}"
     key = trusted_key(wanted.key_file, wanted.key_fingerprint, where="docker.key_file", origin=f"{url}/gpg")
     source = render(TEMPLATES / "docker.sources.j2", url=url, codename=system.codename, key=KEY)
-    content(name="Place Docker's key", path=KEY, content=dearmoured(key))
-    content(name="Add Docker's repository", path=SOURCE, content=source)
+    file(name="Place Docker's key", path=KEY, content=dearmoured(key))
+    file(name="Add Docker's repository", path=SOURCE, content=source)
     listed(name="Fetch Docker's lists", files=(SOURCE, KEY), url=url)
     pins = dict.fromkeys(FOREIGN[:2], wanted.version or "") | dict.fromkeys(FOREIGN[2:], "")
     pinned(name="Install Docker's version", packages=pins, patterns=FOREIGN)
@@ -98,8 +100,8 @@ def _of_docker(wanted: Settings, system: SystemState) -> None:
 def _rpms(wanted: Settings, system: SystemState) -> None:
     url = wanted.url or f"https://download.docker.com/linux/rhel/{system.release}/{system.arch}/stable"
     key = trusted_key(wanted.key_file, wanted.key_fingerprint, "docker.key_file", RPM_KEY_URL)
-    content(name="Place Docker's key", path=RPM_KEY, content=key)
-    content(name="Add Docker's repository", path=REPO, content=render(TEMPLATES / "docker.repo.j2", url=url, key=RPM_KEY))
+    file(name="Place Docker's key", path=RPM_KEY, content=key)
+    file(name="Add Docker's repository", path=REPO, content=render(TEMPLATES / "docker.repo.j2", url=url, key=RPM_KEY))
     pins = dict.fromkeys(FOREIGN[:2], wanted.version or "") | dict.fromkeys(FOREIGN[2:], "")
     versions(name="Install Docker's version", packages=pins)
     if wanted.version is not None:
@@ -118,7 +120,7 @@ def _config(wanted: Settings) -> dict[str, Any]:
             live = host.get_fact(Docker).info.get("RegistryConfig") or {}
             today = tuple(url.rstrip("/") for url in live.get("Mirrors") or [])
             urls = ordered(measured(urls, mirrors.probe_of(HUB)), today)
-        local = [f"{address}:{each.port}" for each in mirrors.registries.values() if address]
+        local = [f"{address}:{registry.port}" for registry in mirrors.registries.values() if address]
         plain = [url.removeprefix("http://") for url in urls if url.startswith("http://")]
         _extend(config, "registry-mirrors", list(urls))
         _extend(config, "insecure-registries", sorted({*local, *plain}))

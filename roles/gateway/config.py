@@ -1,22 +1,18 @@
-"""What the gateway's files hold, as text. Pure."""
+"""Texts of the gateway's files. Pure."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-from typing import Any
+from typing import Literal, NamedTuple, TypedDict
 
-from steelyard.site import Service, service_name
+from steelyard.site.site import Service, backend_name
 
-from .settings import Limit, Settings
+from .settings import ClientLimit, Settings
 
-
-def key_lines(clients: dict[str, str]) -> str:
-    """`SHA256 NAME` for each client: HAProxy hashes what a client shows and looks it up."""
-    return "".join(f"{hashlib.sha256(key.encode()).hexdigest()} {name}\n" for name, key in sorted(clients.items()))
+SOCKET = "/run/haproxy/admin.sock"
 
 
-def limit_lines(limits: dict[str, Limit], what: str) -> str:
+def limit_lines(limits: dict[str, ClientLimit], what: str) -> str:
     """`NAME NUMBER` for each client that has a limit of this kind."""
     numbers = {name: getattr(limit, what) for name, limit in sorted(limits.items())}
     return "".join(f"{name} {number}\n" for name, number in numbers.items() if number is not None)
@@ -28,28 +24,58 @@ def model_list(aliases: dict[str, tuple[Service, ...]]) -> str:
     return json.dumps({"object": "list", "data": models}, separators=(",", ":"))
 
 
-def backend_name(alias: str) -> str:
-    return f"alias-{service_name(alias, None)}"
+class Backend(NamedTuple):
+    """An alias and its services as a backend of HAProxy; `lazy` where any of them is."""
+
+    name: str
+    alias: str
+    services: tuple[Service, ...]
+    affinity: Literal["prefix", "session", "none"]
+    lazy: bool
 
 
-def backends(aliases: dict[str, tuple[Service, ...]]) -> list[dict[str, Any]]:
-    """For the template: `name`, `alias`, `services`, `affinity`, and whether any of them is `lazy`."""
+class VrrpValues(TypedDict):
+    """Values of keepalived's template. `others` are the addresses of the group's other hosts."""
+
+    address: str | None
+    name: str
+    scheme: str
+    port: int
+    interface: str
+    router_id: int
+    priority: int
+    own: str
+    others: list[str]
+
+
+def backends(aliases: dict[str, tuple[Service, ...]]) -> list[Backend]:
+    """Return the backends for the template: `name`, `alias`, `services`, `affinity`, and whether any of them is
+    `lazy`.
+    """
     return [
-        {
-            "name": backend_name(alias),
-            "alias": alias,
-            "services": services,
-            "affinity": services[0].serve.affinity,
-            "lazy": any(service.lazy for service in services),
-        }
+        Backend(
+            backend_name(alias),
+            alias,
+            services,
+            services[0].serve.affinity,
+            any(service.lazy for service in services),
+        )
         for alias, services in aliases.items()
     ]
 
 
-def vrrp(wanted: Settings, hosts: tuple[str, ...], addresses: dict[str, str], own: str, interface: str) -> dict[str, Any]:
-    """For keepalived's template: each host of the group with a priority of its own, the first one with the highest."""
-    return {
-        "address": wanted.shared_address, "name": own, "scheme": wanted.scheme, "port": wanted.port, "interface": interface,
-        "router_id": wanted.router_id, "priority": 150 - hosts.index(own), "own": addresses[own],
-        "others": [addresses[name] for name in hosts if name != own],
-    }  # fmt: skip
+def vrrp(wanted: Settings, hosts: tuple[str, ...], addresses: dict[str, str], own: str, interface: str) -> VrrpValues:
+    """Return the values of keepalived's template: each host of the group with a priority of its own, the first one
+    with the highest.
+    """
+    return VrrpValues(
+        address=wanted.shared_address,
+        name=own,
+        scheme=wanted.scheme,
+        port=wanted.port,
+        interface=interface,
+        router_id=wanted.router_id,
+        priority=150 - hosts.index(own),
+        own=addresses[own],
+        others=[addresses[name] for name in hosts if name != own],
+    )

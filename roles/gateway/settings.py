@@ -1,4 +1,4 @@
-"""What an operator may say about the one endpoint that clients use."""
+"""Settings of the one endpoint that clients use."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from steelyard.settings import RoleSettings
+from steelyard.api.names import Address, ClientName, Interface, Network
+from steelyard.api.settings import RoleSettings
+
+from .clients import DeclaredClient, twice
 
 
-class Limit(BaseModel):
-    """What one client may ask for; more is answered with 429."""
+class ClientLimit(BaseModel):
+    """Limits of one client; more is answered with 429."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     per_minute: int | None = Field(None, ge=1, description="Requests in any 60 seconds; None: as many as it likes.")
@@ -22,35 +25,62 @@ class Settings(RoleSettings):
 
     section: ClassVar[str] = "gateway"
     port: int = Field(8080, ge=1, le=65535, description="TCP port of the OpenAI-compatible endpoint.")
-    address: str | None = Field(
+    address: Address | None = Field(
         None, description="Address clients use; None: the shared one, or else the first host of group `gateway`."
     )
-    shared_address: str | None = Field(
+    shared_address: Network | None = Field(
         None,
-        pattern=r"^[0-9a-fA-F.:]+/\d{1,3}$",
-        description="Address, with its prefix length, that the hosts of group `gateway` hold in turn (VRRP): one is enough for all clients.",
+        description=(
+            "Address, with its prefix length, that the hosts of group `gateway` hold in turn (VRRP): one is "
+            "enough for all clients."
+        ),
     )
-    interface: str | None = Field(
+    interface: Interface | None = Field(
         None, description="Interface that gets the shared address; None: the one with the host's own address."
     )
-    router_id: int = Field(51, ge=1, le=255, description="VRRP's number of this pair; another in the same network has another.")
+    router_id: int = Field(
+        51, ge=1, le=255, description="VRRP's number of this pair; another in the same network has another."
+    )
     tls_pem: SecretStr | None = Field(
         None, description="Certificate, its chain and its key as one PEM text, in the vault; None: HTTP without TLS."
     )
-    clients: dict[str, SecretStr] = Field(default_factory=dict, description="Client name to its key; keys go into the vault.")
-    limits: dict[str, Limit] = Field(default_factory=dict, description="Client name to what it may ask for.")
+    clients: dict[ClientName, DeclaredClient] = Field(
+        default_factory=dict,
+        description=(
+            "Client name to its key, or to `keys`: several that are valid at once, each until its end. Keys go into "
+            "the vault."
+        ),
+    )
+    limits: dict[ClientName, ClientLimit] = Field(
+        default_factory=dict, description="Client name to what it may ask for."
+    )
+    per_address: int | None = Field(
+        1000,
+        ge=1,
+        le=2000,
+        description=(
+            "Connections that one address may hold at the same time, of 2,000 that there are; None: all of them."
+        ),
+    )
+    body_mib: int = Field(
+        32, ge=1, le=1024, description="Largest body of a request, in MiB; images in it count. More is refused: 413."
+    )
     peers_port: int = Field(
         10000,
         ge=1,
         le=65535,
         description="TCP port where gateways tell each other how much clients asked; open where there are limits.",
     )
-    healthy_s: int = Field(60, ge=0, description="Seconds `apply` waits until every service gives tokens to the gateway.")
+    healthy_s: int = Field(
+        60, ge=0, description="Seconds `apply` waits until every service gives tokens to the gateway."
+    )
     hold_s: int = Field(
         120,
         ge=0,
         le=3600,
-        description="Seconds a request waits where no service of its alias is left, until one is back; 0: it fails at once.",
+        description=(
+            "Seconds a request waits where no service of its alias is left, until one is back; 0: it fails at once."
+        ),
     )
     check_s: int = Field(5, ge=1, description="Seconds between two health checks; each asks an engine for a token.")
 
@@ -59,6 +89,13 @@ class Settings(RoleSettings):
         unknown = sorted(self.limits.keys() - self.clients.keys())
         if unknown:
             raise ValueError(f"`limits` names {unknown[0]}, which is none of `clients`")
+        return self
+
+    @model_validator(mode="after")
+    def _keys_of_their_own(self) -> Settings:
+        name = twice(self.clients)
+        if name is not None:
+            raise ValueError(f"`clients.{name}` with a key that no other client has, and each of its keys once")
         return self
 
     def reached_at(self, first: str | None) -> str | None:

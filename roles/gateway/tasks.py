@@ -8,27 +8,50 @@ from __future__ import annotations
 from pathlib import Path
 
 from pyinfra.api.deploy import deploy
-from pyinfra.context import host
+from pyinfra.context import host, state
 
+from steelyard.api.settings import settings_from
+from steelyard.api.task_group import task_group
+from steelyard.api.template import config_id, render
+from steelyard.api.turn import ReplicaTurn, in_turn
+from steelyard.api.unknown import declare_unknown
 from steelyard.modules.facts.network import InterfaceOf
 from steelyard.modules.operations.haproxy import healthy, serving, weighted
 from steelyard.modules.operations.package import installed
-from steelyard.modules.operations.path import absent, content
+from steelyard.modules.operations.path import file, file_absent
+from steelyard.modules.operations.proxy_keys import clients_known, declared_key_shown, fronts_accept
+from steelyard.modules.operations.removal import gateway_removed, states_forgotten, unrouted
 from steelyard.modules.operations.unit import running, stopped
-from steelyard.rendering import config_id, render
+from steelyard.roles.vllm.proxy import check_proxy
 from steelyard.roles.vllm.settings import Settings as EngineSettings
-from steelyard.settings import settings_from
-from steelyard.site import Service, Site
-from steelyard.unknowns import declare_unknown
+from steelyard.serving.key_ends import NEVER
+from steelyard.site.site import Service, Site, backend_name
 
-from .checks import check_aliases, check_certificate
-from .config import backend_name, backends, key_lines, limit_lines, model_list, vrrp
+from .answers import GatewayAnswers, gateway_errors
+from .checks import UNIT, check_aliases, check_certificate, check_ends, server_needs
+from .clients import declared_keys, end_lines, key_lines
+from .config import SOCKET, backends, limit_lines, model_list, vrrp
 from .settings import Settings
 
 TEMPLATES = Path(__file__).parent / "templates"
-SOCKET = "/run/haproxy/admin.sock"
 FOLDER = "/etc/haproxy"
+CONFIG = f"{FOLDER}/haproxy.cfg"
+ALIASES = f"{FOLDER}/steelyard-alias.map"
+STATES = "/run/haproxy/servers.state"
+DIFY = "dify"  # the client of Dify, where it says no other
 KEEPALIVED = "/etc/keepalived/keepalived.conf"
+
+
+@deploy("gateway")
+def unannounced() -> None:
+    """Answer for aliases that are declared no more before their services stop; end what is no gateway any more."""
+    site: Site = host.data.site
+    if "gateway" in host.data.host_groups:
+        names = tuple(backend_name(alias) for alias in site.aliases())
+        unrouted(name="Route to no alias that is gone", socket=SOCKET, map_file=ALIASES, backends=names)
+        return
+    units = tuple(service.unit for service in site.services_on(host.data.host_name))
+    gateway_removed(name="Be a gateway no more", units=units)
 
 
 @deploy("gateway")
@@ -41,24 +64,33 @@ def gateway() -> None:
     aliases = site.aliases()
     installed(name="Install HAProxy", packages=("haproxy",))
     _haproxy(site, wanted, aliases)
-    servers = {
-        f"{backend_name(alias)}/{service.host}": service.weight for alias, services in aliases.items() for service in services
-    }
-    healthy(name="See the services give tokens", socket=SOCKET, servers=tuple(servers), wait_s=wanted.healthy_s)
-    weighted(name="Set the services' weights", socket=SOCKET, weights=tuple(sorted(servers.items())))
+    by_server = {f"{backend_name(alias)}/{service.host}": service for alias in aliases for service in aliases[alias]}
+    late = tuple(f"{server}-late" for server in by_server)
+    states_forgotten(name="Keep no state of what is gone", socket=SOCKET, path=STATES, servers=(*by_server, *late))
+    with task_group("services give tokens"):
+        healthy(
+            name="See the services give tokens",
+            socket=SOCKET,
+            servers=tuple((server, service.host, service.task_group) for server, service in by_server.items()),
+            wait_s=wanted.healthy_s,
+            depends_on=server_needs(aliases),
+        )
+    weights = tuple(sorted((server, service.weight) for server, service in by_server.items()))
+    weighted(name="Set the services' weights", socket=SOCKET, weights=weights)
     _shared_address(site, wanted)
-    first = next((key.get_secret_value() for _, key in sorted(wanted.clients.items())), None)
+    first = next((client.newest.key.get_secret_value() for _, client in sorted(wanted.clients.items())), None)
     own = site.addresses[host.data.host_name]
     pem = wanted.tls_pem.get_secret_value() if wanted.tls_pem else None
     check_aliases(own, wanted.port, pem, first, tuple(aliases))
     if pem is not None:
         check_certificate(pem)
+    check_ends(wanted.clients)
 
 
 def _haproxy(site: Site, wanted: Settings, aliases: dict[str, tuple[Service, ...]]) -> None:
     engine_key = settings_from(EngineSettings, host.data).api_key
     pem = wanted.tls_pem.get_secret_value() if wanted.tls_pem else None
-    keys = key_lines({name: key.get_secret_value() for name, key in wanted.clients.items()})
+    keys = end_lines(wanted.clients), key_lines(wanted.clients)
     secret = f"engine Bearer {engine_key.get_secret_value()}\n" if engine_key else "engine none\n"
     public = {
         "alias": "".join(f"{alias} {backend_name(alias)}\n" for alias in aliases),
@@ -67,33 +99,72 @@ def _haproxy(site: Site, wanted: Settings, aliases: dict[str, tuple[Service, ...
         "at-once": limit_lines(wanted.limits, "at_once"),
     }
     values = {
-        "wanted": wanted, "folder": FOLDER, "socket": SOCKET, "with_key": engine_key is not None, "backends": backends(aliases),
-        "name": host.data.host_name, "gateways": [(name, site.addresses[name]) for name in site.groups.get("gateway", ())],
-    }  # fmt: skip
-    stamp = config_id(render(TEMPLATES / "haproxy.cfg.j2", stamp="", **values), keys, *public.values(), secret, pem or "")
-    _secret("Write the clients", "steelyard-keys.map", keys)
+        "wanted": wanted,
+        "folder": FOLDER,
+        "socket": SOCKET,
+        "with_key": engine_key is not None,
+        "never": NEVER,
+        "answers": GatewayAnswers.of(wanted.body_mib),
+        "errors": gateway_errors(wanted.hold_s),
+        "backends": backends(aliases),
+        "name": host.data.host_name,
+        "gateways": [(name, site.addresses[name]) for name in site.groups.get("gateway", ())],
+    }
+    stamp = config_id(
+        render(TEMPLATES / "haproxy.cfg.j2", stamp="", **values), *keys, *public.values(), secret, pem or ""
+    )
+    clients_known(
+        name="Write the clients",
+        keys=f"{FOLDER}/steelyard-keys.map",
+        ends=f"{FOLDER}/steelyard-ends.map",
+        texts=keys,
+        declared=declared_keys(wanted.clients),
+        overlapping=_client_of_dify(site),
+    )
+    fronts_accept(
+        name="See that the fronts accept the key",
+        path=f"{FOLDER}/steelyard-engine.map",
+        content=secret,
+        key=engine_key.get_secret_value() if engine_key else None,
+        fronts=_fronts(aliases),
+    )
     _secret("Write the engines' key", "steelyard-engine.map", secret)
     certificate = f"{FOLDER}/steelyard.pem"
     if pem is not None:
-        content(name="Write the certificate", path=certificate, content=pem, mode="0600", secret=True)
+        file(name="Write the certificate", path=certificate, content=pem, mode="0600", secret=True)
     for name, text in public.items():
-        content(name=f"Write the map {name}", path=f"{FOLDER}/steelyard-{name}.map", content=text)
-    content(
+        file(name=f"Write the map {name}", path=f"{FOLDER}/steelyard-{name}.map", content=text)
+    file(
         name="Configure the gateway",
-        path=f"{FOLDER}/haproxy.cfg",
+        path=CONFIG,
         content=render(TEMPLATES / "haproxy.cfg.j2", stamp=stamp, **values),
         check="/usr/sbin/haproxy -c -f",
     )
     if pem is None:
-        absent(name="Remove the certificate", path=certificate)
+        file_absent(name="Remove the certificate", path=certificate)
     reload = "/etc/systemd/system/haproxy.service.d/50-steelyard.conf"
-    content(name="Keep states over a reload", path=reload, content=(TEMPLATES / "reload.conf").read_text())
-    running(name="Run the gateway", unit="haproxy.service", files=(reload,))
-    serving(name="Load the gateway's configuration", unit="haproxy.service", socket=SOCKET, config=stamp)
+    file(name="Keep states over a reload", path=reload, content=(TEMPLATES / "reload.conf").read_text())
+    running(name="Run the gateway", unit=UNIT, files=(reload,), depends_on=("packages haproxy", CONFIG))
+    serving(name="Load the gateway's configuration", unit=UNIT, socket=SOCKET, config=stamp)
+    check_proxy("gateway.haproxy-runs", UNIT, CONFIG)
+    declared_key_shown(name="Show the fronts the declared key")
 
 
-def _secret(name: str, file: str, text: str) -> None:
-    content(name=name, path=f"{FOLDER}/{file}", content=text, mode="0640", group="haproxy", secret=True)
+def _fronts(aliases: dict[str, tuple[Service, ...]]) -> tuple[str, ...]:
+    """One front for each host, by any of its ports."""
+    ports = {service.address: service.serve.port for services in aliases.values() for service in services}
+    return tuple(f"{address}:{port}" for address, port in sorted(ports.items()))
+
+
+def _client_of_dify(site: Site) -> str | None:
+    """The client whose key Dify keeps; None where no Dify is in the run, whose host alone may have the section."""
+    names = site.groups.get("dify", ())
+    sections = [one.data.get("dify") or {} for one in state.inventory if one.data.get("host_name") in names]
+    return next((str(section.get("client", DIFY)) for section in sections if section.get("url")), None)
+
+
+def _secret(name: str, file_name: str, text: str) -> None:
+    file(name=name, path=f"{FOLDER}/{file_name}", content=text, mode="0640", group="haproxy", secret=True)
 
 
 def _shared_address(site: Site, wanted: Settings) -> None:
@@ -107,11 +178,14 @@ def _shared_address(site: Site, wanted: Settings) -> None:
     interface = wanted.interface or host.get_fact(InterfaceOf, address=site.addresses[own])
     if interface is None:
         declare_unknown(
-            "the interface of the shared address", because=f"none has {site.addresses[own]}", settled_by="`gateway.interface`"
+            "the interface of the shared address",
+            because=f"none has {site.addresses[own]}",
+            settled_by="`gateway.interface`",
         )
         return
     text = render(TEMPLATES / "keepalived.conf.j2", **vrrp(wanted, names, site.addresses, own, interface))
     stamp, drop_in = config_id(text), "/etc/systemd/system/keepalived.service.d/50-steelyard.conf"
-    content(name="Configure the shared address", path=KEEPALIVED, content=text)
-    content(name="Mark its configuration", path=drop_in, content=f"[Service]\nEnvironment=STEELYARD_CONFIG={stamp}\n")
-    running(name="Hold the shared address", unit="keepalived.service", config=stamp, files=(drop_in,))
+    file(name="Configure the shared address", path=KEEPALIVED, content=text)
+    file(name="Mark its configuration", path=drop_in, content=f"[Service]\nEnvironment=STEELYARD_CONFIG={stamp}\n")
+    with in_turn(ReplicaTurn("shared address of the gateways", "")):
+        running(name="Hold the shared address", unit="keepalived.service", config=stamp, files=(drop_in,))

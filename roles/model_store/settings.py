@@ -1,4 +1,4 @@
-"""What an operator may say about the folder that holds the weights; which weights is said in models.yml."""
+"""Settings of the folder that holds the weights; which weights is said in models.yml."""
 
 from __future__ import annotations
 
@@ -6,20 +6,26 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from steelyard.settings import RoleSettings
+from steelyard.api.names import PublicKey
+from steelyard.api.settings import RoleSettings
 
 
 class Settings(RoleSettings):
-    """Who may enter the model root, and whose versions may come into it."""
+    """Group that may enter the model root, and keys whose versions may come into it."""
 
     section: ClassVar[str] = "model_store"
     mode: str = Field("0755", pattern=r"^0[0-7]{3}$", description="Permissions of the model root; octal.")
     lock_gib: int = Field(
         0,
         ge=0,
-        description="Memory in which served versions are locked, so that a restart is always warm; who was not started for longest goes first; GiB, 0: none.",
+        description=(
+            "Memory in which served versions are locked, so that a restart is always warm; who was not started "
+            "for longest goes first; GiB, 0: none."
+        ),
     )
-    trusted_keys: tuple[str, ...] = Field(
+    trusted_keys: tuple[PublicKey, ...] = Field(
         (),
-        description="SSH public keys whose signature a version needs (`models sign`); none: versions need no signature.",
+        description=(
+            "SSH public keys whose signature a version needs (`models sign`); none: versions need no signature."
+        ),
     )

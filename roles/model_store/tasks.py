@@ -1,4 +1,6 @@
-"""Brings a host to the declared versions of the models it stores: whole, verified, read-only, `current` pointing there."""
+"""Brings a host to the declared versions of the models it stores: whole, verified, read-only, `current` pointing
+there.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +9,19 @@ from pathlib import Path
 from pyinfra.api.deploy import deploy
 from pyinfra.context import host
 
-from steelyard.models.declared import declared_figures, declared_weights
+from steelyard.api.settings import settings_from
+from steelyard.api.unknown import declare_unknown
+from steelyard.artifacts.hash_library import hash_library
+from steelyard.models.sources.declared import declared_footprints, declared_version
 from steelyard.modules.facts.python import Python
-from steelyard.modules.operations.fitting import has_room
-from steelyard.modules.operations.path import content, folder
-from steelyard.modules.operations.store import current, published
-from steelyard.native import hash_library
-from steelyard.settings import settings_from
-from steelyard.site import Site
-from steelyard.unknowns import declare_unknown
-from steelyard_host.hashing import LIBRARY
+from steelyard.modules.facts.trials import OpenTrials
+from steelyard.modules.operations.gpu_memory import fits_gpu_memory
+from steelyard.modules.operations.path import file, folder
+from steelyard.modules.operations.store import current, version_published
+from steelyard.site.site import Site
+from steelyard_host.store.hashing import LIBRARY
 
+from .retire import retire_models
 from .settings import Settings
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -25,7 +29,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 @deploy("model_store")
 def model_root() -> None:
-    """What a host needs before a version can come, by `apply` or by `models push`."""
+    """Bring what a host needs before a version can come, by `apply` or by `models push`."""
     site: Site = host.data.site
     if not _stored(site):
         return
@@ -35,10 +39,12 @@ def model_root() -> None:
         declare_unknown("hash library", because="python3 is not installed yet", settled_by="the next plan")
         return
     library = hash_library(python.version, python.machine)
-    content(name="Install the hash library", path=str(LIBRARY), content=library)
+    file(name="Install the hash library", path=str(LIBRARY), content=library)
     if settings_from(Settings, host.data).lock_gib:
         unit = (TEMPLATES / "hold@.service.j2").read_text()
-        content(name="Write the unit that locks versions", path="/etc/systemd/system/steelyard-hold@.service", content=unit)
+        file(
+            name="Write the unit that locks versions", path="/etc/systemd/system/steelyard-hold@.service", content=unit
+        )
 
 
 @deploy("model_store")
@@ -47,14 +53,15 @@ def model_store() -> None:
     site: Site = host.data.site
     model_root()
     wanted = settings_from(Settings, host.data)
-    serving = declared_figures(site, site.services_on(host.data.host_name))
+    serving = declared_footprints(site, site.services_on(host.data.host_name))
+    trials = host.get_fact(OpenTrials) if serving else {}
     for project in host.loop(_stored(site)):
         model = site.models[project]
         for service, _ in serving:
             if service.model == project and service.serve.fit == "refuse":
-                has_room(name="See that the version has room", service=service.name, services=serving)
-        manifest, source = declared_weights(project, model, wanted.trusted_keys)
-        published(
+                fits_gpu_memory(name="See that the version has room", service=service.name, services=serving)
+        manifest, source = declared_version(project, model, wanted.trusted_keys)
+        version_published(
             name="Publish the version",
             root=site.model_root,
             project=project,
@@ -63,7 +70,16 @@ def model_store() -> None:
             manifest=manifest,
             shared=model.shared,
         )
+        if any(Path(trial.folder).parent == Path(site.model_root, project) for trial in trials.values()):
+            continue  # the rollout that goes on switches it, or goes back
         current(name="Switch current to the version", root=site.model_root, project=project, version=model.version)
+
+
+@deploy("model_store")
+def retired_models() -> None:
+    """Remove, or tell, versions that no model declares, when nothing serves them any more."""
+    site: Site = host.data.site
+    retire_models(site, _stored(site))
 
 
 def _stored(site: Site) -> list[str]:

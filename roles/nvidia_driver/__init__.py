@@ -1,4 +1,10 @@
-from .settings import Settings
-from .tasks import nvidia_driver
+from typing import TYPE_CHECKING
+
+from steelyard.api.exports import exports_of
+
+if TYPE_CHECKING:
+    from .settings import Settings
+    from .tasks import nvidia_driver
 
 __all__ = ["Settings", "nvidia_driver"]
+__getattr__ = exports_of(__name__, "settings", "tasks")

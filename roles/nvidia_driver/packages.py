@@ -1,24 +1,48 @@
-"""Which packages make a driver on which distribution. Pure data: no host is asked.
+"""Packages that make a driver, by distribution. Pure data: no host is asked.
 
 Sources: NVIDIA's driver installation guide (version locking, kernel modules, the renames of 590), its
-gpu-driver-container, and the archives of Debian and Ubuntu. A branch in a package's name is no pin.
+gpu-driver-container, and the archives of Debian and Ubuntu. A branch in a package's name is no pin
+(docs/design/nvidia.md).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from steelyard.distros import NAMES, family, is_supported
-from steelyard.gpus.generations import Flavour
+from steelyard.hardware.distros import NAMES, family, is_supported
+from steelyard.hardware.gpu_generations import Flavour
 
 SIGNED_2022 = "EB693B3035CD5710E231E123A4B469963BF863CC"
-# debian13 has a key of its own, because sqv refuses the older one's SHA-1 signature: its fingerprint is the operator's to say
+# debian13 has a key of its own, because sqv refuses the older one's SHA-1 signature: its fingerprint is the operator's
+# to say
 KEYS = {"ubuntu2204": SIGNED_2022, "ubuntu2404": SIGNED_2022, "debian12": SIGNED_2022}
-KEY_FILES = {"ubuntu2204": "3bf863cc.pub", "ubuntu2404": "3bf863cc.pub", "debian12": "3bf863cc.pub", "debian13": "8793F200.pub"}
+KEY_FILES = {
+    "ubuntu2204": "3bf863cc.pub",
+    "ubuntu2404": "3bf863cc.pub",
+    "debian12": "3bf863cc.pub",
+    "debian13": "8793F200.pub",
+}
 CUDA = "https://developer.download.nvidia.com/compute/cuda/repos/{distro}/{arch}"
 RENAMED = 590  # from here on Ubuntu's packages have no branch in their names
-PATTERNS = ("nvidia-*", "libnvidia-*", "libcuda1*", "cuda-drivers*", "firmware-nvidia-*", "xserver-xorg-video-nvidia*", "libnvcuvid*", "libxnvctrl*")  # fmt: skip
-BLACKLIST = ("nvidia-.*", "libnvidia-.*", "libcuda1", "cuda-.*", "linux-image-.*", "linux-headers-.*", "linux-modules-.*")
+PATTERNS = (
+    "nvidia-*",
+    "libnvidia-*",
+    "libcuda1*",
+    "cuda-drivers*",
+    "firmware-nvidia-*",
+    "xserver-xorg-video-nvidia*",
+    "libnvcuvid*",
+    "libxnvctrl*",
+)
+BLACKLIST = (
+    "nvidia-.*",
+    "libnvidia-.*",
+    "libcuda1",
+    "cuda-.*",
+    "linux-image-.*",
+    "linux-headers-.*",
+    "linux-modules-.*",
+)
 
 
 @dataclass(frozen=True)
@@ -33,7 +57,7 @@ class PackageSet:
 
 
 def repository_name(distro: str, release: str) -> str:
-    """As NVIDIA names its folders: ubuntu2404, debian12, rhel9. Always the exact one: keys differ."""
+    """Return the folder as NVIDIA names it: ubuntu2404, debian12, rhel9. Always the exact one: keys differ."""
     return f"{family(distro)}{release.replace('.', '')}"
 
 
@@ -83,11 +107,17 @@ def _of_the_distribution(kind: str, version: str, branch: int, opened: bool, swi
         return PackageSet(problem="RHEL has no NVIDIA driver of its own; declare `nvidia_driver.source: cuda`")
     if kind == "debian":
         if switched:
-            return PackageSet(problem="Debian has no Fabric Manager, and this host has NVSwitches; declare `source: cuda`")
+            return PackageSet(
+                problem="Debian has no Fabric Manager, and this host has NVSwitches; declare `source: cuda`"
+            )
         module = "nvidia-open-kernel-dkms" if opened else "nvidia-kernel-dkms"
         return PackageSet({}, dict.fromkeys((module, "libcuda1", "nvidia-smi"), version) | {"nvidia-persistenced": ""})
     server = f"-{branch}-server"
-    names = (f"nvidia-headless{server}{'-open' if opened else ''}", f"nvidia-utils{server}", f"nvidia-compute-utils{server}")
+    names = (
+        f"nvidia-headless{server}{'-open' if opened else ''}",
+        f"nvidia-utils{server}",
+        f"nvidia-compute-utils{server}",
+    )
     fabric = {f"nvidia-fabricmanager-{branch}": version, f"libnvidia-nscq-{branch}": version} if switched else {}
     return PackageSet({}, dict.fromkeys(names, version), fabric)
 

@@ -1,4 +1,4 @@
-"""What an operator may say about the NVIDIA driver and its GPUs."""
+"""Settings of the NVIDIA driver and its GPUs."""
 
 from __future__ import annotations
 
@@ -6,23 +6,30 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from steelyard.settings import RoleSettings
+from steelyard.api.names import UnitPattern, Url
+from steelyard.api.settings import RoleSettings
 
 MODES = ("default", "exclusive-thread", "prohibited", "exclusive-process")  # by NVML's numbers
 
 
-Instance = Annotated[str, Field(pattern=r"^[1-8]g\.\d+gb(\+[a-z.]+)*$")]
+Instance = Annotated[str, Field(pattern=r"^[1-8]g\.[0-9]+gb(\+[a-z.]+)*$")]
 MigLayout = Annotated[tuple[Instance, ...], Field(min_length=1)]
 
 
 class GpuSettings(BaseModel):
-    """What GPUs forget at a reboot or keep; each is left alone where it is not declared."""
+    """Settings that GPUs forget at a reboot or keep; each is left alone where it is not declared."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     persistence: bool | None = Field(True, description="Keep the driver's state between programs (the daemon does it).")
-    power_limit_w: int | None = Field(None, ge=50, le=2000, description="Watts per GPU; lost when the driver is unloaded.")
-    lock_clocks_mhz: tuple[int, int] | None = Field(None, description="Least and most of the graphics clock; lost at unload.")
-    compute_mode: Literal["default", "exclusive-process", "prohibited"] | None = Field(None, description="Lost at a reboot.")
+    power_limit_w: int | None = Field(
+        None, ge=50, le=2000, description="Watts per GPU; lost when the driver is unloaded."
+    )
+    lock_clocks_mhz: tuple[int, int] | None = Field(
+        None, description="Least and most of the graphics clock; lost at unload."
+    )
+    compute_mode: Literal["default", "exclusive-process", "prohibited"] | None = Field(
+        None, description="Lost at a reboot."
+    )
     ecc: bool | None = Field(None, description="Kept by the GPU; in force after the next reboot.")
     mig: bool | None = Field(None, description="MIG mode; on Ampere kept, later lost at a reboot. Needs an idle GPU.")
     mig_layout: MigLayout | dict[int, MigLayout] | None = Field(
@@ -41,24 +48,24 @@ class GpuSettings(BaseModel):
 
     def wanted(self) -> dict[str, str]:
         """Arguments of the helper's `gpu-settings`, declared ones only."""
-        found: dict[str, str] = {}
+        keys: dict[str, str] = {}
         if self.persistence is not None:
-            found["persistence"] = "1" if self.persistence else "0"
+            keys["persistence"] = "1" if self.persistence else "0"
         if self.power_limit_w is not None:
-            found["power_limit"] = str(self.power_limit_w)
+            keys["power_limit"] = str(self.power_limit_w)
         if self.lock_clocks_mhz is not None:
-            found["clocks"] = "{},{}".format(*self.lock_clocks_mhz)
+            keys["clocks"] = "{},{}".format(*self.lock_clocks_mhz)
         if self.compute_mode is not None:
-            found["compute_mode"] = str(MODES.index(self.compute_mode))
+            keys["compute_mode"] = str(MODES.index(self.compute_mode))
         if self.ecc is not None:
-            found["ecc"] = "1" if self.ecc else "0"
+            keys["ecc"] = "1" if self.ecc else "0"
         if self.mig is not None:
-            found["mig"] = "1" if self.mig else "0"
+            keys["mig"] = "1" if self.mig else "0"
         if isinstance(self.mig_layout, dict):
-            found |= {f"mig_layout.{index}": ",".join(names) for index, names in sorted(self.mig_layout.items())}
+            keys |= {f"mig_layout.{index}": ",".join(names) for index, names in sorted(self.mig_layout.items())}
         elif self.mig_layout is not None:
-            found["mig_layout"] = ",".join(self.mig_layout)
-        return found
+            keys["mig_layout"] = ",".join(self.mig_layout)
+        return keys
 
 
 class Settings(RoleSettings):
@@ -66,19 +73,21 @@ class Settings(RoleSettings):
 
     section: ClassVar[str] = "nvidia_driver"
     version: str | None = Field(
-        None, pattern=r"^\d{3}\.\d+(\.\d+)?$", description="Exact driver version, as 580.95.05. None: the role does nothing."
+        None,
+        pattern=r"^[0-9]{3}\.[0-9]+(\.[0-9]+)?$",
+        description="Exact driver version, as 580.95.05. None: the role does nothing.",
     )
     source: Literal["cuda", "distro"] = Field(
         "cuda", description="NVIDIA's CUDA repository, or the distribution's own packages."
     )
-    url: str | None = Field(
-        None, pattern=r"^https?://\S+$", description="Mirror of the CUDA repository; {distro} and {arch} are filled in."
-    )
+    url: Url | None = Field(None, description="Mirror of the CUDA repository; {distro} and {arch} are filled in.")
     key_file: str | None = Field(
         None, description="The repository's signing key on this machine; None: fetched from the repository."
     )
     key_fingerprint: str | None = Field(
-        None, pattern=r"^[0-9A-F]{40}$", description="What that key must be; known for Ubuntu 22.04, 24.04 and Debian 12."
+        None,
+        pattern=r"^[0-9A-F]{40}$",
+        description="What that key must be; known for Ubuntu 22.04, 24.04 and Debian 12.",
     )
     module: Literal["auto", "open", "proprietary"] = Field(
         "auto", description="Kernel module; auto: by the generation of the GPUs on the bus, open where both work."
@@ -86,7 +95,7 @@ class Settings(RoleSettings):
     restart: Literal["never", "reload", "reboot"] = Field(
         "reload", description="How far apply may go for another version: only say so, reload the modules, or reboot."
     )
-    drain_units: tuple[str, ...] = Field(
+    drain_units: tuple[UnitPattern, ...] = Field(
         ("steelyard-vllm@*.service", "steelyard-llamacpp@*.service"),
         description="Units that are stopped before and started after a reload or reboot.",
     )
@@ -94,7 +103,9 @@ class Settings(RoleSettings):
     gpus: int | None = Field(None, ge=0, description="GPUs that the host must have; None: as many as its bus shows.")
     gate: Literal["none", "basic", "burn-in"] = Field(
         "basic",
-        description="What a host must pass before services: nothing, healthy GPUs, or DCGM's level 2 once per driver as well.",
+        description=(
+            "What a host must pass before services: nothing, healthy GPUs, or DCGM's level 2 once per driver as well."
+        ),
     )
     settings: GpuSettings = Field(
         default_factory=lambda: GpuSettings.model_validate({}), description="What is set on every GPU."

@@ -1,12 +1,14 @@
-"""What an operator may say about GPUs in containers."""
+"""Settings of GPUs in containers."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from pydantic import Field
 
-from steelyard.settings import RoleSettings
+from steelyard.api.names import Url
+from steelyard.api.settings import RoleSettings
+from steelyard.modules.operations.json_merge import JsonObject
 
 
 class Settings(RoleSettings):
@@ -14,11 +16,11 @@ class Settings(RoleSettings):
 
     section: ClassVar[str] = "nvidia_toolkit"
     version: str | None = Field(
-        None, pattern=r"^\d+\.\d+\.\d+$", description="Version of all its packages. None: the role does nothing."
+        None,
+        pattern=r"^[0-9]+\.[0-9]+\.[0-9]+$",
+        description="Version of all its packages. None: the role does nothing.",
     )
-    url: str | None = Field(
-        None, pattern=r"^https?://\S+$", description="Mirror of the toolkit's apt repository; {arch} is filled in."
-    )
+    url: Url | None = Field(None, description="Mirror of the toolkit's apt repository; {arch} is filled in.")
     key_file: str | None = Field(
         None, description="The repository's signing key on this machine; None: fetched from the repository."
     )
@@ -30,11 +32,11 @@ class Settings(RoleSettings):
     cdi: bool = Field(True, description="Describe the GPUs by CDI, which a daemon-reload of systemd cannot take away.")
     runtime: bool = Field(True, description="Give Docker the `nvidia` runtime, for programs that ask for it by name.")
 
-    def docker_keys(self) -> dict[str, Any]:
-        """Keys of daemon.json; the role `docker` writes them."""
+    def docker_keys(self) -> JsonObject:
+        """Return keys of daemon.json; the role `docker` writes them."""
         if self.version is None:
             return {}
-        keys: dict[str, Any] = {}
+        keys: JsonObject = {}
         if self.cdi:
             keys["features"] = {"cdi": True}
         if self.runtime:

@@ -1,4 +1,10 @@
-from .settings import Settings
-from .tasks import package_client, package_mirror
+from typing import TYPE_CHECKING
+
+from steelyard.api.exports import exports_of
+
+if TYPE_CHECKING:
+    from .settings import Settings
+    from .tasks import package_client, package_mirror
 
 __all__ = ["Settings", "package_client", "package_mirror"]
+__getattr__ = exports_of(__name__, "settings", "tasks")

@@ -1,4 +1,10 @@
-from .settings import Settings
-from .tasks import preflight
+from typing import TYPE_CHECKING
+
+from steelyard.api.exports import exports_of
+
+if TYPE_CHECKING:
+    from .settings import Settings
+    from .tasks import preflight
 
 __all__ = ["Settings", "preflight"]
+__getattr__ = exports_of(__name__, "settings", "tasks")

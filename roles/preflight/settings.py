@@ -1,4 +1,4 @@
-"""What an operator asks of a host before anything is installed on it."""
+"""Settings of what a host is asked before anything is installed on it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from steelyard.settings import RoleSettings
+from steelyard.api.names import Address
+from steelyard.api.settings import RoleSettings
 
 
 class Settings(RoleSettings):
@@ -33,4 +34,4 @@ class Settings(RoleSettings):
     )
     port: int = Field(5201, ge=1, le=65535, description="TCP port of iperf3 while a link is measured.")
     clock_s: float = Field(2, gt=0, description="How far a clock may be off; seconds.")
-    resolve: tuple[str, ...] = Field((), description="Names that every host must resolve.")
+    resolve: tuple[Address, ...] = Field((), description="Names that every host must resolve.")

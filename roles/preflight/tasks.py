@@ -12,7 +12,7 @@ from steelyard.modules.operations.rpm import versions
 
 @deploy("preflight")
 def preflight() -> None:
-    """Nothing runs and nothing listens: the command starts them for seconds."""
+    """Install the programs. Nothing of them runs or listens: the command starts them for seconds."""
     if host.get_fact(System).like == "rhel":
         versions(name="Install what measures", packages=dict.fromkeys(("fio", "iperf3", "iputils"), ""))
     else:

@@ -11,19 +11,21 @@ from steelyard.modules.facts.path import Content
 
 from .mirrors import Mirror, order_in, ordered
 
-QUICK_S = 0.1  # a probe that takes less tells that both are near, and not which of them is the faster: a busy host would write its files anew
+# a probe that takes less tells that both are near, and not which of them is the faster: a busy host would write its
+# files anew
+QUICK_S = 0.1
 
 
 def measured(urls: tuple[str, ...], image: str) -> tuple[Mirror, ...]:
     """Each mirror by a real manifest and blob, from this host. Without a probe image the API alone is asked."""
-    found = []
+    mirrors = []
     for url in urls:
         answer: dict[str, Any] | None = host.get_fact(HelperAnswer, words=("registry-probe", url, image))
         if answer is None or answer["error"]:
-            found.append(Mirror(url, None, str(answer["error"]) if answer else "the helper is not installed yet"))
+            mirrors.append(Mirror(url, None, str(answer["error"]) if answer else "the helper is not installed yet"))
         else:
-            found.append(Mirror(url, answer["bytes"] / max(answer["seconds"], QUICK_S) if answer["bytes"] else 1.0))
-    return tuple(found)
+            mirrors.append(Mirror(url, answer["bytes"] / max(answer["seconds"], QUICK_S) if answer["bytes"] else 1.0))
+    return tuple(mirrors)
 
 
 def in_order(urls: tuple[str, ...], image: str, path: str) -> tuple[str, ...]:

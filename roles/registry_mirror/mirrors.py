@@ -1,4 +1,6 @@
-"""Order of mirrors: those that serve first, the fastest before the others, and the order of today unless it is much slower."""
+"""Order of mirrors: those that serve first, the fastest before the others, and the order of today unless it is much
+slower.
+"""
 
 from __future__ import annotations
 
@@ -17,20 +19,26 @@ class Mirror:
 
 
 def ordered(mirrors: tuple[Mirror, ...], today: tuple[str, ...]) -> tuple[str, ...]:
-    """URLs in the order in which a client should ask. `today` is the live order; it stays where nothing is much faster."""
+    """URLs in the order in which a client should ask. `today` is the live order; it stays where nothing is much
+    faster.
+    """
     places = {url: place for place, url in enumerate(today)}
-    serving = sorted((mirror for mirror in mirrors if mirror.rate), key=lambda mirror: places.get(mirror.url, len(places)))
+    serving = sorted(
+        (mirror for mirror in mirrors if mirror.rate), key=lambda mirror: places.get(mirror.url, len(places))
+    )
     done: list[Mirror] = []
     for mirror in serving:
         at = len(done)
         while at and (mirror.rate or 0) > MUCH * (done[at - 1].rate or 0):
             at -= 1
         done.insert(at, mirror)
-    silent = sorted((mirror for mirror in mirrors if not mirror.rate), key=lambda mirror: places.get(mirror.url, len(places)))
+    silent = sorted(
+        (mirror for mirror in mirrors if not mirror.rate), key=lambda mirror: places.get(mirror.url, len(places))
+    )
     return tuple(mirror.url for mirror in [*done, *silent])
 
 
 def order_in(text: str, urls: tuple[str, ...]) -> tuple[str, ...]:
-    """Those of the mirrors that a client's configuration names, in its order; with or without their scheme."""
+    """Return the mirrors that a client's configuration names, in its order; with or without their scheme."""
     places = {url: text.find(url.split("://")[1].rstrip("/")) for url in urls}
     return tuple(sorted((url for url in urls if places[url] >= 0), key=lambda url: places[url]))

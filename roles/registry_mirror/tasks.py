@@ -10,19 +10,20 @@ from pathlib import Path
 from pyinfra.api.deploy import deploy
 from pyinfra.context import host
 
+from steelyard.api.settings import settings_from
+from steelyard.api.template import config_id, render
 from steelyard.modules.operations.package import installed
-from steelyard.modules.operations.path import content, folder
+from steelyard.modules.operations.path import file, folder
 from steelyard.modules.operations.unit import running, stopped
-from steelyard.rendering import config_id, render
-from steelyard.settings import settings_from
-from steelyard.site import Site
+from steelyard.site.site import Site
+from steelyard_host import paths
 
 from .checks import check_mirrors, check_registries
 from .measure import in_order
 from .settings import Registry, Settings
 
 HERE = Path(__file__).parent
-AT = "/etc/steelyard/registries"
+AT = paths.REGISTRIES
 PODMAN = "/etc/containers/registries.conf.d/50-steelyard.conf"
 UNIT = "/etc/systemd/system/steelyard-registry@.service"
 
@@ -33,7 +34,7 @@ def own(name: str) -> str:
 
 @deploy("registry_mirror")
 def registry_mirror() -> None:
-    """On hosts of group `mirror`: one process per declared registry."""
+    """Run one process per declared registry on hosts of group `mirror`."""
     wanted = settings_from(Settings, host.data)
     if "mirror" not in host.data.host_groups or not wanted.registries:
         return
@@ -41,10 +42,13 @@ def registry_mirror() -> None:
     stopped(name="Stop the distribution's registry", unit="docker-registry.service")
     folder(name="Make the folder of registries", path=AT)
     for script in ("registry-start", "registry-gc"):
-        content(name=f"Install {script}", path=f"/usr/lib/steelyard/{script}", content=own(script), mode="0755")
-    content(name="Install registry-upstream", path="/usr/lib/steelyard/registry-upstream", content=own("registry-upstream"))
-    content(name="Write the unit of registries", path=UNIT, content=own("registry@.service"))
-    for name, registry in host.loop(wanted.registries.items()):
+        file(name=f"Install {script}", path=f"{paths.LIBRARIES}/{script}", content=own(script), mode="0755")
+    file(
+        name="Install registry-upstream", path=f"{paths.LIBRARIES}/registry-upstream", content=own("registry-upstream")
+    )
+    file(name="Write the unit of registries", path=UNIT, content=own("registry@.service"))
+    # those that only take pushes first: one of them may be another's upstream
+    for name, registry in host.loop(sorted(wanted.registries.items(), key=lambda each: each[1].upstream is not None)):
         _registry(name, registry)
     check_registries(wanted)
 
@@ -52,21 +56,24 @@ def registry_mirror() -> None:
 def _registry(name: str, registry: Registry) -> None:
     config = render(HERE / "templates/registry.yml.j2", name=name, registry=registry, offline=False)
     spare = render(HERE / "templates/registry.yml.j2", name=name, registry=registry, offline=True)
-    stamp = config_id(own("registry@.service"), own("registry-start"), config, spare)
+    stamp = config_id(*map(own, ("registry@.service", "registry-start", "registry-upstream")), config, spare)
+    environment = f"STEELYARD_CONFIG={stamp}\nSTEELYARD_ADDRESS=http://127.0.0.1:{registry.port}\n"
     collector = f"/etc/systemd/system/steelyard-registry-gc@{name}"
-    content(name="Configure a registry", path=f"{AT}/{name}.yml", content=config)
-    content(name="Configure it for days without upstream", path=f"{AT}/{name}.cache-only.yml", content=spare)
-    content(name="Stamp a registry", path=f"{AT}/{name}.env", content=f"STEELYARD_CONFIG={stamp}\n")
+    file(name="Configure a registry", path=f"{AT}/{name}.yml", content=config)
+    file(name="Configure it for days without upstream", path=f"{AT}/{name}.cache-only.yml", content=spare)
+    file(name="Stamp a registry", path=f"{AT}/{name}.env", content=environment)
     running(name="Run a registry", unit=f"steelyard-registry@{name}.service", config=stamp, files=(UNIT,))
     collect = render(HERE / "templates/gc.service.j2", name=name, registry=registry)
-    content(name="Write the collector's unit", path=f"{collector}.service", content=collect)
-    content(name="Write the collector's timer", path=f"{collector}.timer", content=own("gc.timer"))
+    file(name="Write the collector's unit", path=f"{collector}.service", content=collect)
+    file(name="Write the collector's timer", path=f"{collector}.timer", content=own("gc.timer"))
     running(name="Collect nightly", unit=f"steelyard-registry-gc@{name}.timer", files=(f"{collector}.timer",))
 
 
 @deploy("registry_client")
 def registry_client() -> None:
-    """On every host but the mirrors: containerd and podman, where declared; and each mirror proven by a real pull."""
+    """Point every host but the mirrors to them: containerd and podman, where declared; and each mirror proven by a
+    real pull.
+    """
     site: Site = host.data.site
     wanted = settings_from(Settings, host.data)
     address = wanted.address or site.address_of_group("mirror")
@@ -77,9 +84,9 @@ def registry_client() -> None:
         for registry, urls, probe in host.loop(named):
             path = f"/etc/containerd/certs.d/{registry}/hosts.toml"
             text = render(HERE / "templates/hosts.toml.j2", registry=registry, urls=in_order(urls, probe, path))
-            content(name="Point containerd at the mirrors", path=path, content=text)
+            file(name="Point containerd at the mirrors", path=path, content=text)
     if "podman" in wanted.clients:
         mirrored = [(registry, in_order(urls, probe, PODMAN)) for registry, urls, probe in named]
         text = render(HERE / "templates/registries.conf.j2", mirrored=mirrored)
-        content(name="Point podman at the mirrors", path=PODMAN, content=text)
-    check_mirrors(wanted, address)
+        file(name="Point podman at the mirrors", path=PODMAN, content=text)
+    check_mirrors(wanted, address, site.groups.get("mirror", ())[:1])

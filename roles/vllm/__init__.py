@@ -1,4 +1,10 @@
-from .settings import Settings
-from .tasks import vllm
+from typing import TYPE_CHECKING
 
-__all__ = ["Settings", "vllm"]
+from steelyard.api.exports import exports_of
+
+if TYPE_CHECKING:
+    from .settings import Settings
+    from .tasks import retired, vllm
+
+__all__ = ["Settings", "retired", "vllm"]
+__getattr__ = exports_of(__name__, "settings", "tasks")

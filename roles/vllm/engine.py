@@ -8,11 +8,12 @@ from typing import Any
 
 import yaml
 
-from steelyard.models.artefacts import sharded_key
-from steelyard.models.declared import declared_weights
-from steelyard.serving.running import EngineFile, Running
-from steelyard.site import Service, Site
-from steelyard_host.loading import PROBE
+from steelyard.models.distribution.variants import sharded_key
+from steelyard.models.sources.declared import declared_version
+from steelyard.site.engine_adapter import EngineAdapter, EngineFile
+from steelyard.site.site import Service, Site
+from steelyard_host import paths
+from steelyard_host.engine.load_bench import PROBE
 
 from .settings import Settings
 
@@ -20,12 +21,14 @@ FILES = Path(__file__).parent / "files"
 
 
 def engine_config(service: Service, drain_s: int, loading: Mapping[str, Any]) -> str:
-    """The engine's own config file: flat keys, alias and service name both served. `loading`: options that were measured."""
+    """The engine's own config file: flat keys, alias and service name both served. `loading`: options that were
+    measured.
+    """
     serve = service.serve
     options: dict[str, Any] = {
-        "model": f"/run/steelyard/{service.name}/model",
+        "model": paths.model_mount(service.name),
         "served-model-name": list(dict.fromkeys([service.name, service.alias or service.name])),
-        "uds": f"/run/steelyard/{service.name}/engine.sock",
+        "uds": paths.engine_socket(service.name),
         "tensor-parallel-size": serve.tensor_parallel_size,
         "gpu-memory-utilization": serve.gpu_memory_utilization,
         "shutdown-timeout": drain_s,
@@ -39,18 +42,21 @@ def engine_config(service: Service, drain_s: int, loading: Mapping[str, Any]) ->
 
 def sharded_variant(site: Site, service: Service, engine: str) -> str:
     """The key of the variant that a service loads with `load_strategy: sharded`."""
-    manifest = declared_weights(service.model, site.models[service.model]).manifest.id
-    return sharded_key(manifest, engine, service.serve.tensor_parallel_size, service.serve.options)
+    manifest = declared_version(service.model, site.models[service.model]).manifest.id
+    return sharded_key(manifest, engine, service.serve.tensor_parallel_size, service.serve.options_by_name())
 
 
-VLLM = Running(
+VLLM = EngineAdapter(
     kind="vllm",
     title="vLLM",
     settings=Settings,
     environment=(
         "Environment=HOME=/var/cache/steelyard/%i VLLM_CACHE_ROOT=/var/cache/steelyard/%i/vllm",
         "Environment=HF_HUB_OFFLINE=1 VLLM_NO_USAGE_STATS=1 DO_NOT_TRACK=1 PYTHONDONTWRITEBYTECODE=1",
-        "# control routes, for a change of version in place; nobody but this host's root reaches them: the socket is the only listener",
+        (
+            "# control routes, for a change of version in place; nobody but this host's root reaches them: the "
+            "socket is the only listener"
+        ),
         "Environment=VLLM_SERVER_DEV_MODE=1",
     ),
     command="vllm serve --config /etc/steelyard/services/%i.yaml",

@@ -1,14 +1,16 @@
-"""A lazy service on its host: a socket that starts a proxy that needs the engine; and nothing of that where it is not lazy."""
+"""A lazy service on its host: a socket that starts a proxy that needs the engine; and nothing of that where it is not
+lazy.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from steelyard.modules.operations.path import absent, content
+from steelyard.api.template import render
+from steelyard.modules.operations.path import file, file_absent
 from steelyard.modules.operations.unit import loaded, on_demand, running, stopped
-from steelyard.rendering import render
 from steelyard.roles.base.settings import Settings as BaseSettings
-from steelyard.site import Service
+from steelyard.site.site import Service
 
 from .settings import Settings
 
@@ -22,8 +24,8 @@ def lazy_units(base: BaseSettings) -> None:
     """Shared by all lazy services of a host."""
     socket = render(TEMPLATES / "lazy.socket.j2", group=base.engine_user)
     proxy = render(TEMPLATES / "lazy.service.j2", user=base.engine_user, proxy=PROXY)
-    content(name="Write the socket of lazy services", path=f"{UNITS}/steelyard-lazy@.socket", content=socket)
-    content(name="Write the proxy of lazy services", path=f"{UNITS}/steelyard-lazy@.service", content=proxy)
+    file(name="Write the socket of lazy services", path=f"{UNITS}/steelyard-lazy@.socket", content=socket)
+    file(name="Write the proxy of lazy services", path=f"{UNITS}/steelyard-lazy@.service", content=proxy)
 
 
 def engine_drop_in(service: Service) -> str:
@@ -32,18 +34,21 @@ def engine_drop_in(service: Service) -> str:
 
 
 def write_lazy(service: Service, wanted: Settings) -> None:
-    """Its drop-ins, or none of them."""
+    """Write the drop-ins of a lazy service, or remove them."""
     if not service.lazy:
-        absent(name="Remove what made it lazy", path=engine_drop_in(service))
+        file_absent(name="Remove what made it lazy", path=engine_drop_in(service))
         return
     room_s = wanted.drain_s + ROOM_S
     own = render(
-        TEMPLATES / "lazy-engine.conf.j2", name=service.name, drain_s=wanted.drain_s, room_s=room_s,
+        TEMPLATES / "lazy-engine.conf.j2",
+        name=service.name,
+        drain_s=wanted.drain_s,
+        room_s=room_s,
         start_s=wanted.warm_s + wanted.ready_s + 60 + room_s,
-    )  # fmt: skip
+    )
     proxy = render(TEMPLATES / "lazy-proxy.conf.j2", unit=service.unit, idle_s=service.serve.idle_s, proxy=PROXY)
-    content(name="Make it lazy", path=engine_drop_in(service), content=own)
-    content(name="Have its proxy need it", path=_proxy_drop_in(service), content=proxy)
+    file(name="Make it lazy", path=engine_drop_in(service), content=own)
+    file(name="Have its proxy need it", path=_proxy_drop_in(service), content=proxy)
 
 
 def _proxy_drop_in(service: Service) -> str:

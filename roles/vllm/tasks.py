@@ -1,89 +1,125 @@
 """Brings a host to its services: engines from the mirror's wheels, hardened units, ready by a generated token.
 
-The engine listens on a unix socket only and has no network; one small HAProxy per host is its TCP listener and passes
-nothing but the public API. A version is bound read-only onto one constant path, so the engine never sees a moving one.
+The engine listens on a unix socket only and has no network; one small HAProxy per host is its TCP listener, asks for
+the key, and passes nothing but the public API. A version is bound read-only onto one constant path, so the engine never
+sees a moving one.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pyinfra.api.deploy import deploy
 from pyinfra.context import host
 
-from steelyard.gpus.placing import Need
-from steelyard.gpus.xids import ACTIONS
-from steelyard.models.artefacts import sharded_project
-from steelyard.models.declared import declared_figures
-from steelyard.models.loading import chosen_options
-from steelyard.models.room import Wish
+from steelyard.api.advice import advise
+from steelyard.api.settings import settings_from
+from steelyard.api.task_group import task_group
+from steelyard.api.template import config_id, render
+from steelyard.api.turn import in_turn
+from steelyard.api.unit_text import environment_value
+from steelyard.api.unknown import declare_unknown
+from steelyard.hardware.gpu_assignment import GpuRequest
+from steelyard.hardware.xids import ACTIONS
+from steelyard.models.distribution.variants import sharded_project
+from steelyard.models.fit.gpu_memory import ServingProfile
+from steelyard.models.load_strategy import HostLoads, chosen_options
+from steelyard.models.sources.declared import declared_footprints
 from steelyard.modules.facts.engine import Lock
 from steelyard.modules.facts.helper import HelperAnswer
-from steelyard.modules.operations.engine import forgotten, venv
-from steelyard.modules.operations.fitting import has_room
+from steelyard.modules.facts.processor import Processor
+from steelyard.modules.operations.engine import venv
+from steelyard.modules.operations.gpu_assignment import gpus_assigned, gpus_available
+from steelyard.modules.operations.gpu_memory import fits_gpu_memory
 from steelyard.modules.operations.haproxy import serving
-from steelyard.modules.operations.memory import budgeted
+from steelyard.modules.operations.memory_budget import within_memory_budget
 from steelyard.modules.operations.package import installed
-from steelyard.modules.operations.path import absent, content
-from steelyard.modules.operations.placing import placeable, placed
-from steelyard.modules.operations.store import there, warmed
+from steelyard.modules.operations.path import file, file_absent
+from steelyard.modules.operations.replica import Replica, replica_running
+from steelyard.modules.operations.store import page_cache_warmed, version_present
 from steelyard.modules.operations.unit import loaded, running, stopped
-from steelyard.rendering import config_id, render
 from steelyard.roles.base.settings import Settings as BaseSettings
 from steelyard.roles.llamacpp import LLAMACPP
 from steelyard.roles.model_store.settings import Settings as StoreSettings
 from steelyard.roles.package_mirror.settings import Settings as MirrorSettings
-from steelyard.serving.kinds import engine_folder
-from steelyard.serving.running import Running
-from steelyard.settings import settings_from
-from steelyard.site import Service, Site
-from steelyard.unknowns import declare_unknown
-from steelyard_host import front
+from steelyard.serving.kinds import KINDS, engine_folder, wheels_place
+from steelyard.site.engine_adapter import EngineAdapter
+from steelyard.site.site import Service, Site
+from steelyard_host import paths
+from steelyard_host.proxy import front
 
+from .advice import cpu_advice, unpinned_wheels
 from .checks import check_services
 from .engine import VLLM, sharded_variant
+from .front_keys import key_line, key_values, write_key
 from .lazy import lazy_units, run_lazy, stop_lazy, write_lazy
+from .proxy import check_proxy
+from .retire import front_waits, make_room, stop_rest
+from .rollouts import not_on_trial
 from .settings import Settings
 
 TEMPLATES = Path(__file__).parent / "templates"
 ENGINES = {engine.kind: engine for engine in (VLLM, LLAMACPP)}
 GIB = 1 << 30
 HALTING_XIDS = ",".join(str(number) for number, action in sorted(ACTIONS.items()) if action.halts)
-FRONT_SOCKET = "/run/steelyard-front/admin.sock"
-FRONT_HERE = "/run/steelyard-front/here.sock"  # it answers itself there
+FRONT_SOCKET = paths.PROXY_SOCKET
+FRONT_HERE = paths.PROXY_HERE  # it answers itself there
 
 
 @deploy("vllm")
 def vllm() -> None:
-    """Engine first, then each service, then the front that lets the gateway in."""
+    """Engine first, then the front that lets the gateway in, then each service."""
     site: Site = host.data.site
     services = site.services_on(host.data.host_name)
-    forgotten(name="Stop what is declared no more", units=tuple(service.unit for service in services))
+    make_room(services)
     if not services:
         return
     wanted, base = settings_from(Settings, host.data), settings_from(BaseSettings, host.data)
     if wanted.memory_gib is not None:
-        budgeted(name="See that the services have room", services=services, budget_gib=wanted.memory_gib)
-    units = {
-        kind: _engine(ENGINES[kind], services, wanted, base) for kind in dict.fromkeys(each.serve.engine for each in services)
-    }
-    facts = host.get_fact(HelperAnswer, words=("load-facts",))
+        within_memory_budget(name="See that the services have room", services=services, budget_gib=wanted.memory_gib)
+    units = {}
+    for kind in dict.fromkeys(service.serve.engine for service in services):
+        with task_group(_engine_group(kind)):
+            units[kind] = _engine(ENGINES[kind], services, wanted, base)
+    known = declared_footprints(site, services)
+    types = {service.name: footprint.weights_by_type if footprint else {} for service, footprint in known}
+    for hint in cpu_advice(services, wanted.packages, host.get_fact(Processor), types):
+        advise(hint)
+    facts = cast(HostLoads | None, host.get_fact(HelperAnswer, words=("load-facts",)))
     if any(service.lazy for service in services):
         lazy_units(base)
-    known = declared_figures(site, services)
-    for service in host.loop(services):
-        if service.serve.fit == "refuse" and any(other is service for other, _ in known):
-            has_room(name="See that the version has room", service=service.name, services=known)
-        folder = engine_folder(service.serve.engine, service.engine_version(_version(service)))
-        measured = chosen_options(facts, folder) if service.serve.load_strategy == "auto" and service.kind.own_loading else {}
-        _service(site, service, wanted, base, units[service.serve.engine], folder, measured)
+    at_rest = not_on_trial(services)
     if "gateway" not in host.data.host_groups:
         stopped(name="Stop the distribution's HAProxy", unit="haproxy.service")
-    _front(services, base)
+    if not front_waits(services):
+        _front(services, wanted, base)  # first: it asks for a key, which engines do not
+    for service in host.loop(at_rest):
+        with task_group(service.task_group, _engine_group(service.serve.engine)):
+            if service.serve.fit == "refuse" and any(other is service for other, _ in known):
+                fits_gpu_memory(name="See that the version has room", service=service.name, services=known)
+            folder = engine_folder(service.serve.engine, service.engine_version(_version(service)))
+            auto = service.serve.load_strategy == "auto" and service.kind.own_loading
+            measured = chosen_options(facts, folder) if auto else {}
+            _service(site, service, wanted, base, units[service.serve.engine], folder, measured)
     _watch(services, wanted)
-    check_services(services, wanted.drain_s)
+    check_services(at_rest, wanted.drain_s)
+
+
+def _engine_group(kind: str) -> str:
+    return f"engine {kind}"
+
+
+@deploy("vllm")
+def retired() -> None:
+    """End services that are declared no more, when the gateways know: their ports close, their files go."""
+    site: Site = host.data.site
+    services = site.services_on(host.data.host_name)
+    waits = front_waits(services)
+    stop_rest(services)
+    if services and waits:
+        _front(services, settings_from(Settings, host.data), settings_from(BaseSettings, host.data))
 
 
 def _version(service: Service) -> str:
@@ -91,20 +127,28 @@ def _version(service: Service) -> str:
     return settings_from(ENGINES[service.serve.engine].settings, host.data).version
 
 
-def _engine(engine: Running, services: tuple[Service, ...], wanted: Settings, base: BaseSettings) -> str:
+def _engine(engine: EngineAdapter, services: tuple[Service, ...], wanted: Settings, base: BaseSettings) -> str:
     """The engine, its files and its unit, which is the answer."""
     installed(name="Install what engines need", packages=settings_from(engine.settings, host.data).packages)
     mine = [service for service in services if service.serve.engine == engine.kind]
     for version in sorted({service.engine_version(_version(service)) for service in mine}):
         _installed(engine.kind, version)
     unit = render(
-        TEMPLATES / "engine@.service.j2", engine=engine, user=base.engine_user, wanted=wanted, root=host.data.site.model_root
+        TEMPLATES / "engine@.service.j2",
+        engine=engine,
+        user=base.engine_user,
+        wanted=wanted,
+        root=host.data.site.model_root,
     )
-    content(name="Install the key wrapper", path="/usr/lib/steelyard/engine-exec", mode="0755",
-            content=(TEMPLATES / "engine-exec.sh").read_text())  # fmt: skip
-    content(name="Write the unit of engines", path=f"/etc/systemd/system/steelyard-{engine.kind}@.service", content=unit)
-    for file in engine.files:
-        content(name=file.task, path=file.path, content=file.text)
+    file(
+        name="Install the start wrapper",
+        path=f"{paths.LIBRARIES}/engine-exec",
+        mode="0755",
+        content=(TEMPLATES / "engine-exec.sh").read_text(),
+    )
+    file(name="Write the unit of engines", path=f"/etc/systemd/system/steelyard-{engine.kind}@.service", content=unit)
+    for engine_file in engine.files:
+        file(name=engine_file.task, path=engine_file.path, content=engine_file.text)
     return unit
 
 
@@ -113,8 +157,11 @@ def _installed(kind: str, version: str) -> None:
     site: Site = host.data.site
     mirror = settings_from(MirrorSettings, host.data)
     address = mirror.address or site.address_of_group("mirror")
-    own = kind == "vllm" and version == settings_from(Settings, host.data).version
-    url = f"http://{address}:{mirror.wheels_port}" + ("" if own else f"/{kind}-{version}")
+    place = wheels_place(kind, version, settings_from(Settings, host.data).version)
+    url = f"http://{address}:{mirror.wheels_port}" + (f"/{place}" if place else "")
+    declared = settings_from(ENGINES[kind].settings, host.data).lock_of(version)
+    if declared is None:
+        advise(unpinned_wheels(KINDS[kind].section, KINDS[kind].title, version))
     if host.get_fact(Lock, url=f"{url}/requirements.lock").sha256 is None:
         declare_unknown(
             "the engine's wheels",
@@ -122,98 +169,150 @@ def _installed(kind: str, version: str) -> None:
             settled_by="task 'Install the engine', during apply",
         )
     folder = engine_folder(kind, version)
-    venv(name="Install the engine", folder=folder, index=f"{url}/simple/", lock_url=f"{url}/requirements.lock")
+    venv(
+        name="Install the engine",
+        folder=folder,
+        index=f"{url}/simple/",
+        lock_url=f"{url}/requirements.lock",
+        lock_sha256=declared,
+        setting=f"{KINDS[kind].section}.lock_sha256",
+    )
 
 
 def _service(
     site: Site, service: Service, wanted: Settings, base: BaseSettings, unit: str, engine: str, loading: dict[str, Any]
 ) -> None:
-    at, name, kind = "/etc/steelyard", service.name, ENGINES[service.serve.engine]
-    placeable(name="See that there are GPUs", service=name, needs=_needs(site, wanted))
-    version = f"{site.model_root}/{service.model}/{service.version}"
-    if service.serve.load_strategy == "sharded":
-        project, variant = (
-            sharded_project(service.model),
-            sharded_variant(site, service, service.engine_version(_version(service))),
-        )
-        version, loading = f"{site.model_root}/{project}/{variant}", {"load-format": "sharded_state"}
-        there(
-            name="See the sharded variant",
-            root=site.model_root,
-            project=project,
-            version=variant,
-            fix=f"steelyard models shard {service.model}",
-        )
-    config = kind.config(service, wanted.drain_s, loading)
-    lock_bytes = settings_from(StoreSettings, host.data).lock_gib << 30
-    bound = render(
-        TEMPLATES / "version.conf.j2", version=version, name=name, warm_s=wanted.warm_s, order=service.serve.order,
-        at_once=wanted.warm_at_once, lock_bytes=lock_bytes, root=site.model_root, engine=engine, user=base.engine_user,
-        compiles=kind.compiles,
-    )  # fmt: skip
-    key = wanted.api_key.get_secret_value() if wanted.api_key else None
+    name, kind = service.name, ENGINES[service.serve.engine]
+    gpus_available(name="See that there are GPUs", service=name, needs=_needs(site, wanted))
+    version, loading = _served_version(site, service, loading)
+    given = {key: environment_value(value) for key, value in service.serve.environment.items()}
     # how weights are loaded is for the next start: no reason for one
     stamp = config_id(
-        unit, kind.config(service, wanted.drain_s, {}), str(sorted(service.serve.environment.items())), key or "", engine
+        unit,
+        kind.config(service, wanted.drain_s, {}),
+        str(sorted(given.items())),
+        engine,
     )
     environment = render(
-        TEMPLATES / "service.env.j2", environment=service.serve.environment, engine=engine, stamp=stamp,
+        TEMPLATES / "service.env.j2",
+        environment=given,
+        engine=engine,
+        stamp=stamp,
         turns=_turns(site, service, wanted),
-    )  # fmt: skip
-    group = base.engine_user
-    content(
-        name="Write the engine's config", path=f"{at}/services/{name}{kind.suffix}", content=config, mode="0640", group=group
     )
-    content(
-        name="Write the engine's environment", path=f"{at}/services/{name}.env", content=environment, mode="0640", group=group
+    mount = paths.model_mount(name)
+    if wanted.warm_s and not service.lazy:  # others need not wait for it
+        page_cache_warmed(
+            name="Warm the new version", unit=service.unit, mount=mount, folder=version, seconds=wanted.warm_s
+        )
+    config = kind.config(service, wanted.drain_s, loading)
+    # a lazy one is not taken away: its socket holds requests while it starts
+    with in_turn(*([service.turn] if service.turn is not None and not service.lazy else [])):
+        _write_configuration(service, config, environment, base.engine_user)
+        drop_in = f"/etc/systemd/system/{service.unit}.d/50-version.conf"
+        file(name="Bind the version", path=drop_in, content=_binding(site, service, wanted, base, version, engine))
+        write_lazy(service, wanted)
+        gpus_assigned(
+            name="Give the service its GPUs",
+            service=name,
+            unit=service.unit,
+            needs=_needs(site, wanted),
+            path=f"/etc/systemd/system/{service.unit}.d/60-gpus.conf",
+            template=(TEMPLATES / "gpus.conf").read_text().replace("{halting}", HALTING_XIDS),
+        )
+        files = (f"/etc/systemd/system/steelyard-{kind.kind}@.service", drop_in)
+        if service.lazy:
+            run_lazy(service, stamp, mount, version, files, wanted.drain_s)
+        else:
+            stop_lazy(service)
+            replica_running(
+                name="Run the service",
+                replica=replica_of(site, service, wanted),
+                config=stamp,
+                mount=mount,
+                mounted=version,
+                files=files,
+                depends_on=(version, engine),
+            )
+    # of releases whose engines asked for one; one that is started so needs it until it is started anew
+    file_absent(name="Remove the engine's key", path=f"{paths.KEYS}/{name}")
+
+
+def replica_of(site: Site, service: Service, wanted: Settings) -> Replica:
+    """The service as an operation has it that may restart it."""
+    others = len(site.aliases().get(service.alias or "", (service,))) - 1
+    return Replica(
+        service.name,
+        service.unit,
+        site.model_root,
+        service.model,
+        others,
+        wanted.ready_s + wanted.warm_s,
+        wanted.drain_s,
     )
-    if key is not None:
-        content(name="Write the engine's key", path=f"{at}/keys/{name}", content=key + "\n", mode="0600", secret=True)
-    else:
-        absent(name="Remove the engine's key", path=f"{at}/keys/{name}")
-    drop_in = f"/etc/systemd/system/{service.unit}.d/50-version.conf"
-    content(name="Bind the version", path=drop_in, content=bound)
-    write_lazy(service, wanted)
-    mount = f"/run/steelyard/{name}/model"
-    if wanted.warm_s and not service.lazy:
-        warmed(name="Warm the new version", unit=service.unit, mount=mount, folder=version, seconds=wanted.warm_s)
-    placed(
-        name="Give the service its GPUs",
-        service=name,
-        unit=service.unit,
-        needs=_needs(site, wanted),
-        path=f"/etc/systemd/system/{service.unit}.d/60-gpus.conf",
-        template=(TEMPLATES / "gpus.conf").read_text().replace("{halting}", HALTING_XIDS),
+
+
+def _served_version(site: Site, service: Service, loading: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return the folder that is served and how it is loaded: the version's, or its variant for the service's ranks."""
+    if service.serve.load_strategy != "sharded":
+        return f"{site.model_root}/{service.model}/{service.version}", loading
+    project = sharded_project(service.model)
+    variant = sharded_variant(site, service, service.engine_version(_version(service)))
+    version_present(
+        name="See the sharded variant",
+        root=site.model_root,
+        project=project,
+        version=variant,
+        fix=f"steelyard models shard {service.model}",
     )
-    files = (f"/etc/systemd/system/steelyard-{kind.kind}@.service", drop_in)
-    if service.lazy:
-        run_lazy(service, stamp, mount, version, files, wanted.drain_s)
-        return
-    stop_lazy(service)
-    running(name="Run the service", unit=service.unit, config=stamp, mount=mount, mounted=version, files=files)
+    return f"{site.model_root}/{project}/{variant}", {"load-format": "sharded_state"}
+
+
+def _write_configuration(service: Service, config: str, environment: str, group: str) -> None:
+    name, kind = service.name, ENGINES[service.serve.engine]
+    path = f"{paths.SERVICES}/{name}"
+    file(name="Write the engine's config", path=path + kind.suffix, content=config, mode="0640", group=group)
+    file(name="Write the engine's environment", path=path + ".env", content=environment, mode="0640", group=group)
+
+
+def _binding(site: Site, service: Service, wanted: Settings, base: BaseSettings, version: str, engine: str) -> str:
+    """Return the unit's drop-in that binds the version and brings it into memory."""
+    return render(
+        TEMPLATES / "version.conf.j2",
+        version=version,
+        name=service.name,
+        warm_s=wanted.warm_s,
+        order=service.serve.order,
+        at_once=wanted.warm_at_once,
+        lock_bytes=settings_from(StoreSettings, host.data).lock_gib << 30,
+        root=site.model_root,
+        engine=engine,
+        user=base.engine_user,
+        compiles=ENGINES[service.serve.engine].compiles,
+    )
 
 
 def _turns(site: Site, service: Service, wanted: Settings) -> dict[str, str]:
     """For the helper, where services of the host run by turns: what each takes, and how much there is."""
     if not any(other.lazy for other in site.services_on(service.host)):
         return {}
-    found = {"LOAD": service.serve.load, "SHARE": f"{Wish.of(service.serve).utilization:g}"}
+    environment = {"LOAD": service.serve.load, "SHARE": f"{ServingProfile.of(service.serve).utilization:g}"}
     if service.serve.memory_gib is not None:
-        found["MEMORY"] = str(int(service.serve.memory_gib * GIB))
+        environment["MEMORY"] = str(int(service.serve.memory_gib * GIB))
     if wanted.memory_gib is not None:
-        found["BUDGET"] = str(int(wanted.memory_gib * GIB))
-    return found
+        environment["BUDGET"] = str(int(wanted.memory_gib * GIB))
+    return environment
 
 
 def _needs(site: Site, wanted: Settings) -> tuple[dict[str, object], ...]:
     """Of all services of the host: they share its GPUs."""
-    found = []
+    needs = []
     for service in site.services_on(host.data.host_name):
-        wish = Wish.of(service.serve)
+        wish = ServingProfile.of(service.serve)
         named = wanted.gpus.get(service.name, ())
-        need = Need(service.name, wish.tensor * wish.pipeline, wish.utilization, tuple(named), service.lazy)
-        found.append(asdict(need))
-    return tuple(found)
+        need = GpuRequest(service.name, wish.tensor * wish.pipeline, wish.utilization, tuple(named), service.lazy)
+        needs.append(asdict(need))
+    return tuple(needs)
 
 
 def _watch(services: tuple[Service, ...], wanted: Settings) -> None:
@@ -225,9 +324,11 @@ def _watch(services: tuple[Service, ...], wanted: Settings) -> None:
             stopped(name="Stop the watch", unit=timer)
         return
     look = render(TEMPLATES / "watch.service.j2", hung_s=wanted.hung_s)
-    content(name="Write the unit of the watch", path=units[0], content=look)
-    content(
-        name="Write the timer of the watch", path=units[1], content=render(TEMPLATES / "watch.timer.j2", every=wanted.watch_s)
+    file(name="Write the unit of the watch", path=units[0], content=look)
+    file(
+        name="Write the timer of the watch",
+        path=units[1],
+        content=render(TEMPLATES / "watch.timer.j2", every=wanted.watch_s),
     )
     for service in services:
         loaded(name="Load the unit of the watch", unit=f"steelyard-watch@{service.name}.service")
@@ -235,15 +336,29 @@ def _watch(services: tuple[Service, ...], wanted: Settings) -> None:
         running(name="Watch the service", unit=timer, files=(units[1],))
 
 
-def _front(services: tuple[Service, ...], base: BaseSettings) -> None:
+def _front(services: tuple[Service, ...], wanted: Settings, base: BaseSettings) -> None:
+    key = key_line(wanted)
     ports = [(service.name, service.serve.port, service.lazy) for service in services]
-    given = {"services": ports, "socket": FRONT_SOCKET, "here": FRONT_HERE, "versions": front.VERSIONS}
-    stamp = config_id(render(TEMPLATES / "front.cfg.j2", **given, stamp=""))
+    given = {
+        "services": ports,
+        "socket": FRONT_SOCKET,
+        "here": FRONT_HERE,
+        "versions": front.VERSIONS,
+        **key_values(wanted),
+    }
+    stamp = config_id(render(TEMPLATES / "front.cfg.j2", **given, stamp=""), key)
     config = render(TEMPLATES / "front.cfg.j2", **given, stamp=stamp)
     names = " ".join(service.name for service in services)
     unit = render(TEMPLATES / "front.service.j2", user=base.front_user, group=base.engine_user, names=names)
-    content(name="Write the unit of the front", path="/etc/systemd/system/steelyard-front.service", content=unit)
-    content(name="Make the table of versions", path=front.VERSIONS, content="# filled in the running front only\n")
-    content(name="Configure the front", path="/etc/steelyard/front.cfg", content=config, check="/usr/sbin/haproxy -c -f")
-    running(name="Run the front", unit="steelyard-front.service", files=("/etc/systemd/system/steelyard-front.service",))
-    serving(name="Load the front's configuration", unit="steelyard-front.service", socket=FRONT_SOCKET, config=stamp)
+    file(name="Write the unit of the front", path="/etc/systemd/system/steelyard-front.service", content=unit)
+    file(name="Make the table of versions", path=front.VERSIONS, content="# filled in the running front only\n")
+    write_key(wanted, base)
+    file(name="Configure the front", path=paths.PROXY_CONFIG, content=config, check="/usr/sbin/haproxy -c -f")
+    running(
+        name="Run the front",
+        unit=paths.PROXY_UNIT,
+        files=("/etc/systemd/system/steelyard-front.service",),
+        depends_on=(paths.PROXY_CONFIG,),
+    )
+    serving(name="Load the front's configuration", unit=paths.PROXY_UNIT, socket=FRONT_SOCKET, config=stamp)
+    check_proxy("vllm.front-runs", paths.PROXY_UNIT, paths.PROXY_CONFIG)

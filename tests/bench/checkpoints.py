@@ -1,7 +1,9 @@
-"""What reading a checkpoint costs by its format and by mapping it: a gigabyte, every byte copied out, cold and warm, in turns.
+"""What reading a checkpoint costs by its format and by mapping it: a gigabyte, every byte copied out, cold and warm, in
+turns.
 
-Runs in an engine's environment (it needs torch and safetensors); `make bench-load` runs it on its lab host. Each sample is a
-process of its own whose destination is touched before. The last line is one JSON object: format -> [cold s, warm s], medians.
+Runs in an engine's environment (it needs torch and safetensors); `make bench-load` runs it on its lab host. Each sample
+is a process of its own whose destination is touched before. The last line is one JSON object: format -> [cold s, warm
+s], medians.
 """
 
 from __future__ import annotations
@@ -33,7 +35,10 @@ def saved(folder: Path) -> dict[str, tuple[Path, Callable[[Path], Iterator[Any]]
     save_file(state, tensors)
     return {
         "torch.load, zip checkpoint": (zipped, lambda path: _values(torch.load(path, weights_only=True))),
-        "torch.load, zip checkpoint, mapped": (zipped, lambda path: _values(torch.load(path, weights_only=True, mmap=True))),
+        "torch.load, zip checkpoint, mapped": (
+            zipped,
+            lambda path: _values(torch.load(path, weights_only=True, mmap=True)),
+        ),
         "torch.load, checkpoint of before 1.6": (older, lambda path: _values(torch.load(path, weights_only=True))),
         "safetensors, mapped, as vLLM reads by default": (tensors, _mapped),
     }

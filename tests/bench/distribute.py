@@ -1,8 +1,8 @@
 """Brings one version to eight lab hosts over shaped links, by ours and by the named peers, in the same run.
 
-`make bench-distribute`. Every host's link, and this machine's, carries the same rate both ways. Ratios are wall time over
-size/rate, the least that a host with such a link needs; ours is the whole command, start included. The slow peers carry a
-smaller version: their ratio does not depend on it. The last line is one JSON object with the figures.
+`make bench-distribute`. Every host's link, and this machine's, carries the same rate both ways. Ratios are wall time
+over size/rate, the least that a host with such a link needs; ours is the whole command, start included. The slow peers
+carry a smaller version: their ratio does not depend on it. The last line is one JSON object with the figures.
 
 100 hosts are simulated: 100 helpers on this machine over loopback, each held to a rate by its own limit.
 """
@@ -13,7 +13,6 @@ import argparse
 import json
 import os
 import random
-import re
 import shutil
 import struct
 import subprocess
@@ -27,13 +26,13 @@ from typing import Any
 
 import yaml
 from engine import BIN, boot, write_inventory
+from pages import write_block
 
 from steelyard.lab import fleet
-from steelyard.lab.network import LabNetwork
-from steelyard.lab.record import require_lab
+from steelyard.lab.nspawn.network import LabNetwork
+from steelyard.lab.nspawn.record import require_lab
 
 NAME, HOSTS = "bench", 8
-ROOT = Path(__file__).parent.parent.parent
 SIZE, PEER_SIZE = 400 << 20, 100 << 20  # bytes
 RATE_MBIT = 200
 SIMULATED, SIMULATED_SIZE, SIMULATED_RATE = 100, 20 << 20, 500_000  # hosts, bytes, bytes/s
@@ -44,7 +43,11 @@ def version(folder: Path, size: int, changed: int = 0, tensors: int = 40, seed: 
     folder.mkdir(parents=True)
     each = size // tensors
     header = {
-        f"layer.{number:02}.weight": {"dtype": "U8", "shape": [each], "data_offsets": [number * each, (number + 1) * each]}
+        f"layer.{number:02}.weight": {
+            "dtype": "U8",
+            "shape": [each],
+            "data_offsets": [number * each, (number + 1) * each],
+        }
         for number in range(tensors)
     }
     text = json.dumps(header).encode()
@@ -115,7 +118,9 @@ class Bench:
 
     def declare(self, source: Path, name: str) -> None:
         models = {"llm/x": {"source": f"file://{source}", "version": name, "hosts": "all"}}
-        (self.inventory / "group_vars/all/models.yml").write_text(yaml.safe_dump({"model_root": "/models", "models": models}))
+        (self.inventory / "group_vars/all/models.yml").write_text(
+            yaml.safe_dump({"model_root": "/models", "models": models})
+        )
 
     def steelyard(self, *words: str) -> dict[str, Any]:
         command = [str(BIN / "steelyard"), *words, "-i", str(self.inventory)]
@@ -154,7 +159,10 @@ class Bench:
             self.on(name, "rm -rf /models/llm /models/.steelyard /tmp/peer*")
 
 
-READ = "import sys; from steelyard.models.source import read_manifest; read_manifest('llm/x', 'file://' + sys.argv[1], 'x')"
+READ = (
+    "import sys; from steelyard.models.sources.resolve import read_manifest; read_manifest('llm/x', 'file://' "
+    "+ sys.argv[1], 'x')"
+)
 
 
 ROWS: list[str] = []
@@ -184,7 +192,12 @@ def ours(bench: Bench) -> dict[str, float]:
 
     lora = bench.push(version(bench.folder / "v2", SIZE, changed=3), "v2")
     figures["update_bytes"] = round(max(lora["hosts"].values()) / lora["bytes"], 4)
-    told("  an update of 3 tensors of 40", lora["wall"], lora["wall"] / limit, f"{figures['update_bytes']:.4f} of the bytes")
+    told(
+        "  an update of 3 tensors of 40",
+        lora["wall"],
+        lora["wall"] / limit,
+        f"{figures['update_bytes']:.4f} of the bytes",
+    )
     bench.forget()
 
     slow = bench.names[3]
@@ -203,7 +216,12 @@ def ours(bench: Bench) -> dict[str, float]:
     run = bench.push(source, "v1", meanwhile=watch)
     bench.links.shape(slow, RATE_MBIT)
     figures["slow_host"] = round(max(done.values()) / undisturbed, 3)
-    told("  one host at a tenth: the others", max(done.values()), max(done.values()) / limit, "; ".join(run["relinked"])[:90])
+    told(
+        "  one host at a tenth: the others",
+        max(done.values()),
+        max(done.values()) / limit,
+        "; ".join(run["relinked"])[:90],
+    )
     bench.forget()
 
     killed = bench.names[4]
@@ -243,7 +261,8 @@ def peers(bench: Bench) -> dict[str, float]:
 
     def scp() -> None:
         running = [
-            subprocess.Popen(["scp", *shared, str(source), f"ops@{address}:/tmp/peer"]) for address in bench.addresses.values()
+            subprocess.Popen(["scp", *shared, str(source), f"ops@{address}:/tmp/peer"])
+            for address in bench.addresses.values()
         ]
         require(all(process.wait() == 0 for process in running), "scp")
 
@@ -256,7 +275,9 @@ def peers(bench: Bench) -> dict[str, float]:
         f"from pyinfra.operations import files\nfiles.put(src={str(source)!r}, dest='/tmp/peer-pyinfra')\n"
     )
     put = [str(BIN / "pyinfra"), "-y", str(bench.folder / "put_inventory.py"), str(bench.folder / "put.py")]
-    play = [{"hosts": "all", "gather_facts": False, "tasks": [{"copy": {"src": str(source), "dest": "/tmp/peer-ansible"}}]}]
+    play = [
+        {"hosts": "all", "gather_facts": False, "tasks": [{"copy": {"src": str(source), "dest": "/tmp/peer-ansible"}}]}
+    ]
     (bench.folder / "copy.yml").write_text(yaml.safe_dump(play))
     copy = [
         str(BIN / "ansible-playbook"),
@@ -285,8 +306,9 @@ def peers(bench: Bench) -> dict[str, float]:
 TORRENT = """
 import sys, time, libtorrent as lt
 kind, path, folder, address, port, *peers = sys.argv[1:]
-session = lt.session({"listen_interfaces": f"{address}:{port}", "enable_dht": False, "enable_lsd": False, "enable_upnp": False,
-    "enable_natpmp": False, "enable_outgoing_utp": False, "enable_incoming_utp": False, "allow_multiple_connections_per_ip": True,
+session = lt.session({"listen_interfaces": f"{address}:{port}", "enable_dht": False, "enable_lsd": False,
+    "enable_upnp": False, "enable_natpmp": False, "enable_outgoing_utp": False, "enable_incoming_utp": False,
+    "allow_multiple_connections_per_ip": True,
     "peer_turnover_interval": 3600, "torrent_connect_boost": 50, "unchoke_slots_limit": 16})
 handle = session.add_torrent({"ti": lt.torrent_info(path), "save_path": folder})
 if kind == "seed":
@@ -301,7 +323,9 @@ time.sleep(3600)
 
 
 def torrent(bench: Bench, source: Path) -> float:
-    """A process per host in the host's own network namespace: the same links, and no Python packages to install there."""
+    """A process per host in the host's own network namespace: the same links, and no Python packages to install
+    there.
+    """
     import libtorrent
 
     files = libtorrent.file_storage()
@@ -322,7 +346,16 @@ def torrent(bench: Bench, source: Path) -> float:
         running.append(subprocess.Popen([*inside, *words, *others], stdout=subprocess.PIPE, text=True))
     time.sleep(2)
     gateway = bench.links.net.gateway
-    words = [sys.executable, str(script), "seed", str(bench.folder / "torrent"), str(source.parent), gateway, "6880", *everyone]
+    words = [
+        sys.executable,
+        str(script),
+        "seed",
+        str(bench.folder / "torrent"),
+        str(source.parent),
+        gateway,
+        "6880",
+        *everyone,
+    ]
     seed = subprocess.Popen(words, stdout=subprocess.DEVNULL)
     try:
         return timed(lambda: [process.stdout.readline() for process in running if process.stdout])
@@ -341,9 +374,9 @@ def hundred(folder: Path) -> dict[str, float]:
 
 
 def hundred_inside(folder: Path) -> None:
-    from steelyard.lab.relays import LocalRelay
-    from steelyard.models.push import Push
-    from steelyard.models.source import read_manifest
+    from steelyard.lab.simulated.slow_link import LocalRelay
+    from steelyard.models.distribution.push import Push
+    from steelyard.models.sources.resolve import read_manifest
 
     source = version(folder / "hundred", SIMULATED_SIZE)
     manifest = read_manifest("llm/x", f"file://{source}", "x")
@@ -391,9 +424,7 @@ def written() -> None:
     """The same lines as a table, into the page that shows them."""
     head = [f"{HOSTS} hosts, {RATE_MBIT} Mbit/s each way, one machine with {os.cpu_count()} processors.", ""]
     table = ["| | seconds | / (size / rate) | |", "|---|---|---|---|", *ROWS]
-    page = ROOT / "docs/how-it-works/push.md"
-    marks = re.compile(r"(<!-- distribute -->\n).*?(<!-- end -->)", re.S)
-    page.write_text(marks.sub(lambda found: found[1] + "\n".join([*head, *table]) + "\n" + found[2], page.read_text()))
+    write_block("distribute", "\n".join([*head, *table]))
 
 
 if __name__ == "__main__":

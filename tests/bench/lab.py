@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import re
 import tempfile
 import time
 from pathlib import Path
 
-from steelyard.lab import fleet, spec
+from pages import write_block
 
-ROOT = Path(__file__).parent.parent.parent
-PAGES = ("README.md", "README.zh-CN.md", "docs/how-it-works/lab.md")
+from steelyard.lab import fleet
+from steelyard.lab.nspawn import spec
+
 NAME = "bench"
 
 
@@ -31,9 +31,7 @@ def main() -> None:
     lines = ["| hosts | up | down |", "|---|---|---|"]
     lines += [f"| {count} | {up:.1f} s | {down:.1f} s |" for count, (up, down) in rows.items()]
     print("\n".join(lines))
-    marks = re.compile(r"(<!-- boot -->\n).*?(<!-- end -->)", re.S)
-    for page in (ROOT / name for name in PAGES):
-        page.write_text(marks.sub(lambda found: found[1] + "\n".join(lines) + "\n" + found[2], page.read_text()))
+    write_block("boot", "\n".join(lines))
     print(json.dumps({f"up_{count}_s": round(up, 2) for count, (up, _) in rows.items()}))
 
 

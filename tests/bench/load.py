@@ -1,17 +1,23 @@
-"""What loading costs on a lab host with the real engine (CPU build): every way it has, and whole starts, ours beside plain ones.
+"""What loading costs on a lab host with the real engine (CPU build): every way it has, and whole starts, ours beside
+plain ones.
 
 `make bench-load`. A model of random weights of 1.9 GB. The last line is one JSON object:
 
-    cold_vs_default   the way that was chosen for cold pages, beside the engine's default with cold pages; 1 where that is chosen
-    warm_vs_default   the way that was chosen for warm pages, beside the engine's default with warm pages; 1 where that is chosen
-    tier_vs_default   the engine's default with the version locked in memory, after an attempt to empty the page cache, beside its
+    cold_vs_default   the way that was chosen for cold pages, beside the engine's default with cold pages; 1 where that
+    is chosen
+    warm_vs_default   the way that was chosen for warm pages, beside the engine's default with warm pages; 1 where that
+    is chosen
+    tier_vs_default   the engine's default with the version locked in memory, after an attempt to empty the page cache,
+    beside its
                       default with cold pages
-    start_vs_plain    the loading phase of our whole start, pages cold before it, beside that of a start without a warm-up
+    start_vs_plain    the loading phase of our whole start, pages cold before it, beside that of a start without a
+    warm-up
     verify_vs_cat     rate of `models verify`'s reader beside `cat FILE >/dev/null`, warm
     mapped_vs_zip_cold, mapped_vs_zip_warm
                       torch.load of a mapped zip checkpoint, beside one that is read
     keys_after_two_versions, compiled_start_vs_first
-                      compile-cache keys that two versions of a model left behind; seconds until the engine was initialised with
+                      compile-cache keys that two versions of a model left behind; seconds until the engine was
+                      initialised with
                       artefacts that another start had compiled, beside those of a first one
 """
 
@@ -31,14 +37,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pages import write_block
 
-from steelyard.lab import tiny_model
-from steelyard.lab.record import require_lab
+from steelyard.lab.nspawn.record import require_lab
+from steelyard.lab.simulated import tiny_model
 
 NAME = "bench-load"
 BIN = Path(sys.executable).parent
 ROOT = Path(__file__).parent.parent.parent
-PAGE = ROOT / "docs/how-it-works/loading.md"
 LAYERS, HIDDEN, INTERMEDIATE, SHARDS = 22, 2048, 5632, 4
 UNIT = "steelyard-vllm@big.service"
 ENVIRONMENT = {"VLLM_CPU_KVCACHE_SPACE": "1"}
@@ -97,7 +103,7 @@ class Bench:
         )
 
     def declare(self, source: Path, version: str, *, warm_s: int, lock_gib: int = 0, compiled: bool = False) -> None:
-        options: dict[str, Any] = {} if compiled else {"enforce-eager": True}
+        options: dict[str, Any] = {"dtype": "float32", **({} if compiled else {"enforce-eager": True})}
         environment = ENVIRONMENT if compiled else {**ENVIRONMENT, "TORCHDYNAMO_DISABLE": "1"}
         serve = {"hosts": "gpu[0]", "port": 8000, "max_model_len": 128, "options": options, "environment": environment}
         model = {"source": f"file://{source}", "version": version, "serve": serve, "alias": "big"}
@@ -118,7 +124,8 @@ class Bench:
     def forget(self) -> None:
         """Out of the page cache, as far as nobody holds it."""
         program = (
-            "import os,sys\nfor p in sys.argv[1:]:\n h=os.open(p,os.O_RDONLY); os.posix_fadvise(h,0,0,os.POSIX_FADV_DONTNEED)"
+            "import os,sys\nfor p in sys.argv[1:]:\n h=os.open(p,os.O_RDONLY); "
+            "os.posix_fadvise(h,0,0,os.POSIX_FADV_DONTNEED)"
         )
         self.on(f"sync; python3 -c '{program}' /models/llm/big/*/*.safetensors")
 
@@ -163,11 +170,14 @@ def ways(bench: Bench, source: Path, repeats: int) -> dict[str, float]:
     bench.apply()
     bench.on(f"systemctl restart {UNIT}")  # the lock comes with a start
     bench.on(f"systemctl stop {UNIT}")
-    [locked] = json.loads(bench.steelyard("bench", "load", "--ways", "default", "--repeats", str(repeats), "--json"))["hosts"]
+    [locked] = json.loads(bench.steelyard("bench", "load", "--ways", "default", "--repeats", str(repeats), "--json"))[
+        "hosts"
+    ]
     tier = next(row["median"] for row in locked["samples"] if row["cache"] == "cold")
     cold = rows["default", "cold"]["median"]
     tell(
-        f"Locked in memory, after an attempt to empty the page cache: {tier:.2f} s, {tier / cold:.2f} of the default's cold {cold:.2f} s.\n"
+        f"Locked in memory, after an attempt to empty the page cache: {tier:.2f} s, {tier / cold:.2f} of "
+        f"the default's cold {cold:.2f} s.\n"
     )
     bench.on("systemctl stop 'steelyard-hold@*'")
     return {
@@ -208,7 +218,8 @@ def compiled(bench: Bench, first: Path, second: Path) -> dict[str, float]:
     bench.apply("gpu-1")
     again = bench.init_seconds()
     folders = bench.on(
-        "ls /var/cache/steelyard/big/vllm/torch_compile_cache/torch_aot_compile 2>/dev/null; ls -d /var/cache/steelyard/big/vllm/torch_aot_compile/* 2>/dev/null; true"
+        "ls /var/cache/steelyard/big/vllm/torch_compile_cache/torch_aot_compile 2>/dev/null; ls -d "
+        "/var/cache/steelyard/big/vllm/torch_aot_compile/* 2>/dev/null; true"
     )
     keys = len({line.rsplit("/", 1)[-1] for line in folders.split()})
     shared = json.loads(bench.steelyard("models", "cache", "--json"))["services"]
@@ -217,7 +228,10 @@ def compiled(bench: Bench, first: Path, second: Path) -> dict[str, float]:
     tell("\n| start of the engine, compiling | `init engine`, s |\n|---|---|")
     tell(f"| version 1, nothing compiled yet | {fresh:.1f} |")
     tell(f"| version 2 at the same path: {keys} key for both | {again:.1f} |")
-    tell(f"| with an empty cache and artefacts out of the store ({shared[0]['bytes'] / 1e6:.0f} MB) | {brought['init']:.1f} |")
+    tell(
+        f"| with an empty cache and artefacts out of the store ({shared[0]['bytes'] / 1e6:.0f} MB) | "
+        f"{brought['init']:.1f} |"
+    )
     return {"keys_after_two_versions": keys, "compiled_start_vs_first": round(brought["init"] / fresh, 2)}
 
 
@@ -239,7 +253,9 @@ def checkpoints(bench: Bench) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--only", choices=("ways", "starts", "compiled", "checkpoints"), help="one part; nothing is written")
+    parser.add_argument(
+        "--only", choices=("ways", "starts", "compiled", "checkpoints"), help="one part; nothing is written"
+    )
     given = parser.parse_args()
     figures: dict[str, float] = {}
     subprocess.run([str(BIN / "steelyard"), "lab", "down", "--name", NAME], stdout=subprocess.DEVNULL, check=False)
@@ -252,7 +268,10 @@ def main() -> None:
             bench.declare(first, "v1", warm_s=300)
             bench.apply()
             size = sum(path.stat().st_size for path in first.iterdir())
-            tell(f"{size / 1e9:.1f} GB in {SHARDS} files, vLLM's CPU build, one machine with {os.cpu_count()} processors.\n")
+            tell(
+                f"{size / 1e9:.1f} GB in {SHARDS} files, vLLM's CPU build, one machine with "
+                f"{os.cpu_count()} processors.\n"
+            )
             if given.only in (None, "ways"):
                 figures |= ways(bench, first, given.repeats)
             if given.only in (None, "starts"):
@@ -262,15 +281,18 @@ def main() -> None:
             if given.only in (None, "compiled"):
                 figures |= compiled(bench, small[0], small[1])
         finally:
-            subprocess.run([str(BIN / "steelyard"), "lab", "down", "--name", NAME], stdout=subprocess.DEVNULL, check=False)
+            subprocess.run(
+                [str(BIN / "steelyard"), "lab", "down", "--name", NAME], stdout=subprocess.DEVNULL, check=False
+            )
     if given.only:
         print(json.dumps(figures))
         return
-    done = subprocess.run([sys.executable, str(ROOT / "tests/bench/verify.py")], stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tests/bench/verify.py")], stdout=subprocess.PIPE, text=True, check=True
+    )
     figures["verify_vs_cat"] = json.loads(done.stdout.splitlines()[-1])["warm_share_of_cat"]
     tell("\n" + "; ".join(done.stdout.splitlines()[:-1]) + ".")
-    marks = re.compile(r"(<!-- load -->\n).*?(<!-- end -->)", re.S)
-    PAGE.write_text(marks.sub(lambda found: found[1] + "\n".join(LINES) + "\n" + found[2], PAGE.read_text()))
+    write_block("load", "\n".join(LINES))
     print(json.dumps(figures))
 
 

@@ -1,7 +1,8 @@
 """How fast a version is verified, beside `cat FILE >/dev/null` in the same run: warm and cold, in turns.
 
-`make bench-verify`. The last line is one JSON object: rate of verifying as a share of cat's. The bar is 0.8. `hash_alone` is what
-blake3 does on all processors with bytes that are in memory already, as a share of warm cat: no verification can be faster.
+`make bench-verify`. The last line is one JSON object: rate of verifying as a share of cat's. The bar is 0.8.
+`hash_alone` is what blake3 does on all processors with bytes that are in memory already, as a share of warm cat: no
+verification can be faster.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from steelyard.models.cuts import chunk_size
-from steelyard_host.hashing import digest, wrong_chunks
+from steelyard.models.content.chunking import chunk_size
+from steelyard_host.store.hashing import digest, wrong_chunks
 
 SIZE = 1 << 30  # bytes
 RUNS = 7
@@ -71,7 +72,9 @@ def main() -> None:
             if title == "warm":
                 warm_cat = statistics.median(cats)
             figures[f"{title}_share_of_cat"] = round(statistics.median(shares), 2)
-            print(f"{title}: {statistics.median(rates):.2f} GB/s verified, {statistics.median(shares):.2f} of cat's rate")
+            print(
+                f"{title}: {statistics.median(rates):.2f} GB/s verified, {statistics.median(shares):.2f} of cat's rate"
+            )
     alone = hash_alone()
     figures["hash_alone_share_of_cat"] = round(alone / warm_cat, 2)
     print(f"blake3 alone, {os.cpu_count()} processors: {alone:.2f} GB/s; cat, warm: {warm_cat:.2f} GB/s")

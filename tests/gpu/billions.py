@@ -1,4 +1,6 @@
-"""A Llama of some billions of random weights, made on the GPU: large enough that reading and moving it takes measurable time."""
+"""A Llama of some billions of random weights, made on the GPU: large enough that reading and moving it takes measurable
+time.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from steelyard.lab import tiny_model
+from steelyard.lab.simulated import tiny_model
 
 SIZES = {"HIDDEN": 4096, "INTERMEDIATE": 11008, "LAYERS": 16, "HEADS": 32, "KV_HEADS": 8, "HEAD": 128}
 READABLE = torch.tensor([ord(letter) for letter in "abcdefghijklmnopqrstuvwxyz "])

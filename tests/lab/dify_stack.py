@@ -1,4 +1,6 @@
-"""The lab of the Dify tests: a mirror with the images of a simulated Dify, a host with Docker, an engine that is simulated."""
+"""The lab of the Dify tests: a mirror with the images of a simulated Dify, a host with Docker, an engine that is
+simulated.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from certificate import self_signed
-from conftest import STEELYARD, Site, on_host, own_wheels, steelyard
+from support.certificate import self_signed
+from support.lab_site import STEELYARD, Site, on_host, own_wheels, steelyard
 
 from steelyard.lab.dify_stack.archive import write_archive
 from steelyard.lab.dify_stack.images import images, push
-from steelyard.lab.record import require_lab
+from steelyard.lab.nspawn.record import require_lab
 
 NAME = "dify"
 DESCRIPTION = Path(__file__).parent / "dify_stack.yml"
@@ -68,13 +70,22 @@ class DifySite(Site):
         """Write the section `dify` with this release; `more` is over it."""
         made = self.inventory.parent / "release"
         sha256 = write_archive(version, made / f"dify-{version}.tar.gz")
-        release = {"version": version, "archive": str(made / f"dify-{version}.tar.gz"), "sha256": sha256,
-                   "images": str(made / "images.yml")}  # fmt: skip
+        release = {
+            "version": version,
+            "archive": str(made / f"dify-{version}.tar.gz"),
+            "sha256": sha256,
+            "images": str(made / "images.yml"),
+        }
         self.settings = {
-            "url": f"http://{self.address('dify-1')}", "email": "ops@example.org", "password": PASSWORD,
-            "workspace_name": "Models", "ready_s": 150, "release": release,
-            "endpoint": f"http://{self.address('mirror-1')}:{ENGINE_PORT}/v1", **more,
-        }  # fmt: skip
+            "url": f"http://{self.address('dify-1')}",
+            "email": "ops@example.org",
+            "password": PASSWORD,
+            "workspace_name": "Models",
+            "ready_s": 150,
+            "release": release,
+            "endpoint": f"http://{self.address('mirror-1')}:{ENGINE_PORT}/v1",
+            **more,
+        }
         section = {"docker": {"source": "distro"}, "dify": self.settings, "gateway": {"clients": {"dify": KEY}}}
         folder = self.inventory / "group_vars/dify"
         folder.mkdir(exist_ok=True)
@@ -90,7 +101,8 @@ class DifySite(Site):
 
     def answers(self) -> bool:
         return (
-            self.sh("dify-1", "curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1/console/api/setup", check=False) == "200"
+            self.sh("dify-1", "curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1/console/api/setup", check=False)
+            == "200"
         )
 
     def until(self, condition: Any, seconds: float = 120) -> None:
@@ -109,7 +121,9 @@ def boot(inventory: Path) -> DifySite:
     site = DifySite(require_lab(NAME, "test"), inventory)
     everybody = inventory / "group_vars/all"
     (everybody / "models.yml").write_text(yaml.safe_dump({"models": _models(site)}))
-    (everybody / "roles.yml").write_text(yaml.safe_dump({"registry_mirror": {"registries": {"pushed": {"port": 5000}}}}))
+    (everybody / "roles.yml").write_text(
+        yaml.safe_dump({"registry_mirror": {"registries": {"pushed": {"port": 5000}}}})
+    )
     (inventory / "group_vars/dify").mkdir(exist_ok=True)
     (inventory / "group_vars/dify/dify.yml").write_text(yaml.safe_dump({"docker": {"source": "distro"}}))
     return site
@@ -142,7 +156,10 @@ def ready(inventory: Path) -> DifySite:
     engine = ENGINE % (KEY, ENGINE_PORT)
     site.sh(
         "mirror-1",
-        f"cat > /root/engine.py <<'END'\n{engine}\nEND\nsystemd-run --quiet --unit simulated-engine python3 /root/engine.py",
+        (
+            f"cat > /root/engine.py <<'END'\n{engine}\nEND\nsystemd-run --quiet --unit simulated-engine "
+            f"python3 /root/engine.py"
+        ),
     )
     assert steelyard("dify", "secrets", "-i", str(inventory)).returncode == 0
     site.declare()
@@ -173,15 +190,24 @@ def https_codes(site: DifySite) -> list[str]:
 
 
 def own_databases(site: DifySite) -> dict[str, object]:
-    """A PostgreSQL and a Redis that are none of the stack's, with a role that is no superuser; the settings for them."""
+    """A PostgreSQL and a Redis that are none of the stack's, with a role that is no superuser; the settings for
+    them.
+    """
     env = dict(line.split("=", 1) for line in site.sh("dify-1", "cat /opt/dify/.env").splitlines() if "=" in line)
     images = site.sh("dify-1", f"{COMPOSE} config --images").split()
     postgres, redis = (next(image for image in images if f"/{name}" in image) for name in ("postgres", "redis"))
     run = "docker run --detach --restart always"
-    site.sh("dify-1", f"{run} --name own-postgres -p 5433:5432 -e POSTGRES_USER=owner -e POSTGRES_DB=owner"
-            f" -e POSTGRES_PASSWORD=owner -e PGDATA=/data {postgres}")  # fmt: skip
-    site.sh("dify-1", f"{run} --name own-redis -p 6390:6379 {redis} redis-server --requirepass '{env['REDIS_PASSWORD']}'")
-    site.until(lambda: as_owner(site, "SELECT 1", check=False) == "1")
+    site.sh(
+        "dify-1",
+        f"{run} --name own-postgres -p 5433:5432 -e POSTGRES_USER=owner -e POSTGRES_DB=owner"
+        f" -e POSTGRES_PASSWORD=owner -e PGDATA=/data {postgres}",
+    )
+    site.sh(
+        "dify-1", f"{run} --name own-redis -p 6390:6379 {redis} redis-server --requirepass '{env['REDIS_PASSWORD']}'"
+    )
+    # over TCP: the server that makes the database answers on the socket too, and goes away again
+    asked = "docker exec -e PGPASSWORD=owner own-postgres psql -h 127.0.0.1 -U owner -d postgres -Atqc 'SELECT 1'"
+    site.until(lambda: site.sh("dify-1", asked, check=False).strip() == "1")
     as_owner(site, f"CREATE ROLE dify LOGIN CREATEDB PASSWORD '{env['DB_PASSWORD']}'")
     for name in ("dify", "dify_plugin"):
         as_owner(site, f"CREATE DATABASE {name} OWNER dify")
@@ -197,7 +223,9 @@ def as_owner(site: DifySite, text: str, database: str = "postgres", check: bool 
 def backed_up_while_cut_off(site: DifySite) -> dict[str, Any]:
     """A backup whose connection is cut once it has begun, and cannot be made again for eight seconds."""
     words = [STEELYARD, "dify", "backup", "--prove", "--json", "-i", str(site.inventory)]
-    running = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    running = subprocess.Popen(
+        words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     while on_host(site, "dify-1", "systemctl is-active steelyard-dify-work || true").strip() != "active":
         assert running.poll() is None, "it ended before it was cut"
         time.sleep(0.02)

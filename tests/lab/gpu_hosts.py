@@ -1,4 +1,6 @@
-"""The lab of the GPU host tests: a mirror with simulated NVIDIA repositories, two hosts with Docker, one without a GPU."""
+"""The lab of the GPU host tests: a mirror with simulated NVIDIA repositories, two hosts with Docker, one without a
+GPU.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from conftest import Site, own_wheels, steelyard
+from support.lab_site import Site, own_wheels, steelyard
 
-from steelyard.lab import nvidia_repo
-from steelyard.lab.record import require_lab
-from steelyard.openpgp import fingerprints
+from steelyard.artifacts.repository_keys import fingerprints
+from steelyard.lab.nspawn.record import require_lab
+from steelyard.lab.simulated import nvidia_repo
 
 NAME = "hosts"
 DESCRIPTION = Path(__file__).parent / "gpu_hosts.yml"
@@ -27,7 +29,11 @@ def settings(site: Site) -> dict[str, Any]:
     key = nvidia_repo.public_key()
     signed = {"key_file": str(key), "key_fingerprint": fingerprints(key.read_bytes())[0]}
     return {
-        "nvidia_driver": {"version": DRIVER, "url": f"http://{mirror}:{nvidia_repo.PORT}/{{distro}}/{{arch}}", **signed},
+        "nvidia_driver": {
+            "version": DRIVER,
+            "url": f"http://{mirror}:{nvidia_repo.PORT}/{{distro}}/{{arch}}",
+            **signed,
+        },
         "nvidia_toolkit": {"version": TOOLKIT, "url": f"http://{mirror}:{nvidia_repo.PORT}/toolkit", **signed},
         "docker": {"source": "distro"},
         "registry_mirror": {
@@ -108,7 +114,9 @@ def drift(site: Site, *words: str) -> tuple[int, list[dict[str, str]]]:
 
 
 def ready(inventory: Path) -> Site:
-    """Booted and applied. What comes from Debian is installed once and kept; what is simulated is installed every time."""
+    """Booted and applied. What comes from Debian is installed once and kept; what is simulated is installed every
+    time.
+    """
     site = boot(inventory)
     if any(machine.lacks_layer for machine in site.lab.machines):
         write(site, {key: value for key, value in settings(site).items() if not key.startswith("nvidia")})
@@ -136,13 +144,16 @@ def push_image(site: Site) -> None:
     site.sh(
         "gpu-1",
         "docker image inspect simulated:1 >/dev/null 2>&1 || { mkdir -p /root/i/bin && cp /bin/busybox /root/i/bin/ && "
-        'tar -C /root/i -c . | docker import --change \'CMD ["/bin/busybox","sleep","100000"]\' - simulated:1 >/dev/null; } && '
+        'tar -C /root/i -c . | docker import --change \'CMD ["/bin/busybox","sleep","100000"]\' - '
+        "simulated:1 >/dev/null; } && "
         f"docker tag simulated:1 {target} && docker push -q {target}",
     )
 
 
 def assert_drifts(site: Site, role: str, harms: dict[tuple[str, str], str]) -> None:
-    """`harms` maps (host, shell command that does harm) to the code that must report it; each is found, mended and gone."""
+    """`harms` maps (host, shell command that does harm) to the code that must report it; each is found, mended and
+    gone.
+    """
     COUNTED.roles.add(role)
     for (host, harm), code in harms.items():
         site.sh(host, harm)

@@ -1,4 +1,6 @@
-"""Canaries wherever a secret can enter, every command in every way and with failures, and a search of everything after it."""
+"""Canaries wherever a secret can enter, every command in every way and with failures, and a search of everything after
+it.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +11,17 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import Site, steelyard
+from support.lab_site import Site, steelyard
 
-from steelyard.cache import cache_folder
+from steelyard.dirs import cache_folder
 from steelyard.inventory.ansible import encrypt_value
 
-VAULT, BECOME, PLAIN, TYPO = "canary-in-the-vault", "canary-become-password", "canary-plain-setting", "canary-of-wrong-type"
+VAULT, BECOME, PLAIN, TYPO = (
+    "canary-in-the-vault",
+    "canary-become-password",
+    "canary-plain-setting",
+    "canary-of-wrong-type",
+)
 USES = """
 from pyinfra.context import host
 from pyinfra.operations import files, server
@@ -89,19 +96,47 @@ def test_no_canary_gets_out_anywhere(site: Site, planted: Path, tmp_path: Path, 
     for name in ("mirror-1", "gw-1", "gpu-1"):
         site.sh(name, "rm -f /var/log/steelyard/audit.log")
     i, mine = ["-i", str(planted)], ["--deploy", str(uses)]
-    saved, reports = tmp_path / "a.plan", [word for kind in ("github", "gitlab", "junit", "markdown", "sarif")
-                                           for word in ("--report", f"{kind}:{tmp_path / kind}")]  # fmt: skip
+    saved, reports = (
+        tmp_path / "a.plan",
+        [
+            word
+            for kind in ("github", "gitlab", "junit", "markdown", "sarif")
+            for word in ("--report", f"{kind}:{tmp_path / kind}")
+        ],
+    )
     calls = [
-        ["plan", *i], ["plan", *i, "-vv"], ["plan", *i, "--json"], ["plan", *i, "-o", str(saved)], ["apply", str(saved)],
-        ["plan", *i, *mine], ["plan", *i, *mine, "--json", "-vv"], ["plan", *i, *mine, "-o", str(tmp_path / "b.plan")],
-        ["apply", *i, *mine, "--yes", "-vv"], ["apply", *i, *mine, "--yes", "--json"], ["apply", *i, *mine, "--resume", "--yes"],
+        ["plan", *i],
+        ["plan", *i, "-vv"],
+        ["plan", *i, "--json"],
+        ["plan", *i, "-o", str(saved)],
+        ["apply", str(saved)],
+        ["plan", *i, *mine],
+        ["plan", *i, *mine, "--json", "-vv"],
+        ["plan", *i, *mine, "-o", str(tmp_path / "b.plan")],
+        ["apply", *i, *mine, "--yes", "-vv"],
+        ["apply", *i, *mine, "--yes", "--json"],
+        ["apply", *i, *mine, "--resume", "--yes"],
         ["apply", str(tmp_path / "b.plan")],
-        ["drift", *i], ["drift", *i, "--json"], ["drift", *i, *reports], ["drift", *i, *mine], ["drift", *i, "--report", "sarif"],
-        ["status", *i], ["status", *i, "--json"], ["dify", "ls", *i], ["dify", "ls", *i, "--json"], ["doctor", *i, "--json"],
-        ["inventory", *i], ["inventory", *i, "--list"], ["lock", "show", *i, "--json"], ["lock", "break", *i, "--yes"],
-        ["plan", "-i", str(wrong)], ["drift", "-i", str(wrong), "--json"], ["doctor", "-i", str(wrong)],
-        ["plan", *i, "--vault-password-file", str(tmp_path / "other")], ["plan", *i, "-l", "nobody"],
-    ]  # fmt: skip
+        ["drift", *i],
+        ["drift", *i, "--json"],
+        ["drift", *i, *reports],
+        ["drift", *i, *mine],
+        ["drift", *i, "--report", "sarif"],
+        ["status", *i],
+        ["status", *i, "--json"],
+        ["dify", "ls", *i],
+        ["dify", "ls", *i, "--json"],
+        ["doctor", *i, "--json"],
+        ["inventory", *i],
+        ["inventory", *i, "--list"],
+        ["lock", "show", *i, "--json"],
+        ["lock", "break", *i, "--yes"],
+        ["plan", "-i", str(wrong)],
+        ["drift", "-i", str(wrong), "--json"],
+        ["doctor", "-i", str(wrong)],
+        ["plan", *i, "--vault-password-file", str(tmp_path / "other")],
+        ["plan", *i, "-l", "nobody"],
+    ]
     said = ""
     for call in calls:
         done = steelyard(*call, XDG_STATE_HOME=str(state), TMPDIR=str(temporary))
@@ -119,7 +154,11 @@ def test_no_canary_gets_out_anywhere(site: Site, planted: Path, tmp_path: Path, 
         found = [line for line in lines if secret.encode() in line and b"exit 3" not in line]
         assert found == [], f"{secret} in a command line"
     kept = [path for folder in (state, cache_folder(), temporary) for path in folder.rglob("*") if path.is_file()]
-    kept += [saved, tmp_path / "b.plan", *(tmp_path / kind for kind in ("github", "gitlab", "junit", "markdown", "sarif"))]
+    kept += [
+        saved,
+        tmp_path / "b.plan",
+        *(tmp_path / kind for kind in ("github", "gitlab", "junit", "markdown", "sarif")),
+    ]
     for path in kept:
         if path.exists():
             assert [secret for secret in canaries if secret in path.read_text(errors="replace")] == [], path

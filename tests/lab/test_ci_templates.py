@@ -1,21 +1,21 @@
-"""The CI templates as a pipeline would run them: their shell steps on the lab, their files against the published schemas."""
+"""The CI templates as a pipeline would run them: their shell steps on the lab, their files against the published
+schemas.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
-import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-import yaml
-from conftest import BIN, ROOT, Site
-
-GITHUB, GITLAB = ROOT / "docs/ci/github-actions.yml", ROOT / "docs/ci/gitlab-ci.yml"
+from support.ci_templates import BASH, GITHUB, GITLAB, bash, github_steps, gitlab_job, gitlab_script
+from support.lab_site import BIN, Site
 
 
 @pytest.mark.parametrize(("path", "schema"), [(GITHUB, "vendor.github-workflows"), (GITLAB, "vendor.gitlab-ci")])
@@ -29,7 +29,7 @@ def test_templates_are_what_github_and_gitlab_publish(path: Path, schema: str) -
 def repository(site: Site, tmp_path: Path) -> Path:
     """A checkout with an inventory and an environment that has steelyard, as after the install step."""
     (tmp_path / "inventories").mkdir()
-    site.copy(tmp_path / "inventories").rename(tmp_path / "inventories/site")
+    site.copy(tmp_path / "inventories").rename(tmp_path / "inventories/prod")
     (tmp_path / ".drift/bin").mkdir(parents=True)
     (tmp_path / ".drift/bin/steelyard").symlink_to(BIN / "steelyard")
     (tmp_path / "bin").mkdir()
@@ -51,68 +51,122 @@ def state(request: pytest.FixtureRequest, site: Site) -> Iterator[str]:
 
 
 def environment(site: Site, repository: Path, **more: str) -> dict[str, str]:
+    """What either runner gives: the secrets as each hands them over, and a folder for temporary files."""
+    private = repository / "given"
+    private.mkdir(exist_ok=True)
+    (private / "key").write_text(site.lab.paths.key.read_text())
+    (private / "password").write_text((site.inventory / ".vault-password").read_text())
+    (repository / "temporary").mkdir(exist_ok=True)
+    (repository / "inventories/prod/.vault-password").unlink(missing_ok=True)
     keep = {key: value for key, value in os.environ.items() if not key.startswith("SSH_AUTH")}
-    own = {"HOME": str(repository), "XDG_STATE_HOME": str(repository / "state"), "PATH": f"{repository}/bin:{keep['PATH']}"}
-    return {**keep, **own, "GH_LOG": str(repository / "gh.log"), "GH_OPEN": str(repository / "open"), **more}
+    return {
+        **keep,
+        "HOME": str(repository),
+        "XDG_STATE_HOME": str(repository / "state"),
+        "PATH": f"{repository}/bin:{keep['PATH']}",
+        "INVENTORY": "inventories/prod",
+        "RUNNER_TEMP": str(repository / "temporary"),
+        "TMPDIR": str(repository / "temporary"),
+        "GITHUB_STEP_SUMMARY": str(repository / "summary"),
+        "GITHUB_OUTPUT": str(repository / "output"),
+        "GH_LOG": str(repository / "gh.log"),
+        "GH_OPEN": str(repository / "open"),
+        "SSH_KEY": (private / "key").read_text().rstrip("\n"),
+        "VAULT_PASSWORD": (private / "password").read_text().strip(),
+        "FLEET_SSH_KEY": str(private / "key"),
+        "FLEET_VAULT_PASSWORD": str(private / "password"),
+        **more,
+    }
 
 
-def bash(script: str, cwd: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["bash", "-e", "-o", "pipefail", "-c", script], cwd=cwd, env=env, capture_output=True, text=True)
+def agents() -> set[str]:
+    """Processes that hold keys."""
+    return {path.parent.name for path in Path("/proc").glob("[0-9]*/comm") if _read(path) == "ssh-agent\n"}
 
 
-def steps() -> dict[str, dict[str, Any]]:
-    job = yaml.safe_load(GITHUB.read_text())["jobs"]["drift"]
-    return {step["name"]: step for step in job["steps"] if "run" in step}
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+def left_behind(repository: Path, secrets: list[str]) -> list[str]:
+    """Files under the checkout and its temporary folder that hold a secret; the key's first line of many is enough."""
+    words = [secret.splitlines()[len(secret.splitlines()) // 2] for secret in secrets]
+    files = [path for path in repository.rglob("*") if path.is_file() and "given" not in path.parts]
+    return [str(path) for path in files if any(word.encode() in path.read_bytes() for word in words)]
 
 
 def test_github_steps_look_report_and_open_an_issue(site: Site, repository: Path, state: str) -> None:
-    summary, output = repository / "summary", repository / "output"
-    secrets = {
-        "SSH_KEY": site.lab.paths.key.read_text().rstrip("\n"),
-        "VAULT_PASSWORD": (site.inventory / ".vault-password").read_text().strip(),
-    }
-    env = environment(
-        site, repository, INVENTORY="inventories/site", GITHUB_STEP_SUMMARY=str(summary), GITHUB_OUTPUT=str(output), **secrets
-    )
-    (repository / "inventories/site/.vault-password").unlink()
-    looked = bash(steps()["Look"]["run"], repository, env)
+    env, before = environment(site, repository), agents()
+    looked = bash(github_steps()["Look"], repository, env)
     assert looked.returncode == 0, looked.stderr
     code = "2" if state == "drift" else "0"
-    assert output.read_text() == f"code={code}\n"
-    assert summary.read_text().startswith("# Drift: no drift" if code == "0" else "# Drift: ")
+    assert (repository / "output").read_text() == f"code={code}\n"
+    assert (repository / "summary").read_text().startswith("# Drift: no drift" if code == "0" else "# Drift: ")
     assert json.loads((repository / "drift.sarif").read_text())["version"] == "2.1.0"
     assert ("::error title=gw-1" in looked.stdout) == (state == "drift")
-    assert not list((repository / ".drift").glob("key")), "the key is left behind"
-    for secret in secrets.values():
+    secrets = [env["SSH_KEY"], env["VAULT_PASSWORD"]]
+    until(lambda: agents() <= before)
+    assert (left_behind(repository, secrets), list((repository / "temporary").iterdir())) == ([], [])
+    for secret in secrets:
         assert secret not in looked.stdout + looked.stderr
     name = "Open an issue" if state == "drift" else "Close the issue"
     (repository / "open").write_text("" if state == "drift" else "7\n")
-    assert bash(steps()[name]["run"], repository, env).returncode == 0
+    assert bash(github_steps()[name], repository, env).returncode == 0
     said = (repository / "gh.log").read_text()
     assert ("issue create --title Drift" in said) if state == "drift" else ("issue close 7" in said)
     if state == "drift":
         (repository / "open").write_text("7\n")
-        assert bash(steps()[name]["run"], repository, env).returncode == 0
+        assert bash(github_steps()[name], repository, env).returncode == 0
         assert "issue edit 7 --body-file drift.md" in (repository / "gh.log").read_text()
 
 
-def test_gitlab_job_ends_with_the_code_of_drift_and_leaves_its_reports(site: Site, repository: Path, state: str) -> None:
-    job = yaml.safe_load(GITLAB.read_text())["drift"]
-    key = repository / "key"
-    key.write_text(site.lab.paths.key.read_text())
-    env = environment(
-        site, repository, INVENTORY=job["variables"]["INVENTORY"], FLEET_SSH_KEY=str(key),
-        FLEET_VAULT_PASSWORD=str(site.inventory / ".vault-password"),
-    )  # fmt: skip
-    prepared = [line for line in job["before_script"] if "venv" not in line and "pip install" not in line]
-    done = bash(
-        "\n".join([*prepared, "set +e", *job["script"], "code=$?", "ssh-agent -k >/dev/null", "exit $code"]), repository, env
-    )
+def test_gitlab_job_ends_with_the_code_of_drift_and_leaves_its_reports(
+    site: Site, repository: Path, state: str
+) -> None:
+    env, before = environment(site, repository), agents()
+    done = bash(gitlab_script("script"), repository, env)
     expected = 2 if state == "drift" else 0
     assert done.returncode == expected, done.stderr
-    assert expected in (0, job["allow_failure"]["exit_codes"])
+    assert expected in (0, gitlab_job()["allow_failure"]["exit_codes"])
+    until(lambda: agents() <= before)
+    assert (list((repository / "temporary").iterdir()), list((repository / "given").iterdir())) == ([], [])
     suites = ElementTree.parse(repository / "drift.xml").getroot()
     assert sum(int(suite.get("failures", "0")) for suite in suites) == (1 if state == "drift" else 0)
     assert len(json.loads((repository / "codequality.json").read_text())) == (1 if state == "drift" else 0)
-    assert bash("\n".join(job["after_script"]), repository, env).stdout.startswith("# Drift")
-    assert sys.version_info >= (3, 11)
+    assert bash(gitlab_script("after_script"), repository, env).stdout.startswith("# Drift")
+
+
+LOOKS = {"GitHub": github_steps()["Look"], "GitLab": gitlab_script("script")}
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT], ids=lambda sent: sent.name)
+@pytest.mark.parametrize("script", LOOKS.values(), ids=LOOKS)
+def test_a_job_that_is_cancelled_leaves_no_secret(
+    site: Site, repository: Path, script: str, sent: signal.Signals
+) -> None:
+    """The signal goes to the shell alone, while drift has just been given the vault's password."""
+    env, before, temporary = environment(site, repository), agents(), repository / "temporary"
+    secrets = [env["SSH_KEY"], env["VAULT_PASSWORD"]]
+    running = subprocess.Popen(
+        [*BASH, script], cwd=repository, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    children = Path(f"/proc/{running.pid}/task/{running.pid}/children")
+    until(lambda: any(_read(Path(f"/proc/{pid}/comm")) == "steelyard\n" for pid in _read(children).split()))
+    assert left_behind(repository, secrets) != []
+    started = _read(children).split()
+    running.send_signal(sent)
+    output, _ = running.communicate(timeout=60)
+    assert running.returncode == 143, output
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in started))
+    until(lambda: agents() <= before)
+    assert (left_behind(repository, secrets), list(temporary.iterdir())) == ([], [])
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end, "it did not come about"
+        time.sleep(0.005)

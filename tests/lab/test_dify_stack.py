@@ -1,4 +1,5 @@
-"""Dify installed, changed by hand, rebooted, upgraded, failed and restored: real Docker, Compose, PostgreSQL, Redis, nginx.
+"""Dify installed, changed by hand, rebooted, upgraded, failed and restored: real Docker, Compose, PostgreSQL, Redis,
+nginx.
 
 Dify's own images are the contract double; it keeps its state in PostgreSQL, with keys encrypted by a private key in the
 storage folder, as the real one does. The tests build on one another, from the install to the empty host.
@@ -10,6 +11,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -18,7 +20,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import STEELYARD, steelyard
 from dify_stack import (
     BROKEN,
     COMPOSE,
@@ -36,9 +37,10 @@ from dify_stack import (
     over_tls,
     own_databases,
     ready,
-)  # fmt: skip
+)
+from support.lab_site import STEELYARD, steelyard
 
-from steelyard.dify.seed import uv_program
+from steelyard.artifacts.uv import uv_program
 
 HELPER = "python3 -I /usr/lib/steelyard/steelyard-host.pyz"
 
@@ -54,7 +56,7 @@ def registered(site: DifySite) -> list[str]:
 
 
 def test_a_release_is_installed_owned_and_gets_its_models_and_the_second_run_changes_nothing(site: DifySite) -> None:
-    assert "what Dify has: it does not run yet" in site.run("plan").stdout
+    assert "what Dify has: it does not run yet" in site.run("plan", "-v").stdout
     first = site.run("apply", "--yes")
     # the plugin is not there yet: told in one sentence, and everything before it stands
     assert first.returncode == 3
@@ -66,8 +68,10 @@ def test_with_its_plugin_the_models_are_registered_and_nothing_is_left_to_do(sit
     site.declare(plugins=[plugin(site)])
     changed = site.apply()
     assert [code for code in changed["dify-1"] if code.startswith("dify.")] == [
-        "dify.install-the-plugins", "dify.register-the-models", "dify.keep-the-marks-of-the-keys",
-    ]  # fmt: skip
+        "dify.install-the-plugins",
+        "dify.register-the-models",
+        "dify.keep-the-marks-of-the-keys",
+    ]
     assert registered(site) == ["small", "tiny"]
     assert site.changed("plan") == {}
     assert site.drift() == (0, [])
@@ -102,14 +106,25 @@ def test_images_are_pinned_ports_are_shut_and_no_well_known_secret_lives(site: D
 
 
 def test_no_secret_is_in_an_output_a_command_line_or_a_file_that_others_read(site: DifySite) -> None:
-    env = dict(line.split("=", 1) for line in site.sh("dify-1", "grep -E '^(DB|REDIS)_PASSWORD=' /opt/dify/.env").splitlines())
+    env = dict(
+        line.split("=", 1) for line in site.sh("dify-1", "grep -E '^(DB|REDIS)_PASSWORD=' /opt/dify/.env").splitlines()
+    )
     secrets = {PASSWORD, KEY, *env.values()}
     seen = ""
-    for call in (("plan", "-vv"), ("drift",), ("dify", "ls"), ("dify", "check"), ("dify", "backup"), ("dify", "backups")):
+    for call in (
+        ("plan", "-vv"),
+        ("drift",),
+        ("dify", "ls"),
+        ("dify", "check"),
+        ("dify", "backup"),
+        ("dify", "backups"),
+    ):
         done = site.run(*call)
         seen += done.stdout + done.stderr
     assert [secret for secret in secrets if secret in seen] == []
-    lines = site.sh("dify-1", "for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline 2>/dev/null; echo; done", check=False)
+    lines = site.sh(
+        "dify-1", "for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline 2>/dev/null; echo; done", check=False
+    )
     assert [secret for secret in secrets if secret in lines] == []
     pattern = "|".join(secrets)
     places = "/etc /opt /var/lib/steelyard /var/backups /run /tmp /root /home"
@@ -122,9 +137,11 @@ def test_a_plugin_s_dependencies_are_installed_where_there_is_no_network(site: D
     """With the real uv of the daemon's container, from the cache that was seeded on this machine."""
     source = tmp_path / "source"
     source.mkdir()
-    text = '[project]\nname = "simulated"\nversion = "0.0.1"\nrequires-python = ">=3.11"\ndependencies = ["idna==3.10"]\n'
+    text = (
+        '[project]\nname = "simulated"\nversion = "0.0.1"\nrequires-python = ">=3.11"\ndependencies = ["idna==3.10"]\n'
+    )
     (source / "pyproject.toml").write_text(text)
-    subprocess.run([uv_program(), "lock", "--quiet"], cwd=source, check=True)
+    subprocess.run([uv_program("tests"), "lock", "--quiet"], cwd=source, check=True)
     package, cache = site.inventory.parent / "simulated.difypkg", site.inventory.parent / "simulated.cache.tar.gz"
     head = "version: 0.0.63\nauthor: langgenius\nname: openai_api_compatible\n"
     with zipfile.ZipFile(package, "w") as archive:
@@ -135,7 +152,8 @@ def test_a_plugin_s_dependencies_are_installed_where_there_is_no_network(site: D
     assert made.returncode == 0, made.stderr
     sync = (
         "docker exec dify-plugin_daemon-1 sh -c 'rm -rf /tmp/p && mkdir /tmp/p && cd /tmp/p && "
-        f"printf %s {base64.b64encode((source / 'pyproject.toml').read_bytes()).decode()} | base64 -d > pyproject.toml && "
+        f"printf %s {base64.b64encode((source / 'pyproject.toml').read_bytes()).decode()} | base64 -d > "
+        f"pyproject.toml && "
         f"printf %s {base64.b64encode((source / 'uv.lock').read_bytes()).decode()} | base64 -d > uv.lock && "
         "UV_HTTP_RETRIES=0 UV_CACHE_DIR=/app/storage/cwd/.uv-cache uv sync --frozen --no-dev 2>&1 && "
         '.venv/bin/python -c "import idna; print(idna.__version__)"\''
@@ -180,7 +198,10 @@ def test_what_is_changed_by_hand_is_found_and_mended(
 def test_a_key_that_a_human_set_stays_and_one_that_nobody_knows_is_told(site: DifySite) -> None:
     site.sh("dify-1", "sed -i s/^LOG_LEVEL=.*/LOG_LEVEL=WARNING/ /opt/dify/.env && echo MY_OWN=1 >> /opt/dify/.env")
     site.apply()
-    assert site.sh("dify-1", "grep -E '^(LOG_LEVEL|MY_OWN)' /opt/dify/.env").split() == ["LOG_LEVEL=WARNING", "MY_OWN=1"]
+    assert site.sh("dify-1", "grep -E '^(LOG_LEVEL|MY_OWN)' /opt/dify/.env").split() == [
+        "LOG_LEVEL=WARNING",
+        "MY_OWN=1",
+    ]
     assert site.drift() == (2, ["dify.env-unknown"])
     site.sh("dify-1", "sed -i /MY_OWN/d /opt/dify/.env")
     site.apply()
@@ -205,7 +226,9 @@ def test_after_a_reboot_dify_answers_and_nothing_differs(site: DifySite) -> None
 
 
 def reboot(site: DifySite) -> None:
-    before = site.sh("dify-1", "cat /proc/sys/kernel/random/boot_id; systemctl show --value -p UserspaceTimestampMonotonic")
+    before = site.sh(
+        "dify-1", "cat /proc/sys/kernel/random/boot_id; systemctl show --value -p UserspaceTimestampMonotonic"
+    )
     site.sh("dify-1", "systemctl reboot", check=False)
     time.sleep(3)
 
@@ -269,7 +292,10 @@ def test_private_keys_that_are_gone_are_found_before_they_hurt(site: DifySite) -
     site.declare(plugins=[plugin(site)])
     site.sh(
         "dify-1",
-        f"mkdir -p {keys} && cp -r /root/kept/. {keys} && for f in {keys}/*/private.pem; do openssl genrsa -out $f 2048 2>/dev/null; done",
+        (
+            f"mkdir -p {keys} && cp -r /root/kept/. {keys} && for f in {keys}/*/private.pem; do openssl genrsa "
+            f"-out $f 2048 2>/dev/null; done"
+        ),
     )
     assert "dify.private-key" in site.drift()[1], "another's key passes for the right one"
     site.sh("dify-1", f"rm -r {keys} && mv /root/kept {keys}")
@@ -278,8 +304,8 @@ def test_private_keys_that_are_gone_are_found_before_they_hurt(site: DifySite) -
 
 def test_a_migration_that_fails_is_found_by_the_rehearsal_and_nothing_stops(site: DifySite) -> None:
     site.declare(BROKEN, plugins=[plugin(site)])
-    plan = site.run("plan")
-    assert "`steelyard dify upgrade` moves it" in plan.stdout + plan.stderr
+    plan = site.run("plan", "-v")
+    assert re.search(r"`steelyard dify upgrade -i [^`]+` moves it", plan.stdout + plan.stderr)
     started = site.sh("dify-1", "docker inspect -f '{{.State.StartedAt}}' dify-api-1")
     done = site.run("dify", "upgrade", "--yes")
     assert done.returncode == 3
@@ -313,7 +339,9 @@ def begun_upgrade(site: DifySite, version: str, step: str) -> subprocess.Popen[s
     """An upgrade that has come to a step."""
     site.declare(version, plugins=[plugin(site)])
     words = [STEELYARD, "dify", "upgrade", "--yes", "-i", str(site.inventory)]
-    running = subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    running = subprocess.Popen(
+        words, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
     assert running.stderr is not None
     for line in running.stderr:
         if step in line:

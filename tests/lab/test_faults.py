@@ -1,4 +1,6 @@
-"""What real networks, hosts and controllers do to a run: cut links, kills, passwords, one session only, floods, silence."""
+"""What real networks, hosts and controllers do to a run: cut links, kills, passwords, one session only, floods,
+silence.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +17,9 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import ROOT, STEELYARD, Site, first_process, on_host, steelyard
+from support.lab_site import ROOT, STEELYARD, Site, first_process, on_host, steelyard
 
-from steelyard_host.relay import FRAME, ORDER
+from steelyard_host.wire.relay import FRAME, ORDER
 
 FORTY = ROOT / "tests/bench/forty"
 SHELL = """
@@ -46,7 +48,9 @@ def connection(site: Site, tmp_path: Path, **changes: Any) -> Path:
     return inventory
 
 
-def run(inventory: Path, command: str, deploy: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(
+    inventory: Path, command: str, deploy: Path, *words: str, **environment: str
+) -> subprocess.CompletedProcess[str]:
     done = steelyard(command, "-i", str(inventory), "--deploy", str(deploy), *words, **environment)
     assert "Traceback" not in done.stderr + done.stdout, done.stderr
     return done
@@ -84,7 +88,8 @@ def test_a_flood_of_output_is_survived(bare: Site, deploy: Path, command: str, s
 def test_a_flood_from_a_fact_is_survived(bare: Site, deploy: Path) -> None:
     deploy.write_text(
         "from pyinfra.context import host\nfrom pyinfra.facts.server import Command\n"
-        "found = host.get_fact(Command, command=\"head -c 52428800 /dev/zero | tr '\\\\0' x | fold -w 1000; printf '\\\\377\\\\0'\")\n"
+        "found = host.get_fact(Command, command=\"head -c 52428800 /dev/zero | tr '\\\\0' x | fold -w "
+        "1000; printf '\\\\377\\\\0'\")\n"
         "assert len(found) > 52428800, len(found)\n"
     )
     done = run(bare.inventory, "plan", deploy, "-l", "gw-1")
@@ -184,15 +189,24 @@ def test_a_link_cut_during_a_command_costs_that_host_and_no_other(bare: Site, de
 def with_password(bare: Site) -> Iterator[str]:
     """sudo on gw-1 asks for a password."""
     password = "canary-sudo-password"
-    on_host(bare, "gw-1", f"echo 'ops:{password}' | chpasswd; mv /etc/sudoers.d/ops /root/ops.kept; "
-                          "echo 'ops ALL=(ALL) ALL' > /etc/sudoers.d/ops")  # fmt: skip
+    on_host(
+        bare,
+        "gw-1",
+        f"echo 'ops:{password}' | chpasswd; mv /etc/sudoers.d/ops /root/ops.kept; "
+        "echo 'ops ALL=(ALL) ALL' > /etc/sudoers.d/ops",
+    )
     yield password
     on_host(bare, "gw-1", "mv /root/ops.kept /etc/sudoers.d/ops; passwd -dq ops; rm -rf /run/sudo/ts/ops")
 
 
-def test_sudo_with_a_password_works_and_nobody_sees_it(bare: Site, deploy: Path, tmp_path: Path, with_password: str) -> None:
+def test_sudo_with_a_password_works_and_nobody_sees_it(
+    bare: Site, deploy: Path, tmp_path: Path, with_password: str
+) -> None:
     inventory = connection(bare, tmp_path, ansible_become_password=with_password)
-    watch = "for n in $(seq 100); do for p in /proc/[0-9]*; do tr '\\0' ' ' <$p/cmdline; tr '\\0' ' ' <$p/environ; echo; done 2>/dev/null; sleep 0.05; done"
+    watch = (
+        "for n in $(seq 100); do for p in /proc/[0-9]*; do tr '\\0' ' ' <$p/cmdline; tr '\\0' ' ' <$p/environ; "
+        "echo; done 2>/dev/null; sleep 0.05; done"
+    )
     seen = subprocess.Popen(
         ["nsenter", "-t", first_process(bare, "gw-1"), "-a", "sh", "-c", watch],
         stdout=subprocess.PIPE,
@@ -216,8 +230,8 @@ def test_sudo_with_a_password_works_and_nobody_sees_it(bare: Site, deploy: Path,
     streaming.write_text(
         "from pyinfra.api.command import StringCommand\nfrom pyinfra.operations import python\n"
         "def send(*_):\n    from pyinfra.context import host\n"
-        "    talk = host.connector.converse(StringCommand('head -c 29 > /run/streamed'))\n"
-        "    talk.chunk(1, b'one')\n    talk.order({'two': 2})\n    assert list(talk.told()) == []\n"
+        "    talk = host.connector.open_stream(StringCommand('head -c 29 > /run/streamed'))\n"
+        "    talk.chunk(1, b'one')\n    talk.send_command({'two': 2})\n    assert list(talk.events(dict)) == []\n"
         "python.call(name='Stream', function=send)\n"
     )
     streamed = run(inventory, "apply", streaming, "--yes", "-l", "gw-1")
@@ -233,7 +247,7 @@ def test_a_wrong_sudo_password_is_told_and_tried_once(bare: Site, tmp_path: Path
     inventory = connection(bare, tmp_path, ansible_become_password="canary-wrong")
     before = on_host(bare, "gw-1", "journalctl --no-pager -t sudo | grep -c 'authentication failure' || true")
     done = run(inventory, "plan", FORTY / "ours.py", "--json")
-    assert errors(done)["gw-1"] == "SudoRefused"
+    assert errors(done)["gw-1"] == "SudoPasswordWrong"
     assert "did not take the password" in done.stdout
     assert "canary-wrong" not in done.stdout + done.stderr
     after = on_host(bare, "gw-1", "journalctl --no-pager -t sudo | grep -c 'authentication failure' || true")
@@ -297,7 +311,10 @@ def test_a_host_behind_a_jump_host_is_reached(bare: Site, tmp_path: Path, way: s
     on_host(
         bare,
         "gpu-1",
-        f"nft add table inet hoptest; nft 'add chain inet hoptest incoming {{ type filter hook input priority 0; }}'; nft 'add rule inet hoptest incoming {rule}'",
+        (
+            f"nft add table inet hoptest; nft 'add chain inet hoptest incoming {{ type filter hook input "
+            f"priority 0; }}'; nft 'add rule inet hoptest incoming {rule}'"
+        ),
     )
     try:
         direct = run(bare.inventory, "plan", FORTY / "ours.py", "-l", "gpu-1", "--json")
@@ -319,8 +336,10 @@ def test_a_key_from_an_agent_is_enough(bare: Site, tmp_path: Path) -> None:
                 break
             time.sleep(0.1)
         without = run(inventory, "plan", FORTY / "ours.py", "-l", "gw-1", "--json", SSH_AUTH_SOCK=str(socket))
-        assert errors(without) == {"gw-1": "HostUnreachable"}
-        subprocess.run(["ssh-add", "-q", bare.lab.paths.key], check=True, env={**os.environ, "SSH_AUTH_SOCK": str(socket)})
+        assert errors(without) == {"gw-1": "LoginRefused"}
+        subprocess.run(
+            ["ssh-add", "-q", bare.lab.paths.key], check=True, env={**os.environ, "SSH_AUTH_SOCK": str(socket)}
+        )
         done = run(inventory, "plan", FORTY / "ours.py", "-l", "gw-1", "--json", SSH_AUTH_SOCK=str(socket))
     finally:
         agent.kill()

@@ -1,29 +1,30 @@
-"""The endpoint as its clients see it: shared by two hosts, with TLS, limits and affinity; the engines behind it are real but where said."""
+"""The endpoint as its clients see it: shared by two hosts, with TLS, limits and affinity; the engines behind it are
+real but where said.
+"""
 
 from __future__ import annotations
 
 import http.client
 import json
 import ssl
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from certificate import self_signed
-from conftest import ROOT, Site, on_host, steelyard
-from gateway_pair import gateway_pair, holders, shared_address
+from support.certificate import self_signed
+from support.gateway_pair import gateway_pair, holders, shared_address
+from support.lab_site import ROOT, Site, on_host, steelyard
 
-from steelyard.rendering import render
+from steelyard.api.template import render
+from steelyard.lab.load import LoadGenerator
+from steelyard.roles.gateway.answers import GatewayAnswers, gateway_errors
 from steelyard.roles.gateway.config import backends
 from steelyard.roles.gateway.settings import Settings
-from steelyard.site import Serve, Service
-
-sys.path.insert(0, str(Path(__file__).parent / "rollout"))
-from load import Load
+from steelyard.serving.key_ends import NEVER
+from steelyard.site.schema import Serve
+from steelyard.site.site import Service
 
 
 @pytest.fixture(scope="module")
@@ -36,16 +37,20 @@ def ask(pair: Site, client: str, tls: ssl.SSLContext | None = None) -> tuple[int
     where = shared_address(pair), 8080
     connection = http.client.HTTPSConnection(*where, context=tls) if tls else http.client.HTTPConnection(*where)
     headers = {"Authorization": f"Bearer {pair.secrets[client]}", "Content-Type": "application/json"}
-    connection.request("POST", "/v1/completions", json.dumps({"model": "tiny", "prompt": "a", "max_tokens": 3}), headers)
+    connection.request(
+        "POST", "/v1/completions", json.dumps({"model": "tiny", "prompt": "a", "max_tokens": 3}), headers
+    )
     answer = connection.getresponse()
     return answer.status, answer.getheader("X-Steelyard-Version"), json.loads(answer.read())
 
 
 def test_one_gateway_dies_and_the_other_takes_the_address(pair: Site) -> None:
-    """Stopped under load: what runs on it is cut, what comes is refused until keepalived sees it, and then the other one answers."""
+    """Stopped under load: what runs on it is cut, what comes is refused until keepalived sees it, and then the other
+    one answers.
+    """
     [first] = holders(pair)
     other = {"gw-1": "mirror-1", "mirror-1": "gw-1"}[first]
-    with Load(shared_address(pair), 8080, pair.secrets["demo_client_key"], "tiny", {}, clients=3) as load:
+    with LoadGenerator(shared_address(pair), 8080, pair.secrets["demo_client_key"], "tiny", {}, clients=3) as load:
         time.sleep(2)
         on_host(pair, first, "systemctl stop haproxy")
         end = time.monotonic() + 15
@@ -56,7 +61,8 @@ def test_one_gateway_dies_and_the_other_takes_the_address(pair: Site) -> None:
         after = load.counts.requests - served_before
     assert holders(pair) == [other]
     assert after > 5, "nobody is answered by the other one"
-    # what clients may see of a host that dies: a cut, or nobody there until the address has moved; never an answer that is wrong
+    # what clients may see of a host that dies: a cut, or nobody there until the address has moved; never an answer that
+    # is wrong
     cut = ("Refused", "Reset", "Remote", "Incomplete", "a stream was cut", "No route", "unreachable")
     assert all(any(word in reason for word in cut) for reason in load.counts.reasons), load.counts.reasons
     print(json.dumps(load.figures()))
@@ -125,34 +131,61 @@ http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Engine).serve_f
 
 
 def balanced(site: Site, affinity: str, weights: dict[str, int], asked: list[dict[str, Any]]) -> list[str]:
-    """Which of three engines, which are simulated, gets each request from the role's own configuration in a real HAProxy."""
+    """Which of three engines, which are simulated, gets each request from the role's own configuration in a real
+    HAProxy.
+    """
     ports = {"a": 9101, "b": 9102, "c": 9103}
     serve = Serve(hosts="gpu", affinity=affinity, weights=weights)  # type: ignore[arg-type]
     services = tuple(
-        Service("x", "m", "v1", name, "127.0.0.1", "x", serve.model_copy(update={"port": port})) for name, port in ports.items()
+        Service("x", "m", "v1", name, "127.0.0.1", "x", serve.model_copy(update={"port": port}))
+        for name, port in ports.items()
     )
     values = {
-        "wanted": Settings(port=18080, hold_s=0, check_s=1), "folder": "/tmp/balanced", "socket": "/tmp/balanced/admin.sock",
-        "with_key": False, "backends": backends({"x": services}), "name": "gw-1", "gateways": [], "stamp": "test",
-    }  # fmt: skip
+        "wanted": Settings(port=18080, hold_s=0, check_s=1),
+        "folder": "/tmp/balanced",
+        "socket": "/tmp/balanced/admin.sock",
+        "with_key": False,
+        "errors": gateway_errors(0),
+        "answers": GatewayAnswers.of(32),
+        "never": NEVER,
+        "backends": backends({"x": services}),
+        "name": "gw-1",
+        "gateways": [],
+        "stamp": "test",
+    }
     config = render(ROOT / "roles/gateway/templates/haproxy.cfg.j2", **values)
-    client = "import sys, json, time, urllib.request\nfor body in json.loads(sys.argv[1]):\n request = urllib.request.Request('http://127.0.0.1:18080/v1/completions', json.dumps(body).encode(), {'Authorization': 'Bearer k', 'Content-Type': 'application/json'})\n print(json.load(urllib.request.urlopen(request))['who'])\n time.sleep(0.05)"
+    client = (
+        "import sys, json, time, urllib.request\nfor body in json.loads(sys.argv[1]):\n request = "
+        "urllib.request.Request('http://127.0.0.1:18080/v1/completions', json.dumps(body).encode(), "
+        "{'Authorization': 'Bearer k', 'Content-Type': 'application/json'})\n "
+        "print(json.load(urllib.request.urlopen(request))['who'])\n time.sleep(0.05)"
+    )
     key = "8254c329a92850f6d539dd376f4816ee2764517da5e0235514af433164480d7a"  # SHA-256 of `k`
     files = {
-        "haproxy.cfg": config, "engine.py": ENGINE, "client.py": client, "steelyard-keys.map": f"{key} one\n",
-        "steelyard-alias.map": "x alias-x\n", "steelyard-models.map": "list {}\n", "steelyard-engine.map": "engine none\n",
-    }  # fmt: skip
+        "haproxy.cfg": config,
+        "engine.py": ENGINE,
+        "client.py": client,
+        "steelyard-keys.map": f"{key} one\n",
+        "steelyard-ends.map": "",
+        "steelyard-alias.map": "x alias-x\n",
+        "steelyard-models.map": "list {}\n",
+        "steelyard-engine.map": "engine none\n",
+    }
     writes = "; ".join(f"cat > /tmp/balanced/{name} <<'END'\n{text}\nEND\n" for name, text in files.items()).replace(
         "END\n;", "END\n"
     )
-    started = " ".join(f'python3 /tmp/balanced/engine.py {port} >/dev/null 2>&1 & pids="$pids $!"; ' for port in ports.values())
+    started = " ".join(
+        f'python3 /tmp/balanced/engine.py {port} >/dev/null 2>&1 & pids="$pids $!"; ' for port in ports.values()
+    )
     asks = json.dumps([{"model": "x", **body} for body in asked])
     # UP at its start until it is checked: so a check of each has to have come first
-    waited = "sleep 3; python3 -I /usr/lib/steelyard/steelyard-host.pyz haproxy-wait /tmp/balanced/admin.sock 60 " + " ".join(
-        f"alias-x/{name}" for name in ports
+    waited = (
+        "sleep 3; python3 -I /usr/lib/steelyard/steelyard-host.pyz haproxy-wait /tmp/balanced/admin.sock 60 "
+        + " ".join(f"alias-x/{name}" for name in ports)
     )
     script = (
-        f"mkdir -p /tmp/balanced\n{writes}\n{started}\nhaproxy -D -p /tmp/balanced/pid -f /tmp/balanced/haproxy.cfg\n{waited}\n"
+        f"mkdir -p /tmp/balanced\n{writes}\n{started}\nhaproxy -D -p /tmp/balanced/pid -f "
+        f"/tmp/balanced/haproxy.cfg\n{waited}\n"
         f"python3 /tmp/balanced/client.py '{asks}'\nkill $(cat /tmp/balanced/pid); kill $pids; rm -rf /tmp/balanced"
     )
     return [word for word in on_host(site, "gw-1", script).split() if word.isdigit()]
@@ -164,9 +197,12 @@ def strayed(got: list[str], kinds: int) -> int:
 
 
 def test_conversations_stay_where_they_were_begun_and_sessions_too(site: Site) -> None:
-    """But for one that comes while the last is not quite gone: then its engine has its share of the two already. Chance strays ten."""
+    """But for one that comes while the last is not quite gone: then its engine has its share of the two already. Chance
+    strays ten.
+    """
     talks = [
-        {"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": f"talk {n % 8}"}]} for n in range(24)
+        {"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": f"talk {n % 8}"}]}
+        for n in range(24)
     ]
     got = balanced(site, "prefix", {}, talks)
     assert strayed(got, 8) <= 2, got

@@ -1,10 +1,12 @@
-"""Roles of GPU hosts on real machines: applied twice, then harmed one thing at a time; each harm is found and mended."""
+"""Roles of GPU hosts on real machines: applied twice, then harmed one thing at a time; each harm is found and
+mended.
+"""
 
 from __future__ import annotations
 
 import pytest
-from conftest import Site
 from gpu_hosts import COUNTED, PROBE, assert_drifts, drift, plan, run
+from support.lab_site import Site
 
 pytestmark = pytest.mark.hosts
 CLEAN = ("mirror-1", "gpu-1", "gpu-2")
@@ -50,7 +52,10 @@ def test_base_and_package_mirror(gpu_site: Site) -> None:
         {
             ("mirror-1", "systemctl stop apt-cacher-ng"): "package_mirror.run-the-apt-cache",
             ("mirror-1", "rm -r /srv/steelyard/wheels/simple"): "package_mirror.index-the-wheels",
-            ("mirror-1", "echo '#' >> /etc/nginx/conf.d/steelyard-wheels.conf"): "package_mirror.configure-the-wheel-server",
+            (
+                "mirror-1",
+                "echo '#' >> /etc/nginx/conf.d/steelyard-wheels.conf",
+            ): "package_mirror.configure-the-wheel-server",
             ("gpu-1", "echo > /etc/pip.conf"): "package_client.point-pip-at-the-mirror",
             ("gpu-2", "rm /etc/apt/apt.conf.d/01steelyard-mirror"): "package_client.point-apt-at-the-mirror",
         },
@@ -58,7 +63,9 @@ def test_base_and_package_mirror(gpu_site: Site) -> None:
 
 
 def test_nvidia_driver(gpu_site: Site) -> None:
-    older = "sed -i s/580.95.05/570.86.15/ /usr/lib/steelyard-lab/driver/nvidia/version /usr/lib/steelyard-lab/gpus.conf"
+    older = (
+        "sed -i s/580.95.05/570.86.15/ /usr/lib/steelyard-lab/driver/nvidia/version /usr/lib/steelyard-lab/gpus.conf"
+    )
     assert_drifts(
         gpu_site,
         "nvidia_driver",
@@ -94,9 +101,14 @@ def test_nvidia_toolkit(gpu_site: Site) -> None:
 
 
 def test_docker(gpu_site: Site) -> None:
-    """Among them a daemon that was told something else than its file says, and a file that says else than the daemon."""
+    """Among them a daemon that was told something else than its file says, and a file that says else than the
+    daemon.
+    """
     edited = 'sed -i \'s/"live-restore": true/"live-restore": false/\' /etc/docker/daemon.json'
-    loaded = "for n in $(seq 50); do docker info --format '{{.LiveRestoreEnabled}}' | grep -q false && break; sleep 0.1; done"
+    loaded = (
+        "for n in $(seq 50); do docker info --format '{{.LiveRestoreEnabled}}' | grep -q false && break; sleep "
+        "0.1; done"
+    )
     assert_drifts(
         gpu_site,
         "docker",
@@ -125,11 +137,17 @@ def test_registry_mirror(gpu_site: Site) -> None:
             ("mirror-1", "echo '#' >> /etc/steelyard/registries/hub.yml"): "registry_mirror.configure-a-registry",
             (
                 "mirror-1",
-                f"cp {env} /root/env; echo STEELYARD_CONFIG=old > {env}; systemctl restart steelyard-registry@hub; cp /root/env {env}",
+                (
+                    f"cp {env} /root/env; sed -i s/CONFIG=.*/CONFIG=old/ {env}; systemctl restart "
+                    f"steelyard-registry@hub; cp /root/env {env}"
+                ),
             ): "registry_mirror.run-a-registry",
             ("mirror-1", "systemctl disable --now steelyard-registry-gc@hub.timer"): "registry_mirror.collect-nightly",
             ("mirror-1", "rm /usr/lib/steelyard/registry-gc"): "registry_mirror.install-registry-gc",
-            ("gpu-1", "rm /etc/containers/registries.conf.d/50-steelyard.conf"): "registry_client.point-podman-at-the-mirrors",
+            (
+                "gpu-1",
+                "rm /etc/containers/registries.conf.d/50-steelyard.conf",
+            ): "registry_client.point-podman-at-the-mirrors",
             (
                 "gpu-2",
                 "echo >> /etc/containerd/certs.d/docker.io/hosts.toml",

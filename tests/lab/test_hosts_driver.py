@@ -1,4 +1,6 @@
-"""The driver's life on real machines with simulated packages: upgrades, a reboot, what cannot be solved, keys, faults."""
+"""The driver's life on real machines with simulated packages: upgrades, a reboot, what cannot be solved, keys,
+faults.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +11,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from conftest import Site, on_host, steelyard
 from gpu_hosts import DRIVER, NEXT_BRANCH, NEXT_PATCH, apply, drift, plan, run, settings, write
+from support.lab_site import Site, on_host, steelyard
 
-from steelyard.lab import nvidia_repo
-from steelyard.lab.nvidia_packages import UNSOLVABLE
-from steelyard.openpgp import fingerprints
+from steelyard.artifacts.repository_keys import fingerprints
+from steelyard.lab.simulated import nvidia_repo
+from steelyard.lab.simulated.nvidia_packages import UNSOLVABLE
 
 pytestmark = pytest.mark.hosts
 GPUS = "/usr/lib/steelyard-lab/gpus.conf"
@@ -46,7 +48,8 @@ def boot_id(site: Site, host: str) -> str:
 def test_another_branch_comes_by_a_reboot_with_services_drained_and_the_version_proven(gpu_site: Site) -> None:
     unit = "[Service]\nExecStart=/bin/sleep infinity\n[Install]\nWantedBy=multi-user.target\n"
     gpu_site.sh(
-        "gpu-1", f"printf '{unit}' > /etc/systemd/system/steelyard-vllm@.service; systemctl enable --now steelyard-vllm@a"
+        "gpu-1",
+        f"printf '{unit}' > /etc/systemd/system/steelyard-vllm@.service; systemctl enable --now steelyard-vllm@a",
     )
     before = boot_id(gpu_site, "gpu-1")
     with declared(gpu_site, version=NEXT_BRANCH, restart="reboot"):
@@ -85,7 +88,7 @@ def test_another_patch_comes_by_reloading_the_modules_and_no_reboot(gpu_site: Si
 def test_a_set_that_apt_cannot_solve_is_refused_by_the_plan(gpu_site: Site) -> None:
     before = gpu_site.sh("gpu-1", "dpkg-query -W | sort")
     with declared(gpu_site, version=UNSOLVABLE):
-        text = run(gpu_site, "plan", "-l", "gpu-1").stdout
+        text = run(gpu_site, "plan", "-v", "-l", "gpu-1").stdout
         assert "apt cannot install the declared set" in text
         assert "libnvidia-nobody-has-this" in text
     assert gpu_site.sh("gpu-1", "dpkg-query -W | sort") == before
@@ -95,7 +98,8 @@ def test_the_same_names_of_another_origin_never_win(gpu_site: Site) -> None:
     mirror, source = gpu_site.address("mirror-1"), "/etc/apt/sources.list.d/other.list"
     line = f"deb [trusted=yes] http://{mirror}:{nvidia_repo.PORT}/other /"
     gpu_site.sh(
-        "gpu-1", f"echo '{line}' > {source} && apt-get -q update >/dev/null && apt-mark unhold nvidia-driver-cuda libnvidia-ml1"
+        "gpu-1",
+        f"echo '{line}' > {source} && apt-get -q update >/dev/null && apt-mark unhold nvidia-driver-cuda libnvidia-ml1",
     )
     try:
         assert "595.99.99-1" in gpu_site.sh("gpu-1", "apt-cache madison nvidia-driver-cuda")
@@ -166,7 +170,7 @@ def test_a_simulated_fault_is_told_with_what_to_do_and_the_gate_refuses(gpu_site
         assert told.returncode == 2
         assert [(found["code"], found["subject"]) for found in findings] == [(f"doctor.{code}", subject)]
         assert findings[0]["fix"]
-        gated = run(gpu_site, "plan", "-l", "gpu-1")
+        gated = run(gpu_site, "plan", "-v", "-l", "gpu-1")
         assert ("GPU gate" in gated.stdout) == (findings[0]["severity"] == "error")
     finally:
         gpu_site.sh("gpu-1", f"cp /root/gpus {GPUS}")
@@ -177,7 +181,10 @@ def test_an_nvswitch_brings_the_fabric_manager_of_exactly_the_driver_and_its_fab
     switch = "/usr/lib/steelyard-lab/pci/0000:40:00.0"
     gpu_site.sh(
         "gpu-2",
-        f"mkdir {switch} && echo 0x10de > {switch}/vendor; echo 0x22a3 > {switch}/device; echo 0x068000 > {switch}/class",
+        (
+            f"mkdir {switch} && echo 0x10de > {switch}/vendor; echo 0x22a3 > {switch}/device; echo 0x068000 > "
+            f"{switch}/class"
+        ),
     )
     try:
         apply(gpu_site, "-l", "gpu-2")
@@ -187,8 +194,11 @@ def test_an_nvswitch_brings_the_fabric_manager_of_exactly_the_driver_and_its_fab
         codes = {finding["code"] for finding in drift(gpu_site, "-l", "gpu-2")[1]}
         assert "nvidia_driver.gpu-fabric" in codes
     finally:
-        gpu_site.sh("gpu-2", f"cp /root/gpus {GPUS}; rm -r {switch}; apt-mark unhold nvidia-fabricmanager libnvidia-nscq; "
-                             "apt-get -q -y purge nvidia-fabricmanager libnvidia-nscq")  # fmt: skip
+        gpu_site.sh(
+            "gpu-2",
+            f"cp /root/gpus {GPUS}; rm -r {switch}; apt-mark unhold nvidia-fabricmanager libnvidia-nscq; "
+            "apt-get -q -y purge nvidia-fabricmanager libnvidia-nscq",
+        )
     apply(gpu_site, "-l", "gpu-2")
 
 
@@ -198,7 +208,7 @@ def test_settings_of_gpus_are_set_now_and_again_at_every_boot(gpu_site: Site) ->
         assert gpu_site.sh("gpu-1", f"grep -c 'power_limit 500' {GPUS}").strip() in ("2", "4")
         assert plan(gpu_site, "-l", "gpu-1") == {}
     with declared(gpu_site, settings={"power_limit_w": 900}):
-        assert "takes a power limit of 200 to 700 W" in run(gpu_site, "plan", "-l", "gpu-1").stdout
+        assert "takes a power limit of 200 to 700 W" in run(gpu_site, "plan", "-v", "-l", "gpu-1").stdout
     gpu_site.sh("gpu-1", f"sed -i /^set=/d {GPUS}")
     apply(gpu_site, "-l", "gpu-1")
 
@@ -222,7 +232,9 @@ def test_a_gpu_in_mig_mode_is_cut_described_and_cut_again_at_boot(gpu_site: Site
             assert "nvidia_driver.set-the-gpus" in {finding["code"] for finding in drift(gpu_site, "-l", "gpu-1")[1]}
             apply(gpu_site, "-l", "gpu-1")
             assert instances() == ["3g.40gb", "2g.20gb"]
-            gpu_site.sh("gpu-1", f"sed -i /^set=/d {GPUS}; systemctl restart steelyard-gpu-settings")  # what a boot does
+            gpu_site.sh(
+                "gpu-1", f"sed -i /^set=/d {GPUS}; systemctl restart steelyard-gpu-settings"
+            )  # what a boot does
             assert instances() == ["3g.40gb", "2g.20gb"]
         with declared(gpu_site, settings={"mig_layout": ["3g.40gb"]}):
             refused = run(gpu_site, "plan", "-l", "gpu-1")

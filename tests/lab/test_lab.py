@@ -8,9 +8,9 @@ import signal
 import subprocess
 from pathlib import Path
 
-from conftest import Site, assert_no_trace_since, shell, steelyard, traces
+from support.lab_site import Site, assert_no_trace_since, shell, steelyard, traces
 
-from steelyard.lab.record import require_lab
+from steelyard.lab.nspawn.record import require_lab
 
 TRIXIE = """\
 hosts:
@@ -36,13 +36,17 @@ def test_only_the_mirror_has_a_way_out(bare: Site) -> None:
     """192.0.2.1 is nobody's address: what counts is that the packets are dropped here, by the lab's rule."""
     rule = f"iptables -nvxL FORWARD | grep 'DROP.*steelyard lab {bare.lab.net.bridge} ' | awk '{{print $1}}'"
     dropped = int(shell(rule))
-    outside = "ip route add default via $(ip -4 -o addr show host0 | awk '{print $4}' | sed 's/[0-9]*.24$/1/') 2>/dev/null; "
+    outside = (
+        "ip route add default via $(ip -4 -o addr show host0 | awk '{print $4}' | sed 's/[0-9]*.24$/1/') 2>/dev/null; "
+    )
     asked = "timeout 5 python3 -c \"import socket; socket.create_connection(('192.0.2.1', 443), 3)\" 2>&1 | tail -1"
     assert bare.sh("gpu-1", "ip route show default") == ""
     assert "timed out" in bare.sh("gpu-1", outside + asked)  # not even with a route of its own
     assert int(shell(rule)) > dropped
     bare.sh("gpu-1", "ip route del default")
-    assert bare.sh("mirror-1", "apt-get update >/dev/null 2>&1; ls /var/lib/apt/lists | grep -c _Packages").strip() != "0"
+    assert (
+        bare.sh("mirror-1", "apt-get update >/dev/null 2>&1; ls /var/lib/apt/lists | grep -c _Packages").strip() != "0"
+    )
 
 
 def test_reboot_works(bare: Site) -> None:
@@ -57,7 +61,10 @@ def test_reboot_works(bare: Site) -> None:
         shell("sleep 0.5")
     assert len(after.strip()) == 36
     assert after != before
-    bare.sh("gw-1", "for n in $(seq 60); do test $(systemctl is-system-running) != starting && exit 0; sleep 0.5; done; exit 1")
+    bare.sh(
+        "gw-1",
+        "for n in $(seq 60); do test $(systemctl is-system-running) != starting && exit 0; sleep 0.5; done; exit 1",
+    )
 
 
 def test_simulated_gpus_are_named_so_and_have_their_sysfs_entries(bare: Site) -> None:
@@ -71,7 +78,15 @@ def test_second_lab_beside_the_first_comes_and_goes_without_a_trace(bare: Site, 
     before = traces("second")
     description = tmp_path / "lab.yml"
     description.write_text(TRIXIE)
-    options = ("--name", "second", "--inventory", str(tmp_path / "inventory"), "--description", str(description), "--no-wheels")
+    options = (
+        "--name",
+        "second",
+        "--inventory",
+        str(tmp_path / "inventory"),
+        "--description",
+        str(description),
+        "--no-wheels",
+    )
     up = lab("up", "2", *options)
     assert up.returncode == 0, up.stderr
     second = require_lab("second", "test")
@@ -79,12 +94,20 @@ def test_second_lab_beside_the_first_comes_and_goes_without_a_trace(bare: Site, 
     other = Site(second, tmp_path / "inventory")
     assert "trixie" in other.sh("deb-1", "cat /etc/os-release")
     assert other.json("plan", "--deploy", "hosts")["exit"] == 2
-    install = "apt-get update -q >/dev/null && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y docker.io docker-cli iptables >/dev/null"
+    install = (
+        "apt-get update -q >/dev/null && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y docker.io "
+        "docker-cli iptables >/dev/null"
+    )
     other.sh("dock-1", install)
-    image = "mkdir -p /i/bin && cp /bin/sh /i/bin/ && cp --parents $(ldd /bin/sh | grep -o '/[^ ]*') /i/ && tar -c -C /i . | docker import - lab/sh"
+    image = (
+        "mkdir -p /i/bin && cp /bin/sh /i/bin/ && cp --parents $(ldd /bin/sh | grep -o '/[^ ]*') /i/ && tar -c "
+        "-C /i . | docker import - lab/sh"
+    )
     other.sh("dock-1", image)
     assert other.sh("dock-1", "docker run --rm lab/sh /bin/sh -c 'echo from a container'").strip() == "from a container"
-    os.kill(int((second.paths.host("deb-1") / "pid").read_text()), signal.SIGKILL)  # the supervisor dies, its host does not
+    os.kill(
+        int((second.paths.host("deb-1") / "pid").read_text()), signal.SIGKILL
+    )  # the supervisor dies, its host does not
     record = json.loads(second.paths.record.read_text())
     record["hosts"].append({**record["hosts"][0], "name": "never-made"})
     second.paths.record.write_text(json.dumps(record))

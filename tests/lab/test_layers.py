@@ -1,4 +1,6 @@
-"""A layer saved from a host that started from a layer: the next host sees what the saved one saw, but for what is one host's."""
+"""A layer saved from a host that started from a layer: the next host sees what the saved one saw, but for what is one
+host's.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from steelyard.lab.layers import save_layer
-from steelyard.lab.machine import Machine, mount_overlay
-from steelyard.lab.network import LabNetwork
-from steelyard.lab.paths import LabPaths, base_folder, layer_folder
-from steelyard.lab.programs import run
-from steelyard.lab.spec import LabHost
+from steelyard.lab.nspawn.layers import save_layer
+from steelyard.lab.nspawn.machine import Machine, mount_overlay
+from steelyard.lab.nspawn.network import LabNetwork
+from steelyard.lab.nspawn.paths import LabPaths, base_folder, layer_folder
+from steelyard.lab.nspawn.programs import run
+from steelyard.lab.nspawn.spec import LabHost
 
 
 @pytest.fixture
@@ -85,8 +87,14 @@ def test_what_a_host_removed_or_replaced_stays_so_in_the_next_layer(machine: Mac
     save_layer(machine, "kept")
     assert seen(boot_anew(machine)) == before
     assert {path for path in before if path.startswith("opt/")} == {
-        "opt/made-anew", "opt/made-anew/new", "opt/now-a-link", "opt/now-a-file", "opt/kept", "opt/kept/old", "opt/kept/new",
-    }  # fmt: skip
+        "opt/made-anew",
+        "opt/made-anew/new",
+        "opt/now-a-link",
+        "opt/now-a-file",
+        "opt/kept",
+        "opt/kept/old",
+        "opt/kept/new",
+    }
 
 
 def test_hosts_keep_the_layer_they_run_on(machine: Machine) -> None:
@@ -124,7 +132,12 @@ def layers(machine: Machine) -> list[str]:
 
 def test_a_layer_holds_nothing_of_one_host(machine: Machine) -> None:
     root = boot_anew(machine)
-    for path in ("etc/hostname", "etc/nginx/conf.d/steelyard-wheels.conf", "models/m/v1/weights", "var/log/nginx/access.log"):
+    for path in (
+        "etc/hostname",
+        "etc/nginx/conf.d/steelyard-wheels.conf",
+        "models/m/v1/weights",
+        "var/log/nginx/access.log",
+    ):
         put(root / path, "one's")
     save_layer(machine, "kept")
     kept = seen(layer_folder("kept"))

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from conftest import Site, steelyard
+from support.lab_site import Site, steelyard
 
 
 @pytest.fixture(autouse=True)
@@ -27,13 +27,19 @@ def test_a_hung_engine_that_systemd_calls_active_is_drift(site: Site) -> None:
     assert codes["vllm.gives-a-token"]["id"] == "gpu-1:vllm:token of tiny"
     assert "journalctl -u steelyard-vllm@tiny.service" in codes["vllm.gives-a-token"]["fix"]
     assert answer["exit"] == 2
-    site.sh("gw-1", "python3 -I /usr/lib/steelyard/steelyard-host.pyz haproxy-wait /run/haproxy/admin.sock 60 alias-tiny/gpu-1")
+    site.sh(
+        "gw-1",
+        "python3 -I /usr/lib/steelyard/steelyard-host.pyz haproxy-wait /run/haproxy/admin.sock 60 alias-tiny/gpu-1",
+    )
     assert site.json("drift")["findings"] == []
 
 
 def test_a_gateway_that_clients_cannot_reach_is_drift(site: Site) -> None:
-    site.sh("gw-1", "nft add table inet shut; nft 'add chain inet shut incoming { type filter hook input priority 0; }'; "
-                    "nft 'add rule inet shut incoming tcp dport 8080 reject with tcp reset'")  # fmt: skip
+    site.sh(
+        "gw-1",
+        "nft add table inet shut; nft 'add chain inet shut incoming { type filter hook input priority 0; }'; "
+        "nft 'add rule inet shut incoming tcp dport 8080 reject with tcp reset'",
+    )
     try:
         [finding] = [found for found in site.json("drift")["findings"] if found["host"] == "gw-1"]
     finally:
@@ -81,7 +87,11 @@ def test_missing_host_keys_are_found_and_recorded_when_they_were_compared(site: 
     path = inventory / "group_vars/all/connection.yml"
     path.write_text(path.read_text().replace(str(site.lab.paths.known_hosts), str(known)))
     found = json.loads(steelyard("doctor", "-i", str(inventory), "--json").stdout)["findings"]
-    assert sorted(finding["host"] for finding in found if finding["code"] == "doctor.host_key") == ["gpu-1", "gw-1", "mirror-1"]
+    assert sorted(finding["host"] for finding in found if finding["code"] == "doctor.host_key") == [
+        "gpu-1",
+        "gw-1",
+        "mirror-1",
+    ]
     asked = steelyard("doctor", "-i", str(inventory), "--record-keys")
     assert (asked.returncode, known.exists()) == (1, False)
     own = site.sh("gw-1", "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub").split()[1]

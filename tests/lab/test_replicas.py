@@ -1,4 +1,5 @@
-"""An alias with two services on two hosts: moved wave by wave, a canary first, back where the second one fails; requests find the other.
+"""An alias with two services on two hosts: moved wave by wave, a canary first, back where the second one fails;
+requests find the other.
 
 llama.cpp, because it starts in a second; the gateway, the hosts and the switches are those of any service.
 """
@@ -7,18 +8,15 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-import tiny_gguf
 import yaml
-from conftest import STEELYARD, Site, on_host, steelyard
+from support import tiny_gguf
+from support.lab_site import STEELYARD, Site, on_host, steelyard
 
-sys.path.insert(0, str(Path(__file__).parent / "rollout"))
-from load import Load, texts_of
+from steelyard.lab.load import LoadGenerator, texts_of
 
 FIRST, SECOND = "mirror-1", "gpu-1"  # in the order of the inventory, and so of the waves
 PORT, UNIT = 8012, "steelyard-llamacpp@pair.service"
@@ -51,7 +49,8 @@ class Pair(Site):
     def serves(self) -> dict[str, str]:
         """Version by host."""
         found = {
-            host: json.loads(on_host(self, host, f"{PYZ} switch-state /models gguf/pair pair")) for host in (FIRST, SECOND)
+            host: json.loads(on_host(self, host, f"{PYZ} switch-state /models gguf/pair pair"))
+            for host in (FIRST, SECOND)
         }
         return {host: str(now["serves"]).rsplit("/", 1)[-1] for host, now in found.items()}
 
@@ -63,8 +62,8 @@ class Pair(Site):
     def door(self) -> tuple[str, int, str, str]:
         return self.address("gw-1"), 8080, self.secrets["demo_client_key"], "pair"
 
-    def load(self) -> Load:
-        return Load(*self.door, self.texts, clients=4)
+    def load(self) -> LoadGenerator:
+        return LoadGenerator(*self.door, self.texts, clients=4)
 
 
 @pytest.fixture(scope="module")
@@ -76,9 +75,21 @@ def pair(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]
     path = inventory / "group_vars/all/models.yml"
     declared = yaml.safe_load(path.read_text())
     # each shares the host's spare, simulated GPU where there is one
-    serve = {"engine": "llamacpp", "hosts": f"{FIRST}:{SECOND}", "port": PORT, "max_model_len": 256, "affinity": "none",
-             "gpu_memory_utilization": 0.4, "options": {"n_threads": 1}}  # fmt: skip
-    declared["models"]["gguf/pair"] = {"source": f"file://{weights}/v1", "version": "v1", "alias": "pair", "serve": serve}
+    serve = {
+        "engine": "llamacpp",
+        "hosts": f"{FIRST}:{SECOND}",
+        "port": PORT,
+        "max_model_len": 256,
+        "affinity": "none",
+        "gpu_memory_utilization": 0.4,
+        "options": {"n_threads": 1},
+    }
+    declared["models"]["gguf/pair"] = {
+        "source": f"file://{weights}/v1",
+        "version": "v1",
+        "alias": "pair",
+        "serve": serve,
+    }
     path.write_text(yaml.safe_dump(declared))
     made = Pair(site.lab, inventory)
     done = steelyard("apply", "-i", str(inventory), "--yes")
@@ -89,7 +100,7 @@ def pair(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]
     made.texts["v2"] = texts_of(*made.door)
     assert made.texts["v1"] != made.texts["v2"]
     yield made
-    assert steelyard("apply", "-i", str(site.inventory), "--yes").returncode == 0
+    assert steelyard("apply", "-i", str(site.inventory), "--yes", "--prune").returncode == 0
     assert site.changed("plan") == {}
 
 
@@ -111,10 +122,25 @@ def test_a_canary_gets_its_share_first_and_the_weights_come_back(pair: Pair) -> 
     pair.settle()
     seen: list[dict[str, int]] = []
     pair.declare("v2")
-    words = [STEELYARD, "rollout", "pair", "v2", "-i", str(pair.inventory), "--yes", "--canary", "10%", "--watch", "6",
-             "--slower", "20"]  # fmt: skip
+    words = [
+        STEELYARD,
+        "rollout",
+        "pair",
+        "v2",
+        "-i",
+        str(pair.inventory),
+        "--yes",
+        "--canary",
+        "10%",
+        "--watch",
+        "6",
+        "--slower",
+        "20",
+    ]
     with pair.load() as load:
-        running = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        running = subprocess.Popen(
+            words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
         while running.poll() is None:
             seen.append(pair.weights())
             time.sleep(0.3)
@@ -134,7 +160,11 @@ def test_where_the_second_host_fails_the_first_goes_back_unless_one_may(
 ) -> None:
     """The engine does not start with the new version there, and does with the old one."""
     pair.settle()
-    on_host(pair, SECOND, f"cp -p {WRAPPER} /root/kept && sed -i '2i grep -q pair/v2 /proc/self/mountinfo && exit 1' {WRAPPER}")
+    on_host(
+        pair,
+        SECOND,
+        f"cp -p {WRAPPER} /root/kept && sed -i '2i grep -q pair/v2 /proc/self/mountinfo && exit 1' {WRAPPER}",
+    )
     try:
         with pair.load() as load:
             done = pair.roll("v2", "--strategy", "swap", "--max-fail", may_fail)

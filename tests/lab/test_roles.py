@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
-from conftest import Site, assert_converges, steelyard
+import pytest
+from support.lab_site import Site, assert_converges, steelyard
 
 
 def test_second_apply_changes_nothing(site: Site) -> None:
@@ -60,7 +62,7 @@ def test_vllm_front_converges(site: Site) -> None:
         {
             ("gpu-1", "systemctl stop steelyard-front"): ["vllm.run-the-front", "vllm.load-the-front-s-configuration"],
             ("gpu-1", "sed -i 's/maxconn 1000/maxconn 10/' /etc/steelyard/front.cfg"): ["vllm.configure-the-front"],
-            ("gpu-1", "chmod 0644 /etc/steelyard/keys/tiny"): ["vllm.write-the-engine-s-key"],
+            ("gpu-1", "chmod 0644 /etc/steelyard/front-key.map"): ["vllm.write-the-key-that-the-front-accepts"],
         },
     )
 
@@ -86,9 +88,11 @@ def test_gateway_converges(site: Site) -> None:
             ("gw-1", "sed -i 's/maxconn 2000/maxconn 20/' /etc/haproxy/haproxy.cfg"): ["gateway.configure-the-gateway"],
             (
                 "gw-1",
-                "cp /etc/haproxy/haproxy.cfg /root/kept && sed -i 's/^    setenv .*/    setenv STEELYARD_CONFIG \"older\"/' "
+                "cp /etc/haproxy/haproxy.cfg /root/kept && sed -i 's/^    setenv .*/    setenv "
+                'STEELYARD_CONFIG "older"/\' '
                 "/etc/haproxy/haproxy.cfg && systemctl reload haproxy && for n in $(seq 100); do "
-                "python3 -I /usr/lib/steelyard/steelyard-host.pyz haproxy /run/haproxy/admin.sock | grep -q older && break; "
+                "python3 -I /usr/lib/steelyard/steelyard-host.pyz haproxy /run/haproxy/admin.sock | grep "
+                "-q older && break; "
                 "sleep 0.1; done; cp /root/kept /etc/haproxy/haproxy.cfg",
             ): ["gateway.load-the-gateway-s-configuration"],
             ("gw-1", "systemctl disable --now haproxy"): [
@@ -149,8 +153,19 @@ def test_in_sync_hosts_cost_one_connection_one_channel_one_round_trip(site: Site
     assert all(host["ssh"]["facts"] > 10 for host in answer["hosts"])
 
 
+@pytest.mark.parametrize("command", ["plan", "drift"])
+def test_a_look_from_a_runner_that_knows_nothing_costs_three_round_trips(
+    site: Site, tmp_path: Path, command: str
+) -> None:
+    cold = steelyard(command, "-i", str(site.inventory), "--json", XDG_CACHE_HOME=str(tmp_path))
+    hosts = json.loads(cold.stdout)["hosts"]
+    assert [host["error"] for host in hosts] == [None] * 3
+    assert {host["host"]: host["ssh"]["round_trips"] for host in hosts if host["ssh"]["round_trips"] > 3} == {}
+    assert [host["ssh"]["facts"] > 10 for host in hosts] == [True] * 3
+
+
 def test_stale_prefetch_list_costs_time_and_never_truth(site: Site) -> None:
-    from steelyard.cache import cache_folder
+    from steelyard.dirs import cache_folder
 
     for kept in (cache_folder() / "prefetch").glob("*.json"):
         kept.write_text('["echo stale", "exit 3"]')  # the second one ends the shell

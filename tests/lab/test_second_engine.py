@@ -1,24 +1,23 @@
-"""llama.cpp as a second engine, and services that start with their first request: real llama.cpp, real requests, tiny weights."""
+"""llama.cpp as a second engine, and services that start with their first request: real llama.cpp, real requests, tiny
+weights.
+"""
 
 from __future__ import annotations
 
 import json
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny_gguf
 import yaml
-from conftest import STEELYARD, Site, on_host, steelyard
+from support import tiny_gguf
+from support.lab_site import STEELYARD, Site, on_host, steelyard
 
-sys.path.insert(0, str(Path(__file__).parent / "rollout"))
-from load import PROMPTS, Load, ask, texts_of
+from steelyard.lab.load import PROMPTS, LoadGenerator, ask, texts_of
 
 IDLE_S = 6
 HOST = "gpu-1"
@@ -64,13 +63,15 @@ class Fleet(Site):
     def say(self, alias: str) -> str:
         return ask(*self.door, alias, PROMPTS[0], stream=False)
 
-    def load(self, alias: str, texts: dict[str, dict[str, str]]) -> Load:
-        return Load(*self.door, alias, texts, clients=3)
+    def load(self, alias: str, texts: dict[str, dict[str, str]]) -> LoadGenerator:
+        return LoadGenerator(*self.door, alias, texts, clients=3)
 
 
 @pytest.fixture(scope="module")
 def fleet(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    """`small` always runs to begin with, `other` is lazy; taken off the host again at the end, by declaring them no more."""
+    """`small` always runs to begin with, `other` is lazy; taken off the host again at the end, by declaring them no
+    more.
+    """
     weights, inventory = tmp_path_factory.mktemp("gguf"), site.copy(tmp_path_factory.mktemp("second"))
     for name in ("small", "other"):
         for version, seed in (("v1", 1), ("v2", 2)):
@@ -78,17 +79,27 @@ def fleet(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flee
     path = inventory / "group_vars/all/models.yml"
     declared = yaml.safe_load(path.read_text())
     for name, port, load in (("small", 8010, "preload"), ("other", 8011, "lazy")):
-        serve = {"engine": "llamacpp", "hosts": HOST, "port": port, "load": load, "idle_s": IDLE_S, "max_model_len": 256}
+        serve = {
+            "engine": "llamacpp",
+            "hosts": HOST,
+            "port": port,
+            "load": load,
+            "idle_s": IDLE_S,
+            "max_model_len": 256,
+        }
         serve["gpu_memory_utilization"] = 0.4  # tiny has one of the two, simulated ones; these share the other
         serve["options"] = {"n_threads": 1}
         declared["models"][f"gguf/{name}"] = {
-            "source": f"file://{weights}/{name}/v1", "version": "v1", "alias": name, "serve": serve
-        }  # fmt: skip
+            "source": f"file://{weights}/{name}/v1",
+            "version": "v1",
+            "alias": name,
+            "serve": serve,
+        }
     path.write_text(yaml.safe_dump(declared))
     made = Fleet(site.lab, inventory)
     made.apply()
     yield made
-    assert steelyard("apply", "-i", str(site.inventory), "--yes").returncode == 0
+    assert steelyard("apply", "-i", str(site.inventory), "--yes", "--prune").returncode == 0
     left = on_host(site, HOST, "ls /etc/steelyard/services; systemctl list-units --no-legend 'steelyard-l*'; ss -ltn")
     assert "small" not in left
     assert "other" not in left
@@ -100,12 +111,18 @@ def test_a_gguf_is_served_behind_the_same_endpoint(fleet: Fleet) -> None:
     """Key asked, nothing but the public API let in, a hardened unit, a start recorded by its phases."""
     assert fleet.say("small")
     port = f"http://{fleet.address(HOST)}:8010"
-    codes = {path: subprocess.run(["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", port + path], capture_output=True, text=True).stdout
-             for path in ("/health", "/slots", "/props", "/v1/completions")}  # fmt: skip
+    codes = {
+        path: subprocess.run(
+            ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", port + path], capture_output=True, text=True
+        ).stdout
+        for path in ("/health", "/slots", "/props", "/v1/completions")
+    }
     assert codes == {"/health": "200", "/slots": "404", "/props": "404", "/v1/completions": "401"}
     exposure = fleet.sh(HOST, f"systemd-analyze security --no-pager {SMALL} | tail -1", check=False)
     assert float(exposure.split()[-3]) <= 1.0, exposure
-    [entry] = [each for host in fleet.json("status")["hosts"] for each in host["status"]["services"] if each["name"] == "small"]
+    [entry] = [
+        each for host in fleet.json("status")["hosts"] for each in host["status"]["services"] if each["name"] == "small"
+    ]
     assert (entry["state"], entry["load"]) == ("active", "preload")
     assert [phase["phase"] for phase in entry["start"]["phases"]] == ["import", "weights", "server", "first_token"]
     key = fleet.secrets["engine_key"]
@@ -113,7 +130,9 @@ def test_a_gguf_is_served_behind_the_same_endpoint(fleet: Fleet) -> None:
 
 
 def test_a_version_of_it_is_rolled_out_by_a_restart(fleet: Fleet) -> None:
-    """In place is refused, because llama.cpp reads weights at its start only; beside it, because both simulated GPUs are taken."""
+    """In place is refused, because llama.cpp reads weights at its start only; beside it, because both simulated GPUs
+    are taken.
+    """
     texts = {"v1": texts_of(*fleet.door, "small")}
     words = ("rollout", "small", "-i", str(fleet.inventory), "--yes")
     fleet.serve(small={"version": "v2"})
@@ -180,19 +199,40 @@ def test_one_that_sleeps_is_moved_to_another_version_and_rests_again(fleet: Flee
     assert fleet.say("other") == texts["v1"][PROMPTS[0]]
 
 
+def test_an_engine_sees_the_folder_of_no_other_engine(fleet: Fleet) -> None:
+    """They are of one account: what one sees of another's socket it could use, or take its place."""
+    fleet.sh(HOST, "install -d -o steelyard-engine -g steelyard-engine /run/steelyard/another")
+    pid = fleet.sh(HOST, "systemctl show steelyard-vllm@tiny -p MainPID --value").strip()
+    inside = f"nsenter -t {pid} -m -S $(id -u steelyard-engine) -G $(id -g steelyard-engine)"
+    try:
+        assert fleet.sh(HOST, f"{inside} ls /run/steelyard").split() == ["tiny"]
+        assert "refused" in fleet.sh(HOST, f"{inside} mkdir /run/steelyard/one-more 2>/dev/null || echo refused")
+        assert "written" in fleet.sh(HOST, f"{inside} touch /run/steelyard/tiny/own && echo written")
+    finally:
+        fleet.sh(HOST, "rm -rf /run/steelyard/another /run/steelyard/tiny/own")
+
+
 def test_two_aliases_are_rolled_out_at_the_same_time(fleet: Fleet) -> None:
-    """Both end, nobody's request fails; an apply meanwhile, and a second rollout of one of them, are refused by the lock."""
+    """Both end, nobody's request fails; an apply meanwhile, and a second rollout of one of them, are refused by the
+    lock.
+    """
     fleet.serve(small={"version": "v2"}, other={"version": "v2"})
     # who is looked at for a while holds its lock long enough to be met
-    words = ["-i", str(fleet.inventory), "--yes", "--watch", "10"]
+    words = ["-i", str(fleet.inventory), "--yes", "--watch", "30"]
     with fleet.load("small", {}) as first, fleet.load("other", {}) as second:
         time.sleep(1)
-        runs = [subprocess.Popen([STEELYARD, "rollout", name, "v2", *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-                for name in ("small", "other")]  # fmt: skip
+        runs = [
+            subprocess.Popen(
+                [STEELYARD, "rollout", name, "v2", *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            )
+            for name in ("small", "other")
+        ]
         end = time.monotonic() + 120
         while len(held := locks(fleet)) < 2 and time.monotonic() < end:
             time.sleep(0.5)
-        refused = [steelyard("apply", "-i", str(fleet.inventory), "--yes"), steelyard("rollout", "small", "v2", *words)]
+        meanwhile = [("apply", "-i", str(fleet.inventory), "--yes"), ("rollout", "small", "v2", *words)]
+        with ThreadPoolExecutor(2) as pool:
+            refused = list(pool.map(lambda command: steelyard(*command), meanwhile))
         ended = [run.communicate()[0] for run in runs]
     assert sorted(lock["doing"] for lock in held) == ["rollout other v2", "rollout small v2"]
     assert [run.returncode for run in runs] == [0, 0], ended
@@ -213,7 +253,7 @@ def test_what_never_has_room_is_refused_with_the_numbers(fleet: Fleet) -> None:
     roles = fleet.inventory / "group_vars/all/roles.yml"
     roles.write_text(roles.read_text().replace("vllm:\n", "vllm:\n  memory_gib: 3\n", 1))
     fleet.serve(small={"memory_gib": 2}, other={"memory_gib": 2})
-    refused = steelyard("plan", "-i", str(fleet.inventory))
+    refused = steelyard("plan", "-v", "-i", str(fleet.inventory))
     assert refused.returncode != 0
     assert "need 4 GiB of memory" in refused.stdout + refused.stderr
     assert fleet.state(SMALL) == "active"
@@ -239,7 +279,9 @@ def test_lazy_services_run_by_turns_where_there_is_room_for_one(fleet: Fleet, ne
 
 
 def test_a_port_with_nobody_behind_it_does_not_use_up_the_tries_of_who_waits(fleet: Fleet) -> None:
-    """As between an engine's death and its port's end: HAProxy answers 503 in a millisecond there, and the gateway repeats it at once."""
+    """As between an engine's death and its port's end: HAProxy answers 503 in a millisecond there, and the gateway
+    repeats it at once.
+    """
     fleet.until(OTHER, "inactive", IDLE_S + 60)
     fleet.sh(HOST, "systemctl stop steelyard-lazy@other.socket")
     with ThreadPoolExecutor(1) as pool:
@@ -254,7 +296,9 @@ def test_a_port_with_nobody_behind_it_does_not_use_up_the_tries_of_who_waits(fle
 
 
 def test_one_that_cannot_start_is_told_and_whoever_asked_is_answered_once_it_can(fleet: Fleet) -> None:
-    """Somebody damages its configuration: a request is held, drift says what is wrong, apply mends it, and the request is answered."""
+    """Somebody damages its configuration: a request is held, drift says what is wrong, apply mends it, and the request
+    is answered.
+    """
     fleet.until(OTHER, "inactive", 120)
     fleet.sh(HOST, 'sed -i \'s/"folder"/"fold"/\' /etc/steelyard/services/other.json')
     with ThreadPoolExecutor(1) as pool:

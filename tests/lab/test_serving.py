@@ -10,18 +10,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Site, on_host, steelyard
+from support.lab_site import Site, on_host, steelyard
 
 
 def ask(
-    site: Site, path: str, body: dict[str, Any] | None = None, key: str | None = None, host: str = "gw-1", port: int = 8080,
+    site: Site,
+    path: str,
+    body: dict[str, Any] | None = None,
+    key: str | None = None,
+    host: str = "gw-1",
+    port: int = 8080,
     patience: float = 120,
-) -> tuple[int, Any]:  # fmt: skip
+) -> tuple[int, Any]:
     connection = http.client.HTTPConnection(site.address(host), port, timeout=patience)
     headers = {"Content-Type": "application/json"}
     if key:
         headers["Authorization"] = f"Bearer {key}"
-    connection.request("POST" if body is not None else "GET", path, json.dumps(body) if body is not None else None, headers)
+    connection.request(
+        "POST" if body is not None else "GET", path, json.dumps(body) if body is not None else None, headers
+    )
     answer = connection.getresponse()
     content = answer.read()
     try:
@@ -31,7 +38,13 @@ def ask(
 
 
 def chat(model: str = "tiny", **more: Any) -> dict[str, Any]:
-    return {"model": model, "messages": [{"role": "user", "content": "hello"}], "max_tokens": 8, "temperature": 0, **more}
+    return {
+        "model": model,
+        "messages": [{"role": "user", "content": "hello"}],
+        "max_tokens": 8,
+        "temperature": 0,
+        **more,
+    }
 
 
 def test_chat_completion_comes_through_the_alias(site: Site) -> None:
@@ -51,7 +64,7 @@ def test_aliases_are_listed(site: Site) -> None:
 def test_only_clients_keys_open_the_gateway(site: Site, key: str | None) -> None:
     shown = site.secrets["engine_key"] if key == "engine_key" else key
     status, answer = ask(site, "/v1/chat/completions", chat(), shown)
-    assert (status, answer["error"]["message"]) == (401, "invalid api key")
+    assert (status, answer["error"]["message"].split(":")[0]) == (401, "invalid api key")
 
 
 def test_unknown_alias_is_a_404_in_the_apis_shape(site: Site) -> None:
@@ -59,10 +72,14 @@ def test_unknown_alias_is_a_404_in_the_apis_shape(site: Site) -> None:
     assert (status, answer["error"]["type"]) == (404, "NotFoundError")
 
 
-@pytest.mark.parametrize("path", ["/pause", "/collective_rpc", "/v1/../pause", "/%70ause", "//pause", "/sleep", "/server_info"])
+@pytest.mark.parametrize(
+    "path", ["/pause", "/collective_rpc", "/v1/../pause", "/%70ause", "//pause", "/sleep", "/server_info"]
+)
 def test_control_routes_are_not_reachable_from_the_network(site: Site, path: str) -> None:
     assert ask(site, path, {}, site.secrets["engine_key"], host="gpu-1", port=8000)[0] == 404
-    assert ask(site, path, {}, site.secrets["demo_client_key"])[0] == 404
+    # what begins as a path of the API does is asked for its model first
+    refusal = 400 if path.startswith("/v1/") else 404
+    assert ask(site, path, {}, site.secrets["demo_client_key"])[0] == refusal
 
 
 def test_engine_asks_for_its_key_behind_the_front(site: Site) -> None:
@@ -122,7 +139,7 @@ def test_starts_are_recorded_by_phase(site: Site) -> None:
     assert names == ["import", "weights", "profile", "warm_up", "server", "first_token"]
     assert sum(entry["seconds"] for entry in start["phases"]) == pytest.approx(start["seconds"], abs=0.1)
     assert start["said"]["cache_tokens"] > 0
-    assert "STARTED IN" in steelyard("status", "-i", str(site.inventory)).stdout
+    assert "STARTED IN" in steelyard("status", "-i", str(site.inventory), "-v").stdout
 
 
 def test_engine_has_no_network_and_a_hardened_unit(site: Site) -> None:
@@ -133,22 +150,32 @@ def test_engine_has_no_network_and_a_hardened_unit(site: Site) -> None:
     pid = site.sh("gpu-1", "systemctl show steelyard-vllm@tiny -p MainPID --value").strip()
     assert site.sh("gpu-1", f"nsenter -n -t {pid} ip -br addr").split()[0] == "lo"
     assert site.sh("gpu-1", f"stat -c %U /proc/{pid}").strip() == "steelyard-engine"
-    assert site.sh("gpu-1", "stat -c '%a %U:%G' /etc/steelyard/services/tiny.env").strip() == "640 root:steelyard-engine"
+    assert (
+        site.sh("gpu-1", "stat -c '%a %U:%G' /etc/steelyard/services/tiny.env").strip() == "640 root:steelyard-engine"
+    )
 
 
 def test_killed_engine_is_drift_at_the_gateway_and_comes_back_by_itself(site: Site) -> None:
     site.sh("gpu-1", "systemctl kill -s KILL steelyard-vllm@tiny && sleep 11")
-    findings = {finding["subject"]: finding for finding in site.json("drift")["findings"]}
+    drift = site.json("drift")
+    findings = {finding["subject"]: finding for finding in (*drift["findings"], *drift["consequences"])}
     assert findings["alias-tiny/gpu-1"]["live"].startswith("DOWN")
     assert findings["alias-tiny/gpu-1"]["declared"] == "UP"
-    site.sh("gpu-1", "for n in $(seq 240); do systemctl is-active -q steelyard-vllm@tiny && exit 0; sleep 1; done; exit 1")
+    site.sh(
+        "gpu-1", "for n in $(seq 240); do systemctl is-active -q steelyard-vllm@tiny && exit 0; sleep 1; done; exit 1"
+    )
     test_chat_completion_comes_through_the_alias_after_a_check(site)
 
 
 def test_what_an_engine_has_accepted_and_not_counted_yet_is_waited_for(site: Site) -> None:
     """Its core stands still, as in a long step: it counts nothing that runs, and the front has a request open on it."""
-    asked_of_front = "PYTHONPATH=/usr/lib/steelyard/steelyard-host.pyz python3 -c 'from steelyard_host import front; {}'"
-    open_requests = asked_of_front.format('print(front.running("tiny"))')
+    asked_of_front = (
+        "PYTHONPATH=/usr/lib/steelyard/steelyard-host.pyz python3 -c '"
+        "from steelyard_host.engine.service import HostService; from steelyard_host.proxy import front; "
+        'tiny = HostService.load("tiny"); '
+        "{}'"
+    )
+    open_requests = asked_of_front.format("print(front.running(tiny))")
     core = "$(pgrep VLLM::EngineCor)"
     with ThreadPoolExecutor(1) as client:
         on_host(site, "gpu-1", f"kill -STOP {core}")
@@ -159,7 +186,7 @@ def test_what_an_engine_has_accepted_and_not_counted_yet_is_waited_for(site: Sit
                 assert time.monotonic() < end, "no request comes to the host"
             said = on_host(site, "gpu-1", "python3 -I /usr/lib/steelyard/steelyard-host.pyz drain tiny 2")
         finally:
-            on_host(site, "gpu-1", f"kill -CONT {core}; " + asked_of_front.format('front.back("tiny")'))
+            on_host(site, "gpu-1", f"kill -CONT {core}; " + asked_of_front.format("front.back(tiny)"))
         assert said.strip() == "requests were left after 2 s"
         status, answer = asked.result()
     assert (status, answer["usage"]["completion_tokens"]) == (200, 8)
@@ -182,7 +209,7 @@ def test_status_shows_hosts_gpus_services_and_what_is_mounted(site: Site) -> Non
     [service] = hosts["gpu-1"]["status"]["services"]
     assert (service["state"], service["mounted"]) == ("active", "/models/llm/tiny/v1")
     assert service["requests"]["request_success_total"] > 0
-    text = steelyard("status", "-i", str(site.inventory)).stdout
+    text = steelyard("status", "-i", str(site.inventory), "-v").stdout
     assert "simulated GPU" in text
 
 
@@ -202,14 +229,18 @@ def test_gpu_that_is_lost_is_shown_and_the_others_still_are(site: Site) -> None:
     assert "lost" in second["error"].lower()
 
 
-def test_engine_that_lives_and_generates_nothing_is_killed_and_its_requests_are_answered(site: Site, tmp_path: Path) -> None:
+def test_engine_that_lives_and_generates_nothing_is_killed_and_its_requests_are_answered(
+    site: Site, tmp_path: Path
+) -> None:
     inventory = site.copy(tmp_path)
     roles = inventory / "group_vars/all/roles.yml"
     roles.write_text(roles.read_text().replace("vllm:\n", "vllm:\n  watch_s: 2\n  hung_s: 30\n", 1))
     impatient = Site(site.lab, inventory)
     assert set(impatient.changed("apply", "--yes", "-l", "gpu-1")["gpu-1"]) == {
-        "vllm.write-the-unit-of-the-watch", "vllm.write-the-timer-of-the-watch", "vllm.load-the-unit-of-the-watch",
-    }  # fmt: skip
+        "vllm.write-the-unit-of-the-watch",
+        "vllm.write-the-timer-of-the-watch",
+        "vllm.load-the-unit-of-the-watch",
+    }
     before = site.sh("gpu-1", "systemctl show steelyard-vllm@tiny -p MainPID --value").strip()
     on_host(site, "gpu-1", "kill -STOP $(pgrep VLLM::EngineCor)")
     # it hangs with the engine, is sent again when that one is killed, and waits for the next one
@@ -221,5 +252,5 @@ def test_engine_that_lives_and_generates_nothing_is_killed_and_its_requests_are_
     [finding] = [found for found in site.json("drift")["findings"] if found["code"] == "vllm.stays-up"]
     assert "the watch killed it 1 times today" in finding["live"]
     on_host(site, "gpu-1", "rm /var/lib/steelyard/watch/tiny.json")
-    assert steelyard("apply", "-i", str(site.inventory), "--yes", "-l", "gpu-1").returncode == 0
+    assert steelyard("apply", "-i", str(site.inventory), "--yes", "--prune", "-l", "gpu-1").returncode == 0
     test_chat_completion_comes_through_the_alias_after_a_check(site)

@@ -1,4 +1,8 @@
-"""A wheel in an empty environment does what a checkout does: init, plan, apply; roles, templates and deploys are inside."""
+"""A wheel in an empty environment does what a checkout does: init, plan, apply; roles, templates and deploys are
+inside.
+
+It comes there as the CI templates bring it: built and locked by `make ci-lock`, installed by their step.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +11,18 @@ import subprocess
 import sys
 from pathlib import Path
 
-from conftest import ROOT, Site
+from support.ci_templates import bash, github_steps
+from support.lab_site import BIN, ROOT, Site
 
 
 def test_wheel_in_an_empty_environment_plans_the_site(site: Site, tmp_path: Path) -> None:
-    build = [sys.executable, "-m", "pip", "wheel", "-q", "-q", "--no-deps", "-w", str(tmp_path), str(ROOT)]
-    subprocess.run(build, check=True, capture_output=True)
-    [wheel] = tmp_path.glob("steelyard-*.whl")
-    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
-    install = [str(tmp_path / "venv/bin/pip"), "install", "-q", "-q", str(wheel)]
-    subprocess.run(install, check=True, capture_output=True)
-    program = str(tmp_path / "venv/bin/steelyard")
+    made = subprocess.run(
+        [sys.executable, str(ROOT / "tools/ci_lock.py"), str(tmp_path)], capture_output=True, text=True
+    )
+    assert made.returncode == 0, made.stderr
+    done = bash(github_steps()["Install"], tmp_path, {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"})
+    assert done.returncode == 0, done.stdout + done.stderr
+    program = str(tmp_path / ".drift/bin/steelyard")
     environment = {**os.environ, "PYTHONPATH": ""}
 
     def run(*words: str) -> subprocess.CompletedProcess[str]:
@@ -26,7 +31,8 @@ def test_wheel_in_an_empty_environment_plans_the_site(site: Site, tmp_path: Path
     assert run("init", "prod").returncode == 0
     assert (tmp_path / "prod/group_vars/all/models.yml").exists()
     assert not list((tmp_path / "prod").rglob("*.py"))
+    assert run("__complete", "fish", "steelyard", "rollb").stdout.startswith("names\nrollback\t")
     planned = run("plan", "-i", str(site.inventory))
     assert planned.returncode == 0, planned.stdout + planned.stderr
-    top = {path.name for path in (tmp_path / "venv/lib").glob("python*/site-packages/*")}
+    top = {path.name for path in (tmp_path / ".drift/lib").glob("python*/site-packages/*")}
     assert {"roles", "modules", "deploy", "inventories"} & top == set()

@@ -18,12 +18,12 @@ from pyinfra.api.inventory import Inventory
 from pyinfra.api.state import State, StateStage
 from pyinfra.context import ctx_config, ctx_host, ctx_state
 
-from steelyard.change import FileWrite
-from steelyard.engine.plan import planned, split_title
+from steelyard.api.change import FileWrite
+from steelyard.api.unknown import Unknown
+from steelyard.engine.plan import shown_command, split_title
 from steelyard.inventory.fleet import Fleet, FleetHost
 from steelyard.lab.dify_stack.archive import write_archive
-from steelyard.site import site_of
-from steelyard.unknowns import Unknown
+from steelyard.site.resolve import site_of
 
 CASES = sorted(Path(__file__).parent.glob("*/*.yaml"))
 GROUPS = {"gpu": ("gpu-1", "gpu-2"), "gateway": ("gw-1",), "mirror": ("mirror-1",)}
@@ -33,7 +33,9 @@ class Folded(str):
     """Text that YAML shows as a block."""
 
 
-yaml.SafeDumper.add_representer(Folded, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|"))
+yaml.SafeDumper.add_representer(
+    Folded, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|")
+)
 
 
 def fleet_of(variables: dict[str, Any], more: dict[str, tuple[str, ...]]) -> Fleet:
@@ -41,7 +43,9 @@ def fleet_of(variables: dict[str, Any], more: dict[str, tuple[str, ...]]) -> Fle
     groups = {**GROUPS, **more}
     hosts = tuple(
         FleetHost(name, ("all", group), {"ansible_host": f"10.0.0.{number}", **variables})
-        for number, (group, name) in enumerate(((group, name) for group, names in groups.items() for name in names), start=1)
+        for number, (group, name) in enumerate(
+            ((group, name) for group, names in groups.items() for name in names), start=1
+        )
     )
     everybody = {**groups, "all": tuple(host.name for host in hosts)}
     return Fleet(Path("inventory"), hosts, everybody, match=lambda pattern: list(everybody.get(pattern, ())))
@@ -53,7 +57,7 @@ def shown(command: Any) -> str:
             return Folded(f"write {command.path}\n{command.content.decode()}")
         except UnicodeDecodeError:
             return f"write {command.path}, sha256 {hashlib.sha256(command.content).hexdigest()}"
-    return planned(command).text
+    return shown_command(command).text
 
 
 def found(role: str, case: dict[str, Any]) -> dict[str, Any]:
@@ -63,11 +67,18 @@ def found(role: str, case: dict[str, Any]) -> dict[str, Any]:
     host_name = case["host"]
     unknowns: list[Unknown] = []
     data = {
-        **fleet.host(host_name).variables, "site": site_of(fleet), "host_name": host_name, "file_unknown": unknowns.append,
-        "host_groups": fleet.host(host_name).groups, "fake_delay": 0, "fake_delay_jitter": 0, "fake_responses": case.get("live") or {},
-    }  # fmt: skip
+        **fleet.host(host_name).variables,
+        "site": site_of(fleet),
+        "host_name": host_name,
+        "file_unknown": unknowns.append,
+        "host_groups": fleet.host(host_name).groups,
+        "fake_delay": 0,
+        "fake_delay_jitter": 0,
+        "fake_responses": case.get("live") or {},
+    }
     state = State(
-        Inventory((["@fake/" + host_name], {}), **{"everybody": (["@fake/" + host_name], data)}), check_for_changes=False
+        Inventory((["@fake/" + host_name], {}), **{"everybody": (["@fake/" + host_name], data)}),
+        check_for_changes=False,
     )
     pyinfra.is_cli = True
     try:
@@ -80,7 +91,8 @@ def found(role: str, case: dict[str, Any]) -> dict[str, Any]:
             getattr(import_module(f"steelyard.roles.{role}"), role)()
             tasks = {
                 split_title(state.op_meta[op].names)[1]: [
-                    type(text)(text.replace(hashed, "HASH")) for text in map(shown, state.ops[host][op].command_generator())
+                    type(text)(text.replace(hashed, "HASH"))
+                    for text in map(shown, state.ops[host][op].command_generator())
                 ]
                 for op in host.op_hash_order
             }
@@ -90,7 +102,9 @@ def found(role: str, case: dict[str, Any]) -> dict[str, Any]:
 
 
 def with_release(settings: dict[str, Any]) -> tuple[dict[str, Any], str]:
-    """The settings with the hash of the release of Dify that they name, which is made here: simulated, and packed as this zlib packs."""
+    """The settings with the hash of the release of Dify that they name, which is made here: simulated, and packed as
+    this zlib packs.
+    """
     release = (settings.get("dify") or {}).get("release")
     if release is None:
         return settings, "no release"

@@ -11,14 +11,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from dify_double.__main__ import handler_of, kept_in
+from dify_double.credential_forms import PROVIDERS
+from dify_double.router import Console, fresh_state
+from dify_double.upstream import ask, complete
 from steelyard.dify.client import DifyAccess, DifyClient
+from steelyard.dify.desired_state import DesiredModel, DesiredState
 from steelyard.dify.difference import mend
 from steelyard.dify.reconcile import differences
-from steelyard.dify.wanted import Wanted, WantedModel
-from steelyard.lab.dify_double.__main__ import handler_of, kept_in
-from steelyard.lab.dify_double.console import Console, fresh_state
-from steelyard.lab.dify_double.endpoint import ask, complete
-from steelyard.lab.dify_double.forms import PROVIDERS
 
 PROVIDER = next(iter(PROVIDERS))
 PLUGIN = PROVIDERS[PROVIDER]["plugin"]
@@ -64,7 +64,7 @@ class World:
     def client(self, password: str = PASSWORD) -> DifyClient:
         return DifyClient(DifyAccess(self.url, "admin@lab.example", password))
 
-    def model(self, name: str = "tiny", kind: str = "llm", **changed: Any) -> WantedModel:
+    def model(self, name: str = "tiny", kind: str = "llm", **changed: Any) -> DesiredModel:
         fields = {
             "display_name": name.title(),
             "endpoint_url": self.endpoint + "/v1",
@@ -77,12 +77,12 @@ class World:
             fields |= {"mode": "chat", "max_tokens_to_sample": "64", "stream_mode_delimiter": "\\n\\n"}
         if kind == "text-embedding":
             fields["max_chunks"] = "1"
-        return WantedModel(name, kind, "steelyard", {**fields, **changed})
+        return DesiredModel(name, kind, "steelyard", {**fields, **changed})
 
-    def wanted(self, *models: WantedModel, **more: Any) -> Wanted:
-        return Wanted(PROVIDER, "steelyard", models, kept=self.kept, mark_key=PASSWORD, **more)
+    def wanted(self, *models: DesiredModel, **more: Any) -> DesiredState:
+        return DesiredState(PROVIDER, "steelyard", models, known_marks=self.kept, mark_key=PASSWORD, **more)
 
-    def converge(self, client: DifyClient, *models: WantedModel, **more: Any) -> list[str]:
+    def converge(self, client: DifyClient, *models: DesiredModel, **more: Any) -> list[str]:
         """Actions taken; the marks are kept as the role keeps them."""
         wanted = self.wanted(*models, **more)
         found = differences(client, wanted)

@@ -2,7 +2,8 @@
 
     python tests/unit/fuzz_headers.py -runs=20000 CORPUS
 
-Every input ends as tensors or as one sentence; anything else is a crash. test_fuzz.py runs it for a fixed number of inputs.
+Every input ends as tensors or as one sentence; anything else is a crash. test_fuzz.py runs it for a fixed number of
+inputs.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import atheris
 
 with atheris.instrument_imports(include=["steelyard.models", "zipfile", "tarfile", "json"]):
     from steelyard.errors import SourceRefused
-    from steelyard.models.cuts import HeaderWrong, cuts, tensors_of
+    from steelyard.models.content.chunking import chunk_lengths
+    from steelyard.models.content.safetensors import HeaderWrong, tensors_of
     from steelyard.models.sources import archive, unpickle
 
 PLACE = Path(tempfile.mkdtemp())
@@ -32,11 +34,11 @@ def one(data: bytes) -> None:
         except HeaderWrong as error:
             assert "\n" not in str(error)
         else:
-            assert sum(cuts(path.stat().st_size, tensors, 64 << 10)) == path.stat().st_size
+            assert sum(chunk_lengths(path.stat().st_size, tensors, 64 << 10)) == path.stat().st_size
     elif kind == 1:
         target = PLACE / "target"
         target.unlink(missing_ok=True)
-        with contextlib.suppress(unpickle.Refused):
+        with contextlib.suppress(unpickle.CheckpointRefused):
             unpickle.convert(path, target)
     else:
         folder = PLACE / "folder"

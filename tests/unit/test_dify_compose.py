@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import yaml
 
-from steelyard.dify.compose import MEMORY, Override, override_text, services
+from steelyard.dify.compose import MEMORY, Override, compose_services, override_text
 from steelyard.dify.environment import QUIET, SECRETS, needed_secrets, new_secrets, secret_values, workers
 from steelyard.dify.source import COMPOSE, TEMPLATE, release_files
 from steelyard.errors import DifyArchiveWrong
 from steelyard.lab.dify_stack.archive import files_of, write_archive
-from steelyard_host import dify_env
+from steelyard_host.dify import env_file
 
 PROFILES = ("weaviate", "postgresql")
 
@@ -26,29 +26,33 @@ _Loader.add_constructor("!override", lambda loader, node: loader.construct_seque
 
 
 def overridden(**wanted: Any) -> dict[str, Any]:
-    text = override_text(services(files_of("1.16.1"), PROFILES), Override(**wanted))
+    text = override_text(compose_services(files_of("1.16.1"), PROFILES), Override(**wanted))
     found: dict[str, Any] = yaml.load(text, _Loader)["services"]
     return found
 
 
 def test_only_services_of_the_profiles_are_named() -> None:
-    names = {service.name for service in services(files_of("1.16.1"), PROFILES)}
+    names = {service.name for service in compose_services(files_of("1.16.1"), PROFILES)}
     assert {"api", "db_postgres", "weaviate"} <= names
     assert "certbot" not in names
-    assert "db_postgres" not in {service.name for service in services(files_of("1.16.1"), ("weaviate",))}
+    assert "db_postgres" not in {service.name for service in compose_services(files_of("1.16.1"), ("weaviate",))}
 
 
 def test_every_service_has_bounded_logs_and_those_without_a_health_check_get_one() -> None:
     found = overridden()
     assert all(service["logging"]["options"]["max-size"] for service in found.values())
     assert {name for name, service in found.items() if "healthcheck" in service} == {
-        "plugin_daemon", "web", "nginx", "weaviate", "redis",
-    }  # fmt: skip
+        "plugin_daemon",
+        "web",
+        "nginx",
+        "weaviate",
+        "redis",
+    }
     assert found["api"]["deploy"]["resources"]["limits"]["memory"] == MEMORY["api"]
 
 
 def test_the_debug_port_leaves_the_network_and_replaces_the_official_one() -> None:
-    text = override_text(services(files_of("1.16.1"), PROFILES), Override())
+    text = override_text(compose_services(files_of("1.16.1"), PROFILES), Override())
     assert "ports: !override" in text
     assert overridden()["plugin_daemon"]["ports"][0].startswith("127.0.0.1:")
 
@@ -96,7 +100,7 @@ def test_a_release_without_a_key_needs_no_secret_for_it() -> None:
 
 
 def test_what_is_made_anew_is_what_the_host_looks_for() -> None:
-    assert {key for keys in SECRETS.values() for key in keys} == set(dify_env.SECRETS)
+    assert {key for keys in SECRETS.values() for key in keys} == set(env_file.SECRETS)
 
 
 def test_nothing_calls_home() -> None:

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from steelyard.lab.dify_double import endpoint
-from steelyard.lab.dify_double.console import Console, fresh_state
-from steelyard.lab.dify_double.limits import NOT_IMITATED
+from dify_double import upstream
+from dify_double.not_imitated import NOT_IMITATED
+from dify_double.router import Console, fresh_state
 
 RECORDED = sorted((Path(__file__).parent.parent / "data" / "dify-1.16.1").glob("*.json"))
 # where whoever recorded waited for a plugin to be installed
@@ -24,7 +24,8 @@ MADE = r"[0-9a-f]{8}-[0-9a-f]{4}-|@[0-9a-f]{64}$"  # ids that each server makes 
 KEY = "sk-fake-vllm"
 MODELS = ("Qwen/Qwen3-8B", "BAAI/bge-m3", "BAAI/bge-reranker-v2-m3")
 NOT_FOUND = (
-    "<!doctype html>\n<html lang=en>\n<title>404 Not Found</title>\n<h1>Not Found</h1>\n<p>The requested URL was not found on "
+    "<!doctype html>\n<html lang=en>\n<title>404 Not Found</title>\n<h1>Not Found</h1>\n<p>The requested "
+    "URL was not found on "
     "the server. If you entered the URL manually please check your spelling and try again.</p>\n"
 )
 
@@ -66,7 +67,7 @@ class Replay:
     def __init__(self, engine_port: int) -> None:
         def ask(model: str, model_type: str, credentials: dict[str, str]) -> None:
             moved = {**credentials, "endpoint_url": credentials["endpoint_url"].replace(":18000", f":{engine_port}")}
-            endpoint.ask(model, model_type, moved)
+            upstream.ask(model, model_type, moved)
 
         self.now = 0.0
         self.console = Console(fresh_state(), ask, init_password="initpw-123", clock=lambda: self.now)
@@ -128,15 +129,22 @@ def compare(recorded: Any, ours: Any, known: dict[str, str], path: str = "") -> 
 
 def told(text: str) -> str:
     """A message without the three tails the table names: network, route, schema."""
-    for start in ("An error occurred during credentials validation: HTTPConnectionPool(host=", "1 validation error for "):
+    for start in (
+        "An error occurred during credentials validation: HTTPConnectionPool(host=",
+        "1 validation error for ",
+    ):
         if text.startswith(start):
             return start
     return (
-        re.sub(r"(The requested URL was not found on the server\.) If .*$", r"\1", text, flags=re.S) if "URI" in text else text
+        re.sub(r"(The requested URL was not found on the server\.) If .*$", r"\1", text, flags=re.S)
+        if "URI" in text
+        else text
     )
 
 
-def test_every_recorded_exchange_is_answered_alike(engine_port: int, record_property: Callable[[str, object], None]) -> None:
+def test_every_recorded_exchange_is_answered_alike(
+    engine_port: int, record_property: Callable[[str, object], None]
+) -> None:
     replay, wrong = Replay(engine_port), []
     for path in RECORDED:
         exchange = json.loads(path.read_text())

@@ -1,4 +1,6 @@
-"""`.env` merged key by key on the host, and the archive of a backup: written, read again, refused when it is not whole."""
+"""`.env` merged key by key on the host, and the archive of a backup: written, read again, refused when it is not
+whole.
+"""
 
 from __future__ import annotations
 
@@ -8,64 +10,86 @@ from pathlib import Path
 
 import pytest
 
-from steelyard_host import dify_backup, dify_database, dify_env, dify_keys
-from steelyard_host.dify_stack import DifyError, Stack
+from steelyard_host.dify import archive, backup, database, env_file, tenant_keys
+from steelyard_host.dify.stack import DifyError, Stack
+from steelyard_host.wire.codec import to_json
 
-OLD = "# head\nEDITION=SELF_HOSTED\nLOG_LEVEL=INFO\nDB_PASSWORD=difyai123456\nDEBUG=false\nDIFY_AGENT_SHELLCTL_AUTH_TOKEN=\n"
-NEW = "# head\nDEPLOYMENT_EDITION=COMMUNITY\nLOG_LEVEL=INFO\nDB_PASSWORD=difyai123456\nDEBUG=false\nMORE=1\nDIFY_AGENT_LOCAL_SANDBOX_AUTH_TOKEN=\n"
+OLD = (
+    "# "
+    "head\nEDITION=SELF_HOSTED\nLOG_LEVEL=INFO\nDB_PASSWORD=difyai123456\nDEBUG=false\nDIFY_AGENT_SHELLCTL_AUTH_TOKEN=\n"
+)
+NEW = (
+    "# "
+    "head\nDEPLOYMENT_EDITION=COMMUNITY\nLOG_LEVEL=INFO\nDB_PASSWORD=difyai123456\nDEBUG=false\nMORE=1\nDIFY_AGENT_LOCAL_SANDBOX_AUTH_TOKEN=\n"
+)
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(dify_env, "OURS", tmp_path / "ours")
+    monkeypatch.setattr(env_file, "OURS", tmp_path / "ours")
     (tmp_path / "ours").write_text(json.dumps({"DB_PASSWORD": "secret1", "EXTRA": "two words"}))
     made = tmp_path / "dify"
     made.mkdir()
-    (made / dify_env.TEMPLATE).write_text(OLD)
+    (made / env_file.TEMPLATE).write_text(OLD)
     return made
 
 
 def live(folder: Path) -> dict[str, str]:
-    return dify_env.parsed((folder / dify_env.LIVE).read_text())
+    return env_file.parsed((folder / env_file.LIVE).read_text())
 
 
 def test_declared_keys_win_and_a_second_merge_changes_nothing(folder: Path) -> None:
-    assert "DB_PASSWORD" in dify_env.write(folder)["differs"]
+    assert "DB_PASSWORD" in env_file.write(folder).differs
     assert live(folder)["DB_PASSWORD"] == "secret1"
     assert live(folder)["EXTRA"] == "'two words'"
-    assert dify_env.merged(folder)[1] == {
+    assert to_json(env_file.merged(folder)[1]) == {
         "differs": [],
         "unknown": [],
         "renamed": {},
         "unsafe": ["DIFY_AGENT_SHELLCTL_AUTH_TOKEN"],
     }
-    assert (folder / dify_env.LIVE).stat().st_mode & 0o777 == 0o600
-    assert (folder / dify_env.LIVE).read_text().startswith("# head\n")
+    assert (folder / env_file.LIVE).stat().st_mode & 0o777 == 0o600
+    assert (folder / env_file.LIVE).read_text().startswith("# head\n")
 
 
 def test_what_a_human_set_moves_to_the_next_release_and_what_it_left_alone_follows_the_template(folder: Path) -> None:
-    dify_env.write(folder)
-    path = folder / dify_env.LIVE
-    path.write_text(path.read_text().replace("LOG_LEVEL=INFO", "LOG_LEVEL=WARNING").replace("TOKEN=", "TOKEN=mine") + "OWN=1\n")
-    (folder / dify_env.TEMPLATE).write_text(NEW)
-    told = dify_env.write(folder)
+    env_file.write(folder)
+    path = folder / env_file.LIVE
+    path.write_text(
+        path.read_text().replace("LOG_LEVEL=INFO", "LOG_LEVEL=WARNING").replace("TOKEN=", "TOKEN=mine") + "OWN=1\n"
+    )
+    (folder / env_file.TEMPLATE).write_text(NEW)
+    told = to_json(env_file.write(folder))
     assert told["unknown"] == ["OWN"]
     assert told["renamed"] == {"EDITION": "", "DIFY_AGENT_SHELLCTL_AUTH_TOKEN": "DIFY_AGENT_LOCAL_SANDBOX_AUTH_TOKEN"}
     assert live(folder) == {
-        "DEPLOYMENT_EDITION": "COMMUNITY", "LOG_LEVEL": "WARNING", "DB_PASSWORD": "secret1", "DEBUG": "false", "MORE": "1",
-        "DIFY_AGENT_LOCAL_SANDBOX_AUTH_TOKEN": "mine", "EXTRA": "'two words'", "OWN": "1",
-    }  # fmt: skip
-    assert dify_env.write(folder)["differs"] == []
+        "DEPLOYMENT_EDITION": "COMMUNITY",
+        "LOG_LEVEL": "WARNING",
+        "DB_PASSWORD": "secret1",
+        "DEBUG": "false",
+        "MORE": "1",
+        "DIFY_AGENT_LOCAL_SANDBOX_AUTH_TOKEN": "mine",
+        "EXTRA": "'two words'",
+        "OWN": "1",
+    }
+    assert env_file.write(folder).differs == ()
 
 
 def test_well_known_values_are_named_wherever_they_come_from(folder: Path) -> None:
-    template = dify_env.parsed(OLD)
-    assert dify_env.unsafe({}, template) == []
-    assert dify_env.unsafe({**template, "DEBUG": "True"}, template) == [
-        "DB_PASSWORD", "DEBUG", "DIFY_AGENT_SHELLCTL_AUTH_TOKEN",
-    ]  # fmt: skip
-    old_key = {**template, "DB_PASSWORD": "x", "DIFY_AGENT_SHELLCTL_AUTH_TOKEN": "y", "SECRET_KEY": dify_env.OLD_SECRETS[0]}
-    assert dify_env.unsafe(old_key, template) == ["SECRET_KEY"]
+    template = env_file.parsed(OLD)
+    assert env_file.unsafe({}, template) == []
+    assert env_file.unsafe({**template, "DEBUG": "True"}, template) == [
+        "DB_PASSWORD",
+        "DEBUG",
+        "DIFY_AGENT_SHELLCTL_AUTH_TOKEN",
+    ]
+    old_key = {
+        **template,
+        "DB_PASSWORD": "x",
+        "DIFY_AGENT_SHELLCTL_AUTH_TOKEN": "y",
+        "SECRET_KEY": env_file.OLD_SECRETS[0],
+    }
+    assert env_file.unsafe(old_key, template) == ["SECRET_KEY"]
 
 
 @pytest.fixture
@@ -81,17 +105,23 @@ def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stack:
     ):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(name)
-    monkeypatch.setattr(dify_keys, "lost", lambda _: [])
-    monkeypatch.setattr(dify_database, "databases", lambda _: ["dify"])
-    monkeypatch.setattr(dify_database, "query", lambda *_: ["1000"])
-    monkeypatch.setattr(dify_database, "dump", lambda _, name, target: target.write_bytes(name.encode() * 1000))
-    config = {"folder": str(folder), "project": "dify", "port": 80, "databases": ["dify"], "backups": str(tmp_path / "backups")}
+    monkeypatch.setattr(tenant_keys, "lost", lambda _: [])
+    monkeypatch.setattr(database, "databases", lambda _: ["dify"])
+    monkeypatch.setattr(database, "query", lambda *_: ["1000"])
+    monkeypatch.setattr(database, "dump", lambda _, name, target: target.write_bytes(name.encode() * 1000))
+    config = {
+        "folder": str(folder),
+        "project": "dify",
+        "port": 80,
+        "databases": ["dify"],
+        "backups": str(tmp_path / "backups"),
+    }
     return Stack(config)
 
 
 def test_an_archive_has_everything_but_what_is_dumped_and_what_is_a_cache(stack: Stack) -> None:
-    made = Path(dify_backup.make(stack, "test")["archive"])
-    names = set(dify_backup.verify(made)["files"])
+    made = Path(backup.make(stack, "test").archive)
+    names = set(archive.verify(made).files)
     assert {"db/dify.dump", "dify/.env", "dify/nginx/x", "dify/volumes/app/storage/privkeys/t/private.pem"} <= names
     assert not any("volumes/db" in name or "volumes/redis" in name for name in names)
     assert made.parent.stat().st_mode & 0o777 == 0o700
@@ -100,14 +130,14 @@ def test_an_archive_has_everything_but_what_is_dumped_and_what_is_a_cache(stack:
 
 @pytest.mark.parametrize("size", [10, 300, -30])
 def test_an_archive_that_was_cut_anywhere_is_refused(stack: Stack, size: int) -> None:
-    made = Path(dify_backup.make(stack, "test")["archive"])
+    made = Path(backup.make(stack, "test").archive)
     made.write_bytes(made.read_bytes()[:size])
     with pytest.raises(DifyError, match="half written"):
-        dify_backup.verify(made)
+        archive.verify(made)
 
 
 def test_an_archive_with_a_changed_file_names_it(stack: Stack, tmp_path: Path) -> None:
-    made, other = Path(dify_backup.make(stack, "test")["archive"]), tmp_path / "other.tar.gz"
+    made, other = Path(backup.make(stack, "test").archive), tmp_path / "other.tar.gz"
     with tarfile.open(made) as source, tarfile.open(other, "w:gz") as target:
         for entry in source:
             file = source.extractfile(entry) if entry.isreg() else None
@@ -117,13 +147,15 @@ def test_an_archive_with_a_changed_file_names_it(stack: Stack, tmp_path: Path) -
             else:
                 target.addfile(entry, file)
     with pytest.raises(DifyError, match=r"damaged: dify/\.env is not what was written"):
-        dify_backup.verify(other)
+        archive.verify(other)
 
 
-def test_no_archive_is_written_where_there_is_no_room_for_the_worst_case(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dify_database, "query", lambda *_: [str(2**60)])
+def test_no_archive_is_written_where_there_is_no_room_for_the_worst_case(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "query", lambda *_: [str(2**60)])
     with pytest.raises(DifyError, match="the ones before are untouched"):
-        dify_backup.make(stack, "test")
+        backup.make(stack, "test")
     assert list(Path(stack.config["backups"]).iterdir()) == []
 
 
@@ -131,9 +163,9 @@ def test_a_dump_that_fails_leaves_no_half_archive(stack: Stack, monkeypatch: pyt
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(dify_database, "dump", full)
+    monkeypatch.setattr(database, "dump", full)
     with pytest.raises(DifyError, match="No space left on device"):
-        dify_backup.make(stack, "test")
+        backup.make(stack, "test")
     assert list(Path(stack.config["backups"]).iterdir()) == []
 
 
@@ -141,5 +173,5 @@ def test_the_oldest_go_and_the_newest_that_was_proved_stays(tmp_path: Path) -> N
     for day in range(1, 6):
         (tmp_path / f"dify-1.16.1-2026010{day}-030000.tar.gz").touch()
     (tmp_path / "dify-1.16.1-20260101-030000.tar.gz.proved").touch()
-    assert dify_backup.retain(tmp_path, 2) == [f"dify-1.16.1-2026010{day}-030000.tar.gz" for day in (2, 3)]
-    assert len(dify_backup.archives(tmp_path)) == 3
+    assert backup.retain(tmp_path, 2) == [f"dify-1.16.1-2026010{day}-030000.tar.gz" for day in (2, 3)]
+    assert len(backup.archives(tmp_path)) == 3

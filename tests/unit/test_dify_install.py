@@ -1,4 +1,6 @@
-"""What the role says of a release: images by digest, our keys of `.env`, services of your own, refusals before anything is touched."""
+"""What the role says of a release: images by digest, our keys of `.env`, services of your own, refusals before anything
+is touched.
+"""
 
 from __future__ import annotations
 
@@ -10,31 +12,43 @@ import pytest
 from steelyard.dify.environment import new_secrets
 from steelyard.errors import DifyImagesMissing, DifySecretsMissing, SettingWrong
 from steelyard.lab.dify_stack.archive import write_archive
-from steelyard.roles.dify.install import Wanted, environment, host_config, wanted_release
+from steelyard.roles.dify.install import DesiredStack, environment, host_config, wanted_release
 from steelyard.roles.dify.settings import Settings
 from steelyard.roles.registry_mirror.settings import Settings as MirrorSettings
-from steelyard.site import Site
+from steelyard.site.site import Site
 
 SITE = Site("/models", {}, (), {}, {"m": "10.0.0.9"}, {"mirror": ("m",)})
 MIRROR = MirrorSettings.model_validate({"registries": {"pushed": {"port": 5000}}})
 DIGEST = "sha256:" + "a" * 64
 IMAGES = (
-    "langgenius/dify-api:1.16.1", "langgenius/dify-web:1.16.1", "langgenius/dify-plugin-daemon:0.6.3-local",
-    "langgenius/dify-sandbox:0.2.15", "semitechnologies/weaviate:1.27.0", "library/postgres:15-alpine", "library/redis:6-alpine",
-    "library/nginx:latest", "ubuntu/squid:latest", "library/busybox:latest",
-)  # fmt: skip
+    "langgenius/dify-api:1.16.1",
+    "langgenius/dify-web:1.16.1",
+    "langgenius/dify-plugin-daemon:0.6.3-local",
+    "langgenius/dify-sandbox:0.2.15",
+    "semitechnologies/weaviate:1.27.0",
+    "library/postgres:15-alpine",
+    "library/redis:6-alpine",
+    "library/nginx:latest",
+    "ubuntu/squid:latest",
+    "library/busybox:latest",
+)
 
 
-def release(tmp_path: Path, names: tuple[str, ...] = IMAGES, **more: Any) -> Wanted:
+def release(tmp_path: Path, names: tuple[str, ...] = IMAGES, **more: Any) -> DesiredStack:
     archive, listed = tmp_path / "dify.tar.gz", tmp_path / "images.yml"
     listed.write_text("".join(f"- docker.io/{name}@{DIGEST}\n" for name in names))
-    declared = {"version": "1.16.1", "archive": str(archive), "sha256": write_archive("1.16.1", archive), "images": str(listed)}
+    declared = {
+        "version": "1.16.1",
+        "archive": str(archive),
+        "sha256": write_archive("1.16.1", archive),
+        "images": str(listed),
+    }
     settings = Settings.model_validate({"release": declared, "secrets": new_secrets(), **more})
     assert settings.release is not None
     return wanted_release(settings, settings.release, SITE, MIRROR)
 
 
-def env(wanted: Wanted, balances: bool = False) -> dict[str, str]:
+def env(wanted: DesiredStack, balances: bool = False) -> dict[str, str]:
     return environment(wanted, 16, 64 * 2**30, balances)
 
 
@@ -57,7 +71,9 @@ def test_secrets_that_are_missing_are_named_by_the_release_s_template(tmp_path: 
 
 def test_sizes_addresses_and_limits_are_those_of_host_and_settings(tmp_path: Path) -> None:
     found = env(
-        release(tmp_path, proxy={"upload_mib": 500, "timeout_s": 600}, ssrf_allow=["10.0.0.0/8"], env={"LOG_LEVEL": "DEBUG"})
+        release(
+            tmp_path, proxy={"upload_mib": 500, "timeout_s": 600}, ssrf_allow=["10.0.0.0/8"], env={"LOG_LEVEL": "DEBUG"}
+        )
     )
     assert (found["SERVER_WORKER_AMOUNT"], found["CELERY_WORKER_AMOUNT"]) == ("8", "16")
     assert found["NGINX_CLIENT_MAX_BODY_SIZE"] == "500M"

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from dify_world import PASSWORD, PLUGIN, PROVIDER, World, a_world, writes
 
+from dify_double import plugins
 from steelyard.dify.account import Administrator, is_set_up, name_workspace, set_up, workspace_name
 from steelyard.dify.client import DifyAccess, DifyClient
 from steelyard.dify.plugins import Package, install, plugin_differences, read_package
 from steelyard.dify.proof import prove
 from steelyard.errors import DifyPluginWrong, DifyRefused
-from steelyard.lab.dify_double import plugins
 
 
 @pytest.fixture
@@ -81,7 +81,9 @@ def test_a_plugin_that_a_human_uninstalled_comes_back_with_its_models(world: Wor
 
 
 @pytest.mark.parametrize("harm", ["gone", "other", "text"])
-def test_a_package_that_is_not_the_declared_one_is_refused_before_any_request(world: World, tmp_path: Path, harm: str) -> None:
+def test_a_package_that_is_not_the_declared_one_is_refused_before_any_request(
+    world: World, tmp_path: Path, harm: str
+) -> None:
     made = package(tmp_path)
     path, sha256 = Path(made.path), made.sha256
     if harm == "gone":
@@ -124,7 +126,13 @@ def test_each_model_answers_through_the_service_api_and_nothing_is_left(world: W
     world.converge(world.client(), *(replace(model, default=model.type in ("tts", "speech2text")) for model in models))
     client = world.client()
     found = {proof.model: proof.result for proof in prove(client, PROVIDER, client.models(PROVIDER))}
-    assert found == {"tiny": "answered", "embed": "answered", "sort": "answered", "speak": "answered", "hear": "answered"}
+    assert found == {
+        "tiny": "answered",
+        "embed": "answered",
+        "sort": "answered",
+        "speak": "answered",
+        "hear": "answered",
+    }
     assert (world.console.state["apps"], world.console.state["datasets"], world.console.state["keys"]) == ({}, {}, {})
 
 

@@ -1,4 +1,6 @@
-"""Registration against the double, over real HTTP: created once, then nothing; every change by hand found and mended."""
+"""Registration against the double, over real HTTP: created once, then nothing; every change by hand found and
+mended.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +12,11 @@ from pathlib import Path
 import pytest
 from dify_world import KEY, PROVIDER, World, a_world, writes
 
+from dify_double.credential_forms import OPENAI_COMPATIBLE
 from steelyard.dify import ready
 from steelyard.dify.client import DifyAccess, DifyClient
+from steelyard.dify.desired_state import Credential, DesiredModel
 from steelyard.dify.reconcile import differences, masked, models_by_hand
-from steelyard.dify.wanted import Credential, WantedModel
 from steelyard.errors import (
     DifyFieldWrong,
     DifyLoginRefused,
@@ -25,7 +28,6 @@ from steelyard.errors import (
     EndpointNotReady,
     SteelyardError,
 )
-from steelyard.lab.dify_double.forms import OPENAI_COMPATIBLE
 
 MODELS = f"/workspaces/current/model-providers/{PROVIDER}/models"
 NAMED = {"model": "tiny", "model_type": "llm"}
@@ -50,7 +52,7 @@ def test_model_is_created_once_and_the_second_run_writes_nothing(
     assert len(world.requests) == 5  # version, login, providers, models, credentials, and nothing else
 
 
-def every_kind(world: World) -> list[WantedModel]:
+def every_kind(world: World) -> list[DesiredModel]:
     kinds = {"tiny": "llm", "embed": "text-embedding", "sort": "rerank", "hear": "speech2text", "speak": "tts"}
     return [dataclasses.replace(world.model(name, kind), default=kind != "tts") for name, kind in kinds.items()]
 
@@ -61,8 +63,11 @@ def test_every_type_of_model_is_registered_and_the_default_of_its_type(world: Wo
     assert world.converge(world.client(), *every_kind(world)) == []
     assert writes(world.requests) == []
     assert {kind: chosen["model"] for kind, chosen in world.console.state["defaults"].items()} == {
-        "llm": "tiny", "text-embedding": "embed", "rerank": "sort", "speech2text": "hear",
-    }  # fmt: skip
+        "llm": "tiny",
+        "text-embedding": "embed",
+        "rerank": "sort",
+        "speech2text": "hear",
+    }
 
 
 FIELDS = [(name, options) for name, kind, _, _, options, of in OPENAI_COMPATIBLE if of in (None, "llm")]
@@ -75,7 +80,9 @@ def test_every_field_of_the_form_that_a_human_changes_is_found_and_mended(
     """Declared fields and those left to their default alike."""
     world.converge(world.client(), world.model())
     before = world.values().get(field)
-    other = next((option for option in options if option != before), None) or ("9" if (before or "").isdigit() else "another-1")
+    other = next((option for option in options if option != before), None) or (
+        "9" if (before or "").isdigit() else "another-1"
+    )
     world.values()[field] = other
     record_property("manual_changes_injected", 1)
     found = differences(world.client(), world.wanted(world.model()))
@@ -129,7 +136,12 @@ def rename_credential(world: World) -> None:
 
 def balance(world: World) -> None:
     configs = [{"credential_id": world.entry()["current"], "enabled": True}]
-    send(world, "POST", "", {**NAMED, "config_from": "custom-model", "load_balancing": {"enabled": True, "configs": configs}})
+    send(
+        world,
+        "POST",
+        "",
+        {**NAMED, "config_from": "custom-model", "load_balancing": {"enabled": True, "configs": configs}},
+    )
 
 
 def other_default(world: World) -> None:
@@ -199,17 +211,27 @@ def test_what_is_declared_no_more_goes_and_another_credential_is_switched_to_fir
 
 def a_workflow(world: World) -> dict[str, object]:
     node = {"data": {"type": "llm", "model": {"provider": PROVIDER, "name": "tiny"}}}
-    return {"id": "0" * 8 + "-0000-4000-8000-" + "0" * 12, "name": "Flow", "mode": "workflow",
-            "workflows": {"draft": {"graph": {"nodes": [node]}}}}  # fmt: skip
+    return {
+        "id": "0" * 8 + "-0000-4000-8000-" + "0" * 12,
+        "name": "Flow",
+        "mode": "workflow",
+        "workflows": {"draft": {"graph": {"nodes": [node]}}},
+    }
 
 
 def a_chat(world: World) -> dict[str, object]:
-    return {"id": "1" * 8 + "-0000-4000-8000-" + "0" * 12, "name": "Chat", "mode": "chat",
-            "model_config": {"model": {"provider": "openai_api_compatible", "name": "tiny"}}}  # fmt: skip
+    return {
+        "id": "1" * 8 + "-0000-4000-8000-" + "0" * 12,
+        "name": "Chat",
+        "mode": "chat",
+        "model_config": {"model": {"provider": "openai_api_compatible", "name": "tiny"}},
+    }
 
 
 @pytest.mark.parametrize("app", [a_workflow, a_chat])
-def test_a_model_that_an_app_uses_is_not_removed_unless_told(world: World, app: Callable[[World], dict[str, object]]) -> None:
+def test_a_model_that_an_app_uses_is_not_removed_unless_told(
+    world: World, app: Callable[[World], dict[str, object]]
+) -> None:
     world.converge(world.client(), world.model())
     made = app(world)
     world.console.state["apps"][made["id"]] = made
@@ -222,8 +244,11 @@ def test_a_model_that_an_app_uses_is_not_removed_unless_told(world: World, app: 
 def test_a_model_of_a_knowledge_base_is_not_removed(world: World) -> None:
     world.converge(world.client(), world.model("embed", "text-embedding"))
     world.console.state["datasets"]["d"] = {
-        "id": "d", "name": "Handbook", "embedding_model": "embed", "embedding_model_provider": PROVIDER,
-    }  # fmt: skip
+        "id": "d",
+        "name": "Handbook",
+        "embedding_model": "embed",
+        "embedding_model_provider": PROVIDER,
+    }
     with pytest.raises(DifyModelUsed, match="knowledge `Handbook`"):
         world.converge(world.client())
 
@@ -292,7 +317,7 @@ def test_plugin_missing_is_told(world: World) -> None:
         differences(world.client(), world.wanted(world.model()))
 
 
-def refusal(world: World, wanted: WantedModel) -> SteelyardError:
+def refusal(world: World, wanted: DesiredModel) -> SteelyardError:
     with pytest.raises(SteelyardError) as caught:
         world.converge(world.client(), wanted)
     assert writes(world.requests) == []

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from steelyard.dify.desired_state import DesiredModel
 from steelyard.dify.form import Form, FormField
-from steelyard.dify.wanted import WantedModel
 from steelyard.errors import DifyFieldWrong, SettingWrong
 from steelyard.inventory.ansible import read_ansible
 from steelyard.roles.dify.registration import wanted_models
 from steelyard.roles.dify.settings import Settings
 from steelyard.roles.gateway.settings import Settings as GatewaySettings
-from steelyard.site import site_of
+from steelyard.site.resolve import site_of
 
 MODELS = """\
 models:
@@ -35,7 +35,7 @@ models:
 """
 
 
-def declared(folder: Path, more: str = "label: Two", credential: str = "steelyard") -> tuple[WantedModel, ...]:
+def declared(folder: Path, more: str = "label: Two", credential: str = "steelyard") -> tuple[DesiredModel, ...]:
     (folder / "group_vars").mkdir()
     (folder / "hosts.yml").write_text("all:\n  hosts:\n    g1: {ansible_host: 10.0.0.1}\n")
     (folder / "group_vars/all.yml").write_text(MODELS.format(more=more))
@@ -46,8 +46,16 @@ def declared(folder: Path, more: str = "label: Two", credential: str = "steelyar
 
 def test_a_field_that_the_form_does_not_have_is_told_with_its_line(tmp_path: Path) -> None:
     one = declared(tmp_path)[0]
-    names = ("display_name", "endpoint_url", "endpoint_model_name", "api_key", "context_size", "mode", "max_tokens_to_sample",
-             "stream_mode_delimiter")  # fmt: skip
+    names = (
+        "display_name",
+        "endpoint_url",
+        "endpoint_model_name",
+        "api_key",
+        "context_size",
+        "mode",
+        "max_tokens_to_sample",
+        "stream_mode_delimiter",
+    )
     form = Form(tuple(FormField(name, False, False, None, (), ()) for name in names))
     with pytest.raises(DifyFieldWrong, match="did you mean `mode`") as told:
         form.check(one, one.fields)

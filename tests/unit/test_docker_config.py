@@ -9,12 +9,11 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steelyard.change import Change, FileWrite
+from steelyard.api.change import Change, FileWrite, Refusal
 from steelyard.modules.facts.docker import DockerState, at_risk
 from steelyard.modules.operations.containerd import configured_commands
 from steelyard.modules.operations.docker import daemon_commands, restart_part, stamp_of, stamped
-from steelyard.owned_json import NotJson, merge, read_object, written
-from steelyard.refusal import Refusal
+from steelyard.modules.operations.json_merge import NotJson, merge, read_object, written
 
 CONFIG: dict[str, Any] = {"live-restore": True, "log-driver": "json-file"}
 
@@ -95,7 +94,11 @@ def test_a_label_of_ours_is_ours_whatever_became_of_the_record() -> None:
     assert json.loads(command.content)["labels"] == stamped(CONFIG)["labels"]
 
 
-VALUES = st.recursive(st.booleans() | st.integers() | st.text(max_size=5), lambda inner: st.dictionaries(st.text(max_size=5), inner, max_size=3), max_leaves=8)  # fmt: skip
+VALUES = st.recursive(
+    st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
 OBJECTS = st.dictionaries(st.text(max_size=5), VALUES, max_size=4)
 
 
@@ -151,4 +154,6 @@ def test_only_containers_by_the_hook_under_systemd_are_at_risk() -> None:
     assert at_risk(hook, "systemd")
     assert not at_risk(hook, "cgroupfs")
     assert not at_risk({"HostConfig": {"DeviceRequests": [{"Driver": "cdi"}]}, "Config": {"Env": []}}, "systemd")
-    assert not at_risk({"HostConfig": {"Runtime": "nvidia"}, "Config": {"Env": ["NVIDIA_VISIBLE_DEVICES=void"]}}, "systemd")
+    assert not at_risk(
+        {"HostConfig": {"Runtime": "nvidia"}, "Config": {"Env": ["NVIDIA_VISIBLE_DEVICES=void"]}}, "systemd"
+    )

@@ -14,22 +14,32 @@ import jsonschema
 import pytest
 import xmlschema
 
-from steelyard.drift.drifted import Drifted, settle
-from steelyard.drift.exceptions import Placed, read_exceptions
-from steelyard.drift.seen import Seen
+from steelyard.api.finding import Finding, Severity, Verdict
+from steelyard.drift.exceptions import DeclaredException, read_exceptions
+from steelyard.drift.first_seen import FirstSeen
+from steelyard.drift.report import DriftReport, apply_exceptions
 from steelyard.errors import ExceptionWrong, HostUnreachable, ReportUnknown
-from steelyard.finding import Finding, Severity, Verdict
 from steelyard.render.reports import FORMATS, Report, writer_of
 
 TODAY = date(2026, 11, 22)
 ODD = 'a|b <c> & "d" %0A\n::error::\x07 [x](y) `z`'
-ONE = Finding("gpu-1", "vllm.run-the-service", "steelyard-vllm@tiny.service", "active", "failed", "steelyard apply -l gpu-1")
+ONE = Finding(
+    "gpu-1", "vllm.run-the-service", "steelyard-vllm@tiny.service", "active", "failed", "steelyard apply -l gpu-1"
+)
 TWO = Finding(
-    "gpu-2", "base.set-the-limit", "/etc/x", ODD, ODD, "fix, it: now", Verdict.BROKEN, Severity.WARNING, "2026-11-20T10:00:00Z"
+    "gpu-2",
+    "base.set-the-limit",
+    "/etc/x",
+    ODD,
+    ODD,
+    "fix, it: now",
+    Verdict.BROKEN,
+    Severity.WARNING,
+    "2026-11-20T10:00:00Z",
 )
 
 
-def exceptions(tmp_path: Path, text: str) -> tuple[Placed, ...]:
+def exceptions(tmp_path: Path, text: str) -> tuple[DeclaredException, ...]:
     path = tmp_path / "drift-exceptions.yml"
     path.write_text(text)
     return read_exceptions(path)
@@ -40,15 +50,17 @@ ENTRY = "- {id: 'gpu-1:vllm:*', reason: new fan, owner: anna, expires: %s}\n"
 
 def test_an_id_survives_renamed_and_reordered_tasks() -> None:
     assert (
-        ONE._replace(code="vllm.another-name", declared="x", fix="y").id == ONE.id == "gpu-1:vllm:steelyard-vllm@tiny.service"
+        ONE._replace(code="vllm.another-name", declared="x", fix="y").id
+        == ONE.id
+        == "gpu-1:vllm:steelyard-vllm@tiny.service"
     )
     assert ONE._replace(subject="other").fingerprint != ONE.fingerprint
 
 
 def test_an_exception_covers_until_its_last_day_and_is_a_finding_after_it(tmp_path: Path) -> None:
-    valid = settle([ONE, TWO], exceptions(tmp_path, ENTRY % "2026-11-22"), TODAY)
+    valid = apply_exceptions([ONE, TWO], exceptions(tmp_path, ENTRY % "2026-11-22"), TODAY)
     assert (valid.findings, [finding for finding, _ in valid.excepted]) == ((TWO,), [ONE])
-    over = settle([ONE, TWO], exceptions(tmp_path, ENTRY % "2026-11-21"), TODAY)
+    over = apply_exceptions([ONE, TWO], exceptions(tmp_path, ENTRY % "2026-11-21"), TODAY)
     assert over.excepted == ()
     assert [finding.verdict for finding in over.findings] == [Verdict.EXPIRED, Verdict.DIFFERS, Verdict.BROKEN]
     assert "anna" in over.findings[0].declared
@@ -59,13 +71,15 @@ def test_an_exception_covers_until_its_last_day_and_is_a_finding_after_it(tmp_pa
     [
         ("- {id: a, reason: b, owner: c}\n", ":1: `expires` is missing"),
         (
-            "\n- {id: a, reason: b, owner: c, expires: 2026-01-01}\n- {id: a, reasons: b, owner: c, expires: 2026-01-01}\n",
+            (
+                "\n- {id: a, reason: b, owner: c, expires: 2026-01-01}\n- {id: a, reasons: b, owner: c, "
+                "expires: 2026-01-01}\n"
+            ),
             ":3: `reason",
         ),
         ("- {id: a, reason: b, owner: c, expires: soon}\n", ":1: `expires` is `soon`"),
         ("- {id: '', reason: b, owner: c, expires: 2026-01-01}\n", ":1: `id` is ``"),
         ("id: a\n", ":1: it is a list"),
-        ("- [", "not YAML"),
         ("- word\n", ":1: not an entry"),
     ],
 )
@@ -79,9 +93,11 @@ def test_no_file_and_an_empty_file_except_nothing(tmp_path: Path) -> None:
     assert read_exceptions(tmp_path / "none.yml") == exceptions(tmp_path, "") == ()
 
 
-def test_a_finding_keeps_the_day_it_was_first_seen_until_it_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_finding_keeps_the_day_it_was_first_seen_until_it_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    seen, both = Seen(tmp_path), {"gpu-1", "gpu-2"}
+    seen, both = FirstSeen(tmp_path), {"gpu-1", "gpu-2"}
     assert [found.since for found in seen.dated([ONE], "day 1", both)] == [None]
     assert [found.since for found in seen.dated([ONE], "day 2", both)] == ["day 1"]
     assert seen.dated([], "day 3", {"gpu-2"}) == []  # gpu-1 was not looked at: nobody knows
@@ -98,7 +114,7 @@ def test_a_finding_keeps_the_day_it_was_first_seen_until_it_is_gone(tmp_path: Pa
 @pytest.fixture(scope="session")
 def published(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Schemas as others publish them, from source packages that carry them; fetched once, never committed."""
-    from steelyard.cache import cache_folder
+    from steelyard.dirs import cache_folder
 
     kept = cache_folder() / "published-schemas"
     kept.mkdir(parents=True, exist_ok=True)
@@ -134,8 +150,8 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def report(request: pytest.FixtureRequest, tmp_path: Path) -> Report:
     unreachable = HostUnreachable(where="gpu-3", why="no <route>", address="10.0.0.3")
     if request.param == "none":
-        return Report("inventories/site/hosts.yml", "2026-11-22T10:00:00Z", Drifted((), ()), ("gpu-1",), ())
-    drifted = settle([ONE, TWO], exceptions(tmp_path, ENTRY % "2026-12-01"), TODAY)
+        return Report("inventories/site/hosts.yml", "2026-11-22T10:00:00Z", DriftReport((), ()), ("gpu-1",), ())
+    drifted = apply_exceptions([ONE, TWO], exceptions(tmp_path, ENTRY % "2026-12-01"), TODAY)
     return Report("inventories/site/hosts.yml", "2026-11-22T10:00:00Z", drifted, ("gpu-1", "gpu-2"), (unreachable,))
 
 
@@ -163,7 +179,9 @@ def test_junit_is_what_jenkins_published(report: Report, published: dict[str, An
             assert int(suite.get(kind, "0")) == len(suite.findall(f"testcase/{tag}"))
         assert int(suite.get("tests", "0")) == len(suite.findall("testcase")) > 0
     if report.errors:
-        counts = {name: [suite.get(kind) for kind in ("failures", "errors", "skipped")] for name, suite in suites.items()}
+        counts = {
+            name: [suite.get(kind) for kind in ("failures", "errors", "skipped")] for name, suite in suites.items()
+        }
         assert counts == {"gpu-1": ["0", "0", "1"], "gpu-2": ["1", "0", "0"], "gpu-3": ["0", "1", "0"]}
 
 
@@ -211,7 +229,7 @@ def test_github_gets_one_line_a_finding_and_live_text_cannot_add_one(report: Rep
 
 def test_github_shows_ten_and_counts_the_rest() -> None:
     many = tuple(Finding("h", "a.b", f"/x{number}", "d", "l", "f") for number in range(30))
-    lines = writer_of("github")(Report("i", "t", Drifted(many, ()), ("h",), ())).splitlines()
+    lines = writer_of("github")(Report("i", "t", DriftReport(many, ()), ("h",), ())).splitlines()
     assert len(lines) == 10
     assert "21 more findings" in lines[-1]
 

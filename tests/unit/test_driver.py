@@ -7,37 +7,106 @@ from pathlib import Path
 
 import pytest
 
+from steelyard.artifacts.repository_keys import dearmoured, fingerprints, trusted_key
 from steelyard.errors import KeyNotTrusted
-from steelyard.gpus.generations import Flavour
+from steelyard.hardware.gpu_generations import Flavour
 from steelyard.modules.facts.cdi import CdiSpec, CdiState
-from steelyard.modules.facts.driver import DriverState, PciDevice
+from steelyard.modules.facts.driver import DriverState, NvidiaDevice
 from steelyard.modules.operations.apt import matches
 from steelyard.modules.operations.cdi import staleness
 from steelyard.modules.operations.driver import Reboot, activation, reload_script
-from steelyard.openpgp import dearmoured, fingerprints, trusted_key
 from steelyard.roles.nvidia_driver.packages import headers, packages, repository_name
 
-GPU = (PciDevice("0000:18:00.0", 0x2330),)
+GPU = (NvidiaDevice("0000:18:00.0", 0x2330),)
 OPEN, CLOSED = Flavour.OPEN, Flavour.PROPRIETARY
 
 
 @pytest.mark.parametrize(
     ("distro", "release", "source", "version", "flavour", "switched", "names"),
     [
-        ("debian", "12", "cuda", "580.95.05", OPEN, False, "nvidia-driver-cuda nvidia-kernel-open-dkms nvidia-persistenced"),
-        ("debian", "13", "cuda", "590.44.01", CLOSED, False, "nvidia-driver-cuda nvidia-kernel-dkms nvidia-persistenced"),
-        ("debian", "13", "distro", "550.163.01", CLOSED, False, "nvidia-kernel-dkms libcuda1 nvidia-smi nvidia-persistenced"),
-        ("ubuntu", "22.04", "cuda", "580.95.05", OPEN, True,
-         "libnvidia-compute-580 nvidia-dkms-580-open nvidia-utils-580 nvidia-compute-utils-580 nvidia-fabricmanager libnvidia-nscq"),
-        ("ubuntu", "24.04", "cuda", "590.44.01", OPEN, False, "libnvidia-compute nvidia-dkms-open nvidia-utils nvidia-compute-utils"),
-        ("ubuntu", "24.04", "cuda", "575.51.03", OPEN, True,
-         "libnvidia-compute-575 nvidia-dkms-575-open nvidia-utils-575 nvidia-compute-utils-575 nvidia-fabricmanager-575 libnvidia-nscq-575"),
-        ("ubuntu", "24.04", "distro", "570.172.08", OPEN, False,
-         "nvidia-headless-570-server-open nvidia-utils-570-server nvidia-compute-utils-570-server"),
-        ("rocky", "9", "cuda", "580.95.05", OPEN, False, "nvidia-driver-cuda kmod-nvidia-open-dkms nvidia-persistenced"),
+        (
+            "debian",
+            "12",
+            "cuda",
+            "580.95.05",
+            OPEN,
+            False,
+            "nvidia-driver-cuda nvidia-kernel-open-dkms nvidia-persistenced",
+        ),
+        (
+            "debian",
+            "13",
+            "cuda",
+            "590.44.01",
+            CLOSED,
+            False,
+            "nvidia-driver-cuda nvidia-kernel-dkms nvidia-persistenced",
+        ),
+        (
+            "debian",
+            "13",
+            "distro",
+            "550.163.01",
+            CLOSED,
+            False,
+            "nvidia-kernel-dkms libcuda1 nvidia-smi nvidia-persistenced",
+        ),
+        (
+            "ubuntu",
+            "22.04",
+            "cuda",
+            "580.95.05",
+            OPEN,
+            True,
+            (
+                "libnvidia-compute-580 nvidia-dkms-580-open nvidia-utils-580 nvidia-compute-utils-580 "
+                "nvidia-fabricmanager libnvidia-nscq"
+            ),
+        ),
+        (
+            "ubuntu",
+            "24.04",
+            "cuda",
+            "590.44.01",
+            OPEN,
+            False,
+            "libnvidia-compute nvidia-dkms-open nvidia-utils nvidia-compute-utils",
+        ),
+        (
+            "ubuntu",
+            "24.04",
+            "cuda",
+            "575.51.03",
+            OPEN,
+            True,
+            (
+                "libnvidia-compute-575 nvidia-dkms-575-open nvidia-utils-575 nvidia-compute-utils-575 "
+                "nvidia-fabricmanager-575 libnvidia-nscq-575"
+            ),
+        ),
+        (
+            "ubuntu",
+            "24.04",
+            "distro",
+            "570.172.08",
+            OPEN,
+            False,
+            "nvidia-headless-570-server-open nvidia-utils-570-server nvidia-compute-utils-570-server",
+        ),
+        (
+            "rocky",
+            "9",
+            "cuda",
+            "580.95.05",
+            OPEN,
+            False,
+            "nvidia-driver-cuda kmod-nvidia-open-dkms nvidia-persistenced",
+        ),
     ],
-)  # fmt: skip
-def test_packages(distro: str, release: str, source: str, version: str, flavour: Flavour, switched: bool, names: str) -> None:
+)
+def test_packages(
+    distro: str, release: str, source: str, version: str, flavour: Flavour, switched: bool, names: str
+) -> None:
     found = packages(distro, release, source, version, flavour, switched, False)
     assert (" ".join([*found.driver, *found.fabric]), found.problem) == (names, "")
     assert {each for each in [*found.driver.values(), *found.fabric.values()] if each} == {version}
@@ -83,7 +152,9 @@ def test_activation_goes_no_further_than_it_may(now: DriverState, restart: str, 
 
 
 @pytest.mark.parametrize(("loads", "exit_code"), [(0, 0), (1, 1)])
-def test_what_a_reload_stops_is_started_again_whether_it_went_well_or_not(tmp_path: Path, loads: int, exit_code: int) -> None:
+def test_what_a_reload_stops_is_started_again_whether_it_went_well_or_not(
+    tmp_path: Path, loads: int, exit_code: int
+) -> None:
     log = tmp_path / "log"
     listed = "steelyard-vllm@a.service loaded active running x\nnvidia-persistenced.service loaded active running x"
     stubs = {

@@ -10,14 +10,17 @@ from steelyard.errors import OptionOwned, SettingUnknown, SettingWrong, Steelyar
 from steelyard.inventory.ansible import read_ansible
 from steelyard.roles.vllm.settings import Settings
 from steelyard.serving.vllm_options import KNOWN, NEWEST, OWN
-from steelyard.site import site_of
+from steelyard.site.resolve import site_of
 
 
 def declared(folder: Path, serve: str, vllm: str = "") -> Path:
     (folder / "group_vars/all").mkdir(parents=True)
-    (folder / "hosts.yml").write_text("all:\n  children:\n    gpu:\n      hosts:\n        g1: {ansible_host: 127.0.0.1}\n")
+    (folder / "hosts.yml").write_text(
+        "all:\n  children:\n    gpu:\n      hosts:\n        g1: {ansible_host: 127.0.0.1}\n"
+    )
     models = (
-        f"models:\n  a/b:\n    source: file:///m\n    version: v1\n    serve:\n      hosts: gpu\n      {serve}\n    alias: b\n"
+        f"models:\n  a/b:\n    source: file:///m\n    version: v1\n    serve:\n      hosts: gpu\n      "
+        f"{serve}\n    alias: b\n"
     )
     (folder / "group_vars/all/models.yml").write_text(models + vllm)
     return folder

@@ -1,4 +1,6 @@
-"""Facts and commands through one shell: framed so that outputs, statuses and errors are told apart, whatever they contain."""
+"""Facts and commands through one shell: framed so that outputs, statuses and errors are told apart, whatever they
+contain.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,15 @@ import pytest
 
 from steelyard.engine.prefetch import PrefetchList
 from steelyard.modules.connectors import frames
-from steelyard.modules.connectors.frames import Answer, Kept, batch, opening, order, read_answers, split_login
+from steelyard.modules.connectors.frames import (
+    CommandAnswer,
+    OutputTail,
+    batch,
+    opening,
+    order,
+    read_answers,
+    split_login,
+)
 
 MARK = "steelyard-abc"
 # the shell of the batch is the parent of the subshell that this fact runs in
@@ -25,11 +35,11 @@ def lines(script: str) -> list[bytes]:
     return done.stdout.splitlines()
 
 
-def asked(*commands: str) -> list[Answer]:
+def asked(*commands: str) -> list[CommandAnswer]:
     return read_answers(iter(lines(batch([split_login(text)[1] for text in commands], MARK))), MARK, len(commands))
 
 
-def ordered(command: str, stdin: str | None = None, seconds: int = 60, keep: int | None = None) -> Answer:
+def ordered(command: str, stdin: str | None = None, seconds: int = 60, keep: int | None = None) -> CommandAnswer:
     return read_answers(iter(lines(order(shlex.quote(command), MARK, stdin, seconds))), MARK, 1, keep)[0]
 
 
@@ -51,7 +61,7 @@ def test_a_fact_that_exits_or_is_not_even_shell_hurts_no_other() -> None:
     found = asked("sh -c 'echo fine'", "sh -c 'echo gone; exit 3'", "sh -c 'if then ((('", "sh -c 'echo next'")
     assert [answer.status for answer in found] == [0, 3, 2, 0]
     assert found[1].stdout == ["gone"]
-    assert found[3] == Answer(0, ["next"], [])
+    assert found[3] == CommandAnswer(0, ["next"], [])
 
 
 def test_a_fact_that_kills_its_shell_ends_the_stream() -> None:
@@ -61,11 +71,11 @@ def test_a_fact_that_kills_its_shell_ends_the_stream() -> None:
 
 def test_statuses_and_errors_are_told_apart() -> None:
     found = asked("sh -c 'echo out; echo err >&2; exit 3'", "sh -c 'printf no-newline'", "sh -c true")
-    assert found == [Answer(3, ["out"], ["err"]), Answer(0, ["no-newline"], []), Answer(0, [], [])]
+    assert found == [CommandAnswer(3, ["out"], ["err"]), CommandAnswer(0, ["no-newline"], []), CommandAnswer(0, [], [])]
 
 
 def test_standard_input_of_a_fact_is_empty_so_it_cannot_eat_the_next() -> None:
-    assert asked("sh -c cat", "sh -c 'echo next'") == [Answer(0, [], []), Answer(0, ["next"], [])]
+    assert asked("sh -c cat", "sh -c 'echo next'") == [CommandAnswer(0, [], []), CommandAnswer(0, ["next"], [])]
 
 
 def test_empty_lines_and_odd_bytes_pass() -> None:
@@ -85,14 +95,14 @@ def test_an_order_gets_its_standard_input_whole_and_its_own_umask() -> None:
 
 
 def test_an_order_that_does_not_end_is_ended_by_the_host() -> None:
-    assert ordered("echo begun; sleep 60", seconds=1) == Answer(124, ["begun"], [])
+    assert ordered("echo begun; sleep 60", seconds=1) == CommandAnswer(124, ["begun"], [])
 
 
 def test_of_a_talkative_order_the_last_words_are_kept() -> None:
     found = ordered("seq 1 300000; echo why >&2; exit 9", keep=1000)
     assert (found.status, found.stdout[-1], found.stderr) == (9, "300000", ["why"])
     assert sum(map(len, found.stdout)) <= 1000
-    kept = Kept(10)
+    kept = OutputTail(10)
     kept.add(b"x" * 50)
     assert kept.text() == ["x" * 10]
 
@@ -113,15 +123,15 @@ def test_prefetch_list_survives_being_torn(tmp_path: Path, monkeypatch: pytest.M
         current_deploy_filename = "site.py"
 
     first = PrefetchList.of(State, Host)
-    assert first.wanted == ()
+    assert first.expected == ()
     first.note("a")
     first.note("b")
     first.note("a")
     first.save()
-    assert PrefetchList.of(State, Host).wanted == ("a", "b")
+    assert PrefetchList.of(State, Host).expected == ("a", "b")
     assert oct(first.path.stat().st_mode & 0o777) == "0o600"
     first.path.write_text('["a", ')
-    assert PrefetchList.of(State, Host).wanted == ()
+    assert PrefetchList.of(State, Host).expected == ()
 
 
 def test_what_follows_a_question_is_known_from_this_runs_plan() -> None:
@@ -146,6 +156,7 @@ def test_a_shell_whose_controller_is_gone_ends_its_command_and_cleans_up(tmp_pat
     shell.stdin.write(script.encode())
     shell.stdin.flush()
     while not begun.exists():
+        assert shell.poll() is None, "it ended before it did anything"
         time.sleep(0.01)
     if ending == "hang-up":
         shell.send_signal(signal.SIGHUP)
@@ -158,7 +169,9 @@ def test_a_shell_whose_controller_is_gone_ends_its_command_and_cleans_up(tmp_pat
 
 @pytest.mark.parametrize("shell", ["sh", "bash"])
 def test_an_order_that_was_cut_off_is_not_run_at_all(tmp_path: Path, shell: str) -> None:
-    """A controller is killed, or a link cut, while the order is on its way: half a file must not take the whole one's place."""
+    """A controller is killed, or a link cut, while the order is on its way: half a file must not take the whole one's
+    place.
+    """
     made = tmp_path / "made"
     text = order(shlex.quote(f"cat > {made}"), MARK, "first line\nsecond line\n", 60)
     for cut in range(0, len(text) - 1, 3):

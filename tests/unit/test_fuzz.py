@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_shape import checkpoint, tensor
+from test_convert import checkpoint, tensor
 from test_web_source import FILES, tar
 
 pytest.importorskip("atheris", reason="atheris has no wheel for this Python")
@@ -34,6 +34,8 @@ def test_readers_of_hostile_files_end_every_input_with_a_sentence(tmp_path: Path
         "-rss_limit_mb=4096",
         corpus,
     ]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "TMPDIR": str(tmp_path)}, cwd=tmp_path)
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, "TMPDIR": str(tmp_path)}, cwd=tmp_path
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     assert f"Done {RUNS} runs" in done.stderr, done.stderr[-1000:]

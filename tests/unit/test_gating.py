@@ -10,12 +10,15 @@ from typing import Any
 
 import pytest
 
-from steelyard.cli import gating
-from steelyard.cli.gating import Gate
-from steelyard.cli.rolling import Asked
-from steelyard.cli.work import Wanted
 from steelyard.engine.waves import Share
-from steelyard.site import Serve, Service
+from steelyard.events import Emit
+from steelyard.rollout.request import RolloutRequest
+from steelyard.site.schema import Serve
+from steelyard.site.site import Service
+from steelyard.workflows.rollout import gateway_gate
+from steelyard.workflows.rollout.gateway_gate import GatewayGate
+from steelyard.workflows.run_context import RunOptions
+from steelyard_host.wire.services import EngineCounters, ProxyState
 
 
 class World:
@@ -31,20 +34,18 @@ class World:
         self.gateways = ["gw"]
         self.dead: set[str] = set()
 
-    def gateway(self, host: Any, *words: str) -> dict[str, Any] | None:
-        if words[0] == "haproxy-weigh":
-            self.weights.append(words[2:])
-            return None
-        if host.name in self.dead:
-            return {"config": None, "servers": {}, "answers": {}, "error": "connection refused"}
-        answers = {f"alias-a/{name}": [100 * self.looks, bad * self.looks] for name, bad in self.bad.items()}
-        return {"servers": self.states, "answers": answers}
+    def weigh(self, host: Any, *argv: str) -> None:
+        assert argv[0] == "haproxy-weigh"
+        self.weights.append(argv[2:])
 
-    def ask(self, host: str, *words: str, **_: Any) -> dict[str, float]:
-        return {
-            "time_to_first_token_seconds_count": 100.0 * self.looks,
-            "time_to_first_token_seconds_sum": 100.0 * self.looks * self.slow[host],
-        }
+    def gateway(self, host: Any) -> ProxyState:
+        if host.name in self.dead:
+            return ProxyState(None, error="connection refused")
+        answers = {f"alias-a/{name}": (100 * self.looks, bad * self.looks) for name, bad in self.bad.items()}
+        return ProxyState("v1", self.states, answers=answers)
+
+    def counters(self, host: str) -> EngineCounters:
+        return EngineCounters(100.0 * self.looks * self.slow[host], 100.0 * self.looks)
 
 
 @pytest.fixture
@@ -60,28 +61,27 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
             world.connected = True
 
     @contextmanager
-    def session(wanted: Wanted, screen: Any) -> Iterator[tuple[None, Opened]]:
+    def open_session(options: RunOptions, emit: Emit) -> Iterator[tuple[None, Opened]]:
         yield None, Opened()
 
     def later(seconds: float) -> None:
         world.looks += 1
 
-    monkeypatch.setattr(gating, "session", session)
-    monkeypatch.setattr(gating, "ask", world.gateway)
-    monkeypatch.setattr(gating, "SEEN_S", -1)
-    monkeypatch.setattr(gating, "SILENT_S", -1)
-    monkeypatch.setattr(gating.gevent, "sleep", later)
+    monkeypatch.setattr(gateway_gate, "open_session", open_session)
+    monkeypatch.setattr(gateway_gate, "_proxy_state", world.gateway)
+    monkeypatch.setattr(gateway_gate, "helper_document", world.weigh)
+    monkeypatch.setattr(gateway_gate, "SEEN_S", -1)
+    monkeypatch.setattr(gateway_gate, "SILENT_S", -1)
+    monkeypatch.setattr(gateway_gate.HANDLER, "wait", later)
     return world
 
 
-def gate(world: World, watch_s: int = 5, canary: float | None = None, services: int = 2) -> Gate:
+def gate(world: World, watch_s: int = 5, canary: float | None = None, services: int = 2) -> GatewayGate:
     serve = Serve(hosts="gpu")
     both = [Service("a", "m/a", "v2", f"g{n}", "10.0.0.1", "a", serve) for n in range(1, services + 1)]
-    asked = Asked("auto", (), None, Share(0), 300, watch_s, canary)
+    request = RolloutRequest(None, (), None, Share(0), 300, watch_s, canary)
     fleet: Any = SimpleNamespace(groups={"gateway": ("gw",)})
-    screen: Any = SimpleNamespace(event=lambda event: None)
-    helpers: Any = world
-    return Gate(Wanted(Path("i"), "all", None, None), fleet, both, helpers, asked, screen)
+    return GatewayGate(RunOptions(Path("i")), fleet, both, world, request, lambda event: None)
 
 
 def test_a_service_that_a_gateway_does_not_see_is_refused(world: World) -> None:

@@ -11,14 +11,16 @@ from typing import Any
 
 import pytest
 
-from steelyard.gpus.generations import Flavour, choose, generation
-from steelyard.gpus.health import problems
-from steelyard.gpus.xids import ACTIONS, Action
-from steelyard.lab import gpu
-from steelyard.lab.spec import SimulatedGpus
+from steelyard.hardware.gpu_generations import Flavour, choose, generation
+from steelyard.hardware.gpu_health import GpuProblem, gpu_problems
+from steelyard.hardware.xids import ACTIONS, Action
+from steelyard.lab.nspawn.spec import SimulatedGpus
+from steelyard.lab.simulated import gpu
 from steelyard.modules.operations.gpu import setting_command
-from steelyard_host import gpu as host_gpu
-from steelyard_host.gpu import bus_of, xids
+from steelyard_host.hardware import gpu as host_gpu
+from steelyard_host.hardware.gpu import bus_of, xids
+from steelyard_host.wire.codec import from_json, to_json
+from steelyard_host.wire.hardware import BootSetting, GpuDevice, GpuHealth
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -26,11 +28,24 @@ ROOT = Path(__file__).parent.parent.parent
 @pytest.mark.parametrize(
     ("device", "name"),
     [
-        (0x17C8, "Maxwell"), (0x15F8, "Pascal"), (0x1B38, "Pascal"), (0x1DB4, "Volta"), (0x1EB8, "Turing"), (0x20B5, "Ampere"),
-        (0x2182, "Turing"), (0x2230, "Ampere"), (0x2330, "Hopper"), (0x2342, "Grace Hopper"), (0x2684, "Ada"), (0x26B9, "Ada"),
-        (0x2901, "Blackwell or newer"), (0x2B85, "Blackwell or newer"), (0x3182, "Blackwell or newer"), (0x1180, "Kepler or older"),
+        (0x17C8, "Maxwell"),
+        (0x15F8, "Pascal"),
+        (0x1B38, "Pascal"),
+        (0x1DB4, "Volta"),
+        (0x1EB8, "Turing"),
+        (0x20B5, "Ampere"),
+        (0x2182, "Turing"),
+        (0x2230, "Ampere"),
+        (0x2330, "Hopper"),
+        (0x2342, "Grace Hopper"),
+        (0x2684, "Ada"),
+        (0x26B9, "Ada"),
+        (0x2901, "Blackwell or newer"),
+        (0x2B85, "Blackwell or newer"),
+        (0x3182, "Blackwell or newer"),
+        (0x1180, "Kepler or older"),
     ],
-)  # fmt: skip
+)
 def test_generation_comes_from_the_pci_id(device: int, name: str) -> None:
     assert generation(device).name == name
 
@@ -43,7 +58,13 @@ def test_generation_comes_from_the_pci_id(device: int, name: str) -> None:
         ((0x1DB4,), 580, None, Flavour.PROPRIETARY, "Volta: the proprietary module"),
         ((0x1DB4,), 590, None, None, "Volta has no driver after branch 580; branch 590 is declared"),
         ((0x1DB4, 0x2330), 580, None, Flavour.PROPRIETARY, "Hopper, Volta: the proprietary module"),
-        ((0x1DB4, 0x2901), 580, None, None, "no one kernel module drives Blackwell or newer, Volta together; move one of them"),
+        (
+            (0x1DB4, 0x2901),
+            580,
+            None,
+            None,
+            "no one kernel module drives Blackwell or newer, Volta together; move one of them",
+        ),
         ((0x2901,), 590, Flavour.PROPRIETARY, None, "Blackwell or newer cannot have the proprietary module"),
         ((0x2330,), 590, Flavour.PROPRIETARY, Flavour.PROPRIETARY, "Hopper: the proprietary module"),
         ((), 580, None, Flavour.OPEN, "no GPU: the open module"),
@@ -58,9 +79,17 @@ def test_flavour_fits_every_gpu_of_the_host(
 
 def test_xids_have_one_action_each_and_the_ones_that_matter_halt() -> None:
     assert {number: ACTIONS[number] for number in (13, 43, 48, 63, 64, 74, 79, 95, 119, 154)} == {
-        13: Action.RESTART_APP, 43: Action.IGNORE, 48: Action.MEMORY, 63: Action.IGNORE, 64: Action.RESET, 74: Action.LINK,
-        79: Action.REBOOT, 95: Action.RESET, 119: Action.RESET, 154: Action.FOLLOW,
-    }  # fmt: skip
+        13: Action.RESTART_APP,
+        43: Action.IGNORE,
+        48: Action.MEMORY,
+        63: Action.IGNORE,
+        64: Action.RESET,
+        74: Action.LINK,
+        79: Action.REBOOT,
+        95: Action.RESET,
+        119: Action.RESET,
+        154: Action.FOLLOW,
+    }
     assert not ACTIONS[13].halts
     assert ACTIONS[79].halts
 
@@ -89,9 +118,13 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def helper(library: Path, scenario: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """The helper itself over the simulated library."""
     return subprocess.run(
-        [sys.executable, "-m", "steelyard_host", *words], cwd=ROOT / "src", capture_output=True, text=True, check=False,
+        [sys.executable, "-m", "steelyard_host", *words],
+        cwd=ROOT / "src",
+        capture_output=True,
+        text=True,
+        check=False,
         env={**os.environ, "LD_LIBRARY_PATH": str(library), "STEELYARD_LAB_GPUS": str(scenario)},
-    )  # fmt: skip
+    )
 
 
 def health_of(library: Path, scenario: Path) -> dict[str, Any]:
@@ -105,13 +138,18 @@ def health(library: Path, tmp_path: Path, *faults: str) -> dict[str, Any]:
     scenario.write_text(gpu.scenario_text(SimulatedGpus.model_validate({"count": 2, "faults": faults})))
     answer = health_of(library, scenario)
     bus = [
-        {"bus": f"0000:1{8 + index}:00.0", "kind": "gpu", "width": 16, "max_width": 16, "asleep": False} for index in range(2)
+        {"bus": f"0000:1{8 + index}:00.0", "kind": "gpu", "width": 16, "max_width": 16, "asleep": False}
+        for index in range(2)
     ]
     return {
         **answer,
         "loaded": {"version": "580.95.05", "flavour": "open"},
         "pci": [*bus, {"bus": "0000:40:00.0", "kind": "switch"}],
     }
+
+
+def problems_of(answer: dict[str, Any], gpus: int | None = None) -> list[GpuProblem]:
+    return gpu_problems(from_json(GpuHealth, answer), gpus)
 
 
 @pytest.mark.parametrize(
@@ -132,13 +170,13 @@ def health(library: Path, tmp_path: Path, *faults: str) -> dict[str, Any]:
 def test_each_simulated_fault_is_one_problem_with_a_fix(
     library: Path, tmp_path: Path, fault: str, check: str, subject: str
 ) -> None:
-    found = problems(health(library, tmp_path, fault))
+    found = problems_of(health(library, tmp_path, fault))
     assert [(problem.check, problem.subject) for problem in found] == [(check, subject)]
     assert found[0].fix
 
 
 def test_healthy_gpus_have_no_problems_and_an_idle_throttle_is_none(library: Path, tmp_path: Path) -> None:
-    assert problems(health(library, tmp_path, "throttle:0=1")) == []
+    assert problems_of(health(library, tmp_path, "throttle:0=1")) == []
 
 
 def test_what_the_bus_and_the_kernel_log_say(library: Path, tmp_path: Path) -> None:
@@ -148,7 +186,7 @@ def test_what_the_bus_and_the_kernel_log_say(library: Path, tmp_path: Path) -> N
         {"bus": "0000:18:00.0", "xid": 79, "count": 2, "last": "2026-01-01T00:00:00"},
         {"bus": "0000:18:00.0", "xid": 13, "count": 1},
     ]
-    found = problems(answer, gpus=2)
+    found = problems_of(answer, gpus=2)
     assert [(problem.check, problem.live.split(",")[0], problem.halts) for problem in found] == [
         ("on-the-bus", "1", True),
         ("xid", "1 times since boot", False),
@@ -157,14 +195,15 @@ def test_what_the_bus_and_the_kernel_log_say(library: Path, tmp_path: Path) -> N
 
 
 def test_xids_are_counted_per_gpu_from_the_kernel_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    log = """2026-11-22T10:00:00+0000 gpu-1 kernel: NVRM: Xid (PCI:0000:18:00): 79, pid='<unknown>', GPU has fallen off the bus.
+    log = """\
+2026-11-22T10:00:00+0000 gpu-1 kernel: NVRM: Xid (PCI:0000:18:00): 79, pid='<unknown>', GPU has fallen off the bus.
 2026-11-22T10:00:05+0000 gpu-1 kernel: NVRM: Xid (PCI:0000:18:00): 79, pid=1234, name=python
 2026-11-22T10:00:06+0000 gpu-1 kernel: NVRM: Xid (PCI:0000:19:00): 13, pid=77, Graphics SM Warp Exception
 2026-11-22T10:00:07+0000 gpu-1 kernel: NVRM: something else"""
     (tmp_path / "journalctl").write_text(f"#!/bin/sh\ncat <<'EOF'\n{log}\nEOF\n")
     (tmp_path / "journalctl").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    assert xids() == [
+    assert to_json(xids()) == [
         {"bus": "0000:18:00.0", "xid": 79, "count": 2, "last": "2026-11-22T10:00:05+0000"},
         {"bus": "0000:19:00.0", "xid": 13, "count": 1, "last": "2026-11-22T10:00:06+0000"},
     ]
@@ -174,18 +213,25 @@ def test_an_old_driver_without_most_getters_still_answers(tmp_path: Path) -> Non
     """A library that has nine functions: everything else is unknown, and nothing fails."""
     source = tmp_path / "old.c"
     source.write_text(
-        '#include <string.h>\nint nvmlInitWithFlags(unsigned f){return 0;}int nvmlShutdown(void){return 0;}const char*nvmlErrorString(int c){return "?";}'
-        'int nvmlSystemGetDriverVersion(char*t,unsigned s){strcpy(t,"470.1");return 0;}int nvmlDeviceGetCount_v2(unsigned*n){*n=1;return 0;}'
-        'int nvmlDeviceGetHandleByIndex_v2(unsigned i,void**h){*h=(void*)1;return 0;}int nvmlDeviceGetName(void*h,char*t,unsigned s){strcpy(t,"simulated");return 0;}'
+        "#include <string.h>\nint nvmlInitWithFlags(unsigned f){return 0;}int nvmlShutdown(void){return "
+        '0;}const char*nvmlErrorString(int c){return "?";}'
+        'int nvmlSystemGetDriverVersion(char*t,unsigned s){strcpy(t,"470.1");return 0;}int '
+        "nvmlDeviceGetCount_v2(unsigned*n){*n=1;return 0;}"
+        "int nvmlDeviceGetHandleByIndex_v2(unsigned i,void**h){*h=(void*)1;return 0;}int "
+        'nvmlDeviceGetName(void*h,char*t,unsigned s){strcpy(t,"simulated");return 0;}'
         'int nvmlDeviceGetUUID(void*h,char*t,unsigned s){strcpy(t,"GPU-1");return 0;}'
         "int nvmlDeviceGetMemoryInfo(void*h,unsigned long long*m){m[0]=8;m[1]=m[2]=4;return 0;}"
         'int nvmlDeviceGetPciInfo_v3(void*h,char*p){memset(p,0,68);strcpy(p+36,"00000000:18:00.0");return 0;}\n'
     )
     subprocess.run(["cc", "-shared", "-fPIC", "-w", "-o", str(tmp_path / "libnvidia-ml.so.1"), str(source)], check=True)
     done = subprocess.run(
-        [sys.executable, "-m", "steelyard_host", "gpu-health"], cwd=ROOT / "src", capture_output=True, text=True, check=True,
+        [sys.executable, "-m", "steelyard_host", "gpu-health"],
+        cwd=ROOT / "src",
+        capture_output=True,
+        text=True,
+        check=True,
         env={**os.environ, "LD_LIBRARY_PATH": str(tmp_path)},
-    )  # fmt: skip
+    )
     device = json.loads(done.stdout)["devices"][0]
     assert (device["name"], device["remap"], device["fabric"], device["recovery"], device["persistence"]) == (
         "simulated",
@@ -206,13 +252,17 @@ def test_where_a_gpu_sleeps_none_is_attached_and_it_is_listed_all_the_same(monke
     monkeypatch.setattr(pynvml, "nvmlSystemGetDriverVersion", lambda: "580.1")
     monkeypatch.setattr(pynvml, "nvmlShutdown", lambda: None)
     assert host_gpu.nvml(set())["devices"] == []
-    assert host_gpu.nvml({"0000:18:00.0"})["devices"] == [{"index": 0, "bus": "0000:18:00.0", "error": None, "asleep": True}]
+    assert host_gpu.nvml({"0000:18:00.0"})["devices"] == [
+        {"index": 0, "bus": "0000:18:00.0", "error": None, "asleep": True}
+    ]
     assert started == [0, pynvml.NVML_INIT_FLAG_NO_ATTACH]
 
 
 def test_a_real_gpu_that_is_well_has_no_problem() -> None:
-    """`gpu-health` as it was recorded on an H200 with driver 580, in a virtual machine; serial number and UUID are made up."""
-    assert problems(json.loads((ROOT / "tests/data/h200-gpu-health.json").read_text()), gpus=1) == []
+    """`gpu-health` as it was recorded on an H200 with driver 580, in a virtual machine; serial number and UUID are made
+    up.
+    """
+    assert problems_of(json.loads((ROOT / "tests/data/h200-gpu-health.json").read_text()), gpus=1) == []
 
 
 def cut(library: Path, scenario: Path, *words: str) -> str:
@@ -223,7 +273,11 @@ def cut(library: Path, scenario: Path, *words: str) -> str:
 def layouts(library: Path, scenario: Path) -> list[list[str] | None]:
     found = [device["mig_layout"] for device in health_of(library, scenario)["devices"]]
     assert all(
-        part["uuid"].startswith("MIG-") for layout in found if layout for part in layout if "empty" not in part["profile"]
+        part["uuid"].startswith("MIG-")
+        for layout in found
+        if layout
+        for part in layout
+        if "empty" not in part["profile"]
     )
     return [layout if layout is None else [part["profile"] for part in layout] for layout in found]
 
@@ -255,14 +309,13 @@ def test_a_gpu_is_cut_into_instances_and_the_layout_of_before_survives_one_that_
 def test_the_plan_of_a_layout(library: Path, tmp_path: Path) -> None:
     scenario = tmp_path / "gpus.conf"
     scenario.write_text(gpu.scenario_text(SimulatedGpus.model_validate({"count": 1})))
-    device = health_of(library, scenario)["devices"][0]
+    device = from_json(GpuDevice, health_of(library, scenario)["devices"][0])
     wanted = {"mig": "1", "mig_layout": "3g.40gb,3g.40gb"}
     change = setting_command(wanted, device)
     assert change is not None and "mig=1 mig_layout=3g.40gb,3g.40gb" in str(change.get_raw_value())
-    assert (
-        setting_command({"mig": "1", "mig_layout.1": "7g.80gb"}, {**device, "mig": {"current": True, "pending": True}}) is None
-    )
-    waits = {**device, "mig": {"current": False, "pending": True}}
+    cut = device._replace(mig=BootSetting(current=True, pending=True))
+    assert setting_command({"mig": "1", "mig_layout.1": "7g.80gb"}, cut) is None
+    waits = device._replace(mig=BootSetting(current=False, pending=True))
     assert setting_command(wanted, waits) is None, "Ampere: the mode comes with the reboot, and the layout with it"
     with pytest.raises(ValueError, match="in use by process 7"):
-        setting_command(wanted, {**device, "processes": [7]})
+        setting_command(wanted, device._replace(processes=(7,)))

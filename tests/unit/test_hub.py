@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from steelyard.errors import HubRefused, HubUnreachable, SourceAltered, SourceMissing, SourceRefused, SourceWrong
-from steelyard.models.source import read_manifest
 from steelyard.models.sources.hub import HubSource, fetch, parse, snapshot
-from steelyard.models.sources.record import Asked, fetched, record_path
+from steelyard.models.sources.record import FetchRequest, fetched, record_path
+from steelyard.models.sources.resolve import read_manifest
 
 COMMIT = "a" * 40
 TOKEN = "hf_canary"
@@ -24,7 +24,7 @@ WEIGHTS = b"\x02\x00\x00\x00\x00\x00\x00\x00{}"
 
 
 class SimulatedHub(ThreadingHTTPServer):
-    """The routes that the client uses (facts: store.md section 5). `lfs` files have a sha256, the others git's blob id."""
+    """The routes that the client uses (docs/design/model-store.md). `lfs` files have a sha256, others git's blob id."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Answers)
@@ -120,9 +120,11 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimulatedHu
     server.shutdown()
 
 
-def add(hub: SimulatedHub, uri: str = "hf://org/name", token: str | None = None, code: bool = False, **more: Any) -> HubSource:
+def add(
+    hub: SimulatedHub, uri: str = "hf://org/name", token: str | None = None, code: bool = False, **more: Any
+) -> HubSource:
     endpoints = more.get("endpoints", [hub.url])
-    return parse(fetch(parse(uri, "x"), Asked("llm/x", code, False, token, tuple(endpoints))).source, "x")
+    return parse(fetch(parse(uri, "x"), FetchRequest("llm/x", code, False, token, tuple(endpoints))).source, "x")
 
 
 def test_a_revision_is_pinned_and_every_file_held_against_the_hubs_hash(hub: SimulatedHub) -> None:
@@ -134,11 +136,15 @@ def test_a_revision_is_pinned_and_every_file_held_against_the_hubs_hash(hub: Sim
     assert manifest.files["model.safetensors"].sha256 == hashlib.sha256(WEIGHTS).hexdigest()
     before = len(hub.asked)
     add(hub, pinned.uri)
-    assert not [line for line in hub.asked[before:] if line.startswith("GET /org")], "a file that is here is not fetched again"
+    assert not [line for line in hub.asked[before:] if line.startswith("GET /org")], (
+        "a file that is here is not fetched again"
+    )
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
-def test_a_file_that_is_altered_in_the_hubs_cache_is_not_used_and_can_be_fetched_anew(hub: SimulatedHub, name: str) -> None:
+def test_a_file_that_is_altered_in_the_hubs_cache_is_not_used_and_can_be_fetched_anew(
+    hub: SimulatedHub, name: str
+) -> None:
     pinned = add(hub)
     before = read_manifest("llm/x", pinned.uri, "x").id
     (snapshot(pinned) / name).resolve().write_bytes(b"\x03" + WEIGHTS[1:] + b" ")

@@ -14,13 +14,18 @@ from pathlib import Path
 import pytest
 from test_store import publish
 
-from steelyard.models import collect
-from steelyard.models.compare import compared
-from steelyard.models.manifest import Manifest
-from steelyard.models.source import read_manifest
+from steelyard.models import retention
+from steelyard.models.content.diff import diff_of
+from steelyard.models.content.manifest import Manifest
+from steelyard.models.sources.resolve import read_manifest
 from steelyard.render.progress import Streams
-from steelyard_host import adopt, holdings, leases, store
-from steelyard_host.chunks import Staging, cloned, copied
+from steelyard_host.errors import HelperError
+from steelyard_host.store import adopt, garbage, layout, leases
+from steelyard_host.store import publish as store
+from steelyard_host.store.layout import ManifestDocument
+from steelyard_host.store.staging import Staging, clone_file, copy_file
+from steelyard_host.store.verify import verify
+from steelyard_host.wire.store import VersionLeases
 
 
 @pytest.fixture(autouse=True)
@@ -36,32 +41,38 @@ def root(tmp_path: Path) -> Path:
 def test_current_and_previous_follow_each_other_and_both_stay(root: Path) -> None:
     for number in (1, 2, 3):
         publish(root, f"v{number}", a_txt=bytes([number]) * 9000)
-    assert store.switch(root, "llm/x", "v1") == {"current": "v1", "previous": None}
-    assert store.switch(root, "llm/x", "v2") == {"current": "v2", "previous": "v1"}
-    assert store.switch(root, "llm/x", "v2") == {"current": "v2", "previous": "v1"}
-    with pytest.raises(store.StoreError, match="v9 is not published here; `current` stays"):
+    assert store.switch(root, "llm/x", "v1") == ("v1", None)
+    assert store.switch(root, "llm/x", "v2") == ("v2", "v1")
+    assert store.switch(root, "llm/x", "v2") == ("v2", "v1")
+    store.replace_link(root / "llm/x/current", "nowhere")  # by hand: no version to go back to
+    assert store.switch(root, "llm/x", "v2") == ("v2", "v1")
+    with pytest.raises(HelperError, match="v9 is not published here; `current` stays"):
         store.switch(root, "llm/x", "v9")
-    rows = {row["version"]: row for row in holdings.listing(root)["versions"]}
-    assert [(rows[f"v{number}"]["current"], rows[f"v{number}"]["previous"]) for number in (1, 2, 3)] == [
+    rows = {row.version: row for row in garbage.inventory(root).versions}
+    assert [(rows[f"v{number}"].current, rows[f"v{number}"].previous) for number in (1, 2, 3)] == [
         (False, True),
         (True, False),
         (False, False),
     ]
-    assert collect.removable(list(rows.values()), {}, None, keep=0) == (["llm/x@v3"], [])
-    assert collect.removable(list(rows.values()), {}, ("llm/x", "v1"), keep=0) == ([], ["llm/x@v1 is previous"])
+    listed = list(rows.values())
+    assert retention.removable(listed, {}, None, keep=0) == (["llm/x@v3"], [])
+    assert retention.removable(listed, {"llm/x": "v2"}, ("llm/x", "v1"), keep=0) == (
+        [],
+        ["llm/x@v1 is previous"],
+    )
 
 
 def test_a_leased_version_stays_until_it_is_released_or_the_lease_is_over(root: Path) -> None:
     publish(root)
     leases.take(root, "llm/x", "v1", "rollout of ops@ctl", 60, "it may be rolled back to")
     leases.take(root, "llm/x", "v1", "audit", -1, "over at once")
-    assert [lease["who"] for lease in leases.of(root, "llm/x", "v1")] == ["rollout of ops@ctl"]
-    assert leases.of(root, "llm/x", "v1", now=time.time() + 61) == []
-    assert holdings.forget(root, ["llm/x@v1"]) == ["llm/x@v1 is kept by rollout of ops@ctl"]
-    assert collect.removable(holdings.listing(root)["versions"], {}, None, 0) == ([], [])
-    assert leases.release(root, "llm/x", "v1", "rollout of ops@ctl") == {"leases": []}
-    assert holdings.forget(root, ["llm/x@v1"]) == []
-    with pytest.raises(store.StoreError, match="not published here"):
+    assert [lease.who for lease in leases.of(root, "llm/x", "v1")] == ["rollout of ops@ctl"]
+    assert leases.of(root, "llm/x", "v1", now=time.time() + 61) == ()
+    assert garbage.remove(root, ["llm/x@v1"]).stays == ("llm/x@v1 is kept by rollout of ops@ctl",)
+    assert retention.removable(garbage.inventory(root).versions, {}, None, 0) == ([], [])
+    assert leases.release(root, "llm/x", "v1", "rollout of ops@ctl") == VersionLeases(())
+    assert garbage.remove(root, ["llm/x@v1"]).stays == ()
+    with pytest.raises(HelperError, match="not published here"):
         leases.take(root, "llm/x", "v1", "x", 60, "x")
 
 
@@ -70,14 +81,19 @@ def test_what_was_half_received_a_day_ago_goes_and_what_is_being_received_stays(
     for folder in (old, now, fresh):
         folder.mkdir(parents=True)
         (folder / "part").write_bytes(b"x")
-    before = time.time() - 2 * holdings.ABANDONED_S
+    before = time.time() - 2 * garbage.STALE_S
     for folder in (old, now):
         os.utime(folder / "part", (before, before))
         os.utime(folder, (before, before))
     (root / ".steelyard/removed/x").mkdir(parents=True)
     with store.receiving(root, "llm/x", "now"):
-        assert holdings.abandoned(root) == ["llm%2Fx@old"]
-    assert (old.exists(), now.exists(), fresh.exists(), (root / ".steelyard/removed").exists()) == (False, True, True, False)
+        assert garbage.remove_stale_staging(root).gone == ("llm%2Fx@old",)
+    assert (old.exists(), now.exists(), fresh.exists(), (root / ".steelyard/removed").exists()) == (
+        False,
+        True,
+        True,
+        False,
+    )
 
 
 def test_a_manifest_changed_on_the_host_is_noticed(root: Path) -> None:
@@ -86,17 +102,17 @@ def test_a_manifest_changed_on_the_host_is_noticed(root: Path) -> None:
     found = json.loads(path.read_text())
     found["files"]["a.txt"]["chunks"][0][1] = "0" * 64
     path.write_text(json.dumps(found))
-    assert store.verify(root, "llm/x", "v1", quarantine=False)["wrong"] == {store.MANIFEST: [0]}
-    assert store.state(root, "llm/x", "v1")["altered"] == []
+    assert verify(root, "llm/x", "v1", quarantine=False).wrong == {layout.MANIFEST: (0,)}
+    assert store.state(root, "llm/x", "v1").altered == ()
     # out of sight, it makes the version one that a push mends, and nothing of it is sent again
-    store.verify(root, "llm/x", "v1", quarantine=True)
-    assert store.state(root, "llm/x", "v1")["altered"] == [store.MANIFEST]
+    verify(root, "llm/x", "v1", quarantine=True)
+    assert store.state(root, "llm/x", "v1").altered == (layout.MANIFEST,)
     with store.receiving(root, "llm/x", "v1") as staged:
-        staging = Staging(staged, manifest.as_json())
-        assert staging.prepare(store.held_files(root), store.held_chunks(root)) == manifest.size
-        store.publish(root, "llm/x", "v1", manifest.as_json(), staged)
-    assert store.verify(root, "llm/x", "v1", quarantine=False)["wrong"] == {}
-    assert store.verify(root, "llm/x", "v9", quarantine=False)["id"] is None
+        staging = Staging(staged, ManifestDocument(manifest.as_json()))
+        assert staging.prepare(layout.held_files(root), layout.held_chunks(root)) == manifest.size
+        store.publish(root, "llm/x", "v1", ManifestDocument(manifest.as_json()), staged)
+    assert verify(root, "llm/x", "v1", quarantine=False).wrong == {}
+    assert verify(root, "llm/x", "v9", quarantine=False).id is None
 
 
 # On a NAS
@@ -117,18 +133,18 @@ def nas(tmp_path: Path) -> tuple[Path, Manifest]:
 
 def test_a_version_on_a_nas_is_compared_and_used_in_place(root: Path, tmp_path: Path) -> None:
     folder, manifest = nas(tmp_path)
-    adopt.adopt(root, "llm/x", "v1", folder, manifest.as_json())
+    adopt.adopt(root, "llm/x", "v1", folder, ManifestDocument(manifest.as_json()))
     assert (root / "llm/x/v1").readlink() == folder
     state = store.state(root, "llm/x", "v1")
-    assert (state["published"], state["altered"]) == (manifest.id, [])
-    assert store.verify(root, "llm/x", "v1", quarantine=True)["wrong"] == {}
-    [row] = holdings.listing(root)["versions"]
-    assert (row["shared"], row["own_bytes"]) == (str(folder), 0)
+    assert (state.published, state.altered) == (manifest.id, ())
+    assert verify(root, "llm/x", "v1", quarantine=True).wrong == {}
+    [row] = garbage.inventory(root).versions
+    assert (row.shared, row.own_bytes) == (str(folder), 0)
     (folder / "a.txt").write_bytes(b"B" * 70_000)
-    assert store.state(root, "llm/x", "v1")["altered"] == ["a.txt"]
-    with pytest.raises(store.StoreError, match="which is not ours to mend"):
-        store.verify(root, "llm/x", "v1", quarantine=True)
-    assert holdings.forget(root, ["llm/x@v1"]) == []
+    assert store.state(root, "llm/x", "v1").altered == ("a.txt",)
+    with pytest.raises(HelperError, match="which is not ours to mend"):
+        verify(root, "llm/x", "v1", quarantine=True)
+    assert garbage.remove(root, ["llm/x@v1"]).stays == ()
     assert (folder / "a.txt").exists(), "what lies on a NAS is not ours"
     assert not (root / "llm/x/v1").exists()
 
@@ -136,13 +152,13 @@ def test_a_version_on_a_nas_is_compared_and_used_in_place(root: Path, tmp_path: 
 def test_other_bytes_on_the_nas_are_not_published(root: Path, tmp_path: Path) -> None:
     folder, manifest = nas(tmp_path)
     (folder / "a.txt").write_bytes(b"A" * 69_999 + b"B")
-    with pytest.raises(store.StoreError, match=r"a\.txt is other than at the source; nothing was published"):
-        adopt.adopt(root, "llm/x", "v1", folder, manifest.as_json())
+    with pytest.raises(HelperError, match=r"a\.txt is other than at the source; nothing was published"):
+        adopt.adopt(root, "llm/x", "v1", folder, ManifestDocument(manifest.as_json()))
     (folder / "a.txt").unlink()
-    with pytest.raises(store.StoreError, match=r"a\.txt is not there"):
-        adopt.adopt(root, "llm/x", "v1", folder, manifest.as_json())
-    with pytest.raises(store.StoreError, match="is the NAS mounted"):
-        adopt.adopt(root, "llm/x", "v1", tmp_path / "none", manifest.as_json())
+    with pytest.raises(HelperError, match=r"a\.txt is not there"):
+        adopt.adopt(root, "llm/x", "v1", folder, ManifestDocument(manifest.as_json()))
+    with pytest.raises(HelperError, match="is the NAS mounted"):
+        adopt.adopt(root, "llm/x", "v1", tmp_path / "none", ManifestDocument(manifest.as_json()))
     assert not (root / "llm/x").exists() or list((root / "llm/x").iterdir()) == []
 
 
@@ -182,9 +198,9 @@ def test_where_no_link_can_be_made_a_clone_takes_no_room(xfs: Path, monkeypatch:
 
 def test_where_clones_are_unknown_a_copy_is_made(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"a")
-    if cloned(tmp_path / "a", tmp_path / "b"):
+    if clone_file(tmp_path / "a", tmp_path / "b"):
         (tmp_path / "b").unlink()
-    copied(tmp_path / "a", tmp_path / "c")
+    copy_file(tmp_path / "a", tmp_path / "c")
     assert (tmp_path / "c").read_bytes() == b"a"
 
 
@@ -212,8 +228,12 @@ def test_two_versions_differ_by_tensor_and_file(tmp_path: Path) -> None:
         tmp_path / "1",
         {"same": common, "moved": ("U8", [big], b"m" * big), "old": ("U8", [2], b"oo"), "kind": ("U8", [2], b"kk")},
     )
-    two = source(tmp_path / "2", {"new": ("U8", [2], b"nn"), "same": common, "moved": ("U8", [big], b"M" * big), "kind": ("I16", [1], b"kk")}, config="[]")  # fmt: skip
-    found = compared(one, two)
+    two = source(
+        tmp_path / "2",
+        {"new": ("U8", [2], b"nn"), "same": common, "moved": ("U8", [big], b"M" * big), "kind": ("I16", [1], b"kk")},
+        config="[]",
+    )
+    found = diff_of(one, two)
     assert (found.equal, found.changed, found.reshaped, found.added, found.removed) == (
         1,
         ["moved"],
@@ -224,25 +244,24 @@ def test_two_versions_differ_by_tensor_and_file(tmp_path: Path) -> None:
     assert (found.files_changed, found.in_place) == (["config.json"], False)
     assert big <= found.send_bytes <= big + 1000
     assert Manifest.of_json(json.loads(json.dumps(two.as_json()))) == two
-    same = compared(one, one)
+    same = diff_of(one, one)
     assert (same.send_bytes, same.changed, same.in_place) == (0, [], True)
 
 
 # What is told of many streams
 
 
-def test_many_streams_are_one_line_and_those_behind(tmp_path: Path) -> None:
-    streams = Streams()
-    for number in range(10):
-        streams.moved(f"h{number}", "weights", 0, 100_000_000, now=0.0)
-        streams.moved(f"h{number}", "weights", number * 10_000_000 + 10_000_000, 100_000_000, now=1.0)
-    first, *others = streams.lines("weights")
-    assert first == "weights: 1 of 10 hosts whole, 550 of 1000 MB, 450 MB/s, 9 s left"
-    assert others[0] == "  h0: weights: 10 of 100 MB, 10 MB/s, 9 s left"
-    assert len(others) == 7 and others[-1] == "  and 3 hosts more"
-    alone = Streams()
-    alone.moved("h", "weights", 5, 10, now=0.0)
-    assert alone.lines("weights") == ["h: weights: 0 of 0 MB"]
+def test_many_streams_are_one_line_and_those_behind() -> None:
+    streams, names = Streams(), [f"h{number}" for number in range(10)]
+    for number, name in enumerate(names):
+        streams.moved(name, "weights", 0, 100_000_000, now=0.0)
+        streams.moved(name, "weights", number * 10_000_000 + 10_000_000, 100_000_000, now=1.0)
+    assert streams.words(names, 1.0) == "weights: 1 of 10 hosts whole, 0.55 of 1 GB, 550 MB/s, 9 s left"
+    lines = streams.behind(names, 1.0)
+    assert lines[0] == "h0: weights 10 of 100 MB, 10 MB/s, 9 s left"
+    assert len(lines) == 7 and lines[-1] == "and 3 hosts more"
+    streams.moved("h", "weights", 5, 10, now=0.0)
+    assert streams.words(["h"], 0.0) == "weights 5 of 10 B"
 
 
 def test_the_helper_keeps_shows_and_sends_a_version(root: Path) -> None:
@@ -257,6 +276,8 @@ def test_the_helper_keeps_shows_and_sends_a_version(root: Path) -> None:
     assert json.loads(helper("store-release", *at, "me")) == {"leases": []}
     assert json.loads(helper("store-manifest", *at))["files"]["a.txt"]["size"] == 5000
     assert json.loads(helper("store-manifest", str(root), "llm/x", "v9")) == {}
-    assert helper("store-send", *at) == b"".join((root / "llm/x/v1" / name).read_bytes() for name in ("a.txt", "config.json"))
+    assert helper("store-send", *at) == b"".join(
+        (root / "llm/x/v1" / name).read_bytes() for name in ("a.txt", "config.json")
+    )
     assert json.loads(helper("store-switch", *at)) == {"current": "v1", "previous": None}
     assert json.loads(helper("store-tidy", str(root))) == {"gone": []}

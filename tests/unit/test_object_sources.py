@@ -1,4 +1,6 @@
-"""`models add` from S3 (moto's server, boto3's real client) and from ModelScope (a simulated server, its real client)."""
+"""`models add` from S3 (moto's server, boto3's real client) and from ModelScope (a simulated server, its real
+client).
+"""
 
 from __future__ import annotations
 
@@ -14,12 +16,12 @@ from typing import Any
 import pytest
 
 from steelyard.errors import DownloadFailed, SourceMissing, SourceRefused
-from steelyard.models.source import read_manifest
-from steelyard.models.sources import Asked, fetch, parse
-from steelyard.models.sources.record import place
+from steelyard.models.sources import FetchRequest, fetch, parse
+from steelyard.models.sources.record import source_folder
+from steelyard.models.sources.resolve import read_manifest
 
 WEIGHTS = b"\x02\x00\x00\x00\x00\x00\x00\x00{}"
-ASKED = Asked("llm/x")
+ASKED = FetchRequest("llm/x")
 
 
 @pytest.fixture(autouse=True)
@@ -33,13 +35,17 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     import boto3
     from moto.server import ThreadedMotoServer
 
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # boto3 keeps that of the test before
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     _, port = server.get_host_and_port()
     for key, value in {
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}", "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x",
-        "AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true",
-    }.items():  # fmt: skip
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "AWS_ACCESS_KEY_ID": "x",
+        "AWS_SECRET_ACCESS_KEY": "x",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }.items():
         monkeypatch.setenv(key, value)
     client = boto3.client("s3")
     client.create_bucket(Bucket="models")
@@ -53,7 +59,9 @@ def big(client: Any, key: str, body: bytes) -> None:
     upload = client.create_multipart_upload(Bucket="models", Key=key)["UploadId"]
     parts = []
     for number, start in enumerate(range(0, len(body), part), start=1):
-        sent = client.upload_part(Bucket="models", Key=key, UploadId=upload, PartNumber=number, Body=body[start : start + part])
+        sent = client.upload_part(
+            Bucket="models", Key=key, UploadId=upload, PartNumber=number, Body=body[start : start + part]
+        )
         parts.append({"ETag": sent["ETag"], "PartNumber": number})
     client.complete_multipart_upload(Bucket="models", Key=key, UploadId=upload, MultipartUpload={"Parts": parts})
 
@@ -70,12 +78,12 @@ def test_objects_below_a_prefix_are_compared_and_pinned(bucket: Any) -> None:
     assert sorted(manifest.files) == ["config.json", "model.safetensors", "tokenizer.model"]
     assert manifest.files["tokenizer.model"].sha256 == hashlib.sha256(body).hexdigest()
     # a file that rots on this machine is seen and fetched again
-    (place("s3://models/x/v1/") / "files/tokenizer.model").write_bytes(body[:-1] + b"x")
+    (source_folder("s3://models/x/v1/") / "files/tokenizer.model").write_bytes(body[:-1] + b"x")
     assert fetch(parse("s3://models/x/v1", "x"), ASKED).source == pinned
     # and what changes in the bucket is no longer what was pinned
     bucket.put_object(Bucket="models", Key="x/v1/config.json", Body=b"[]")
     again = parse(pinned, "x")
-    (place(pinned) / "files/config.json").unlink()
+    (source_folder(pinned) / "files/config.json").unlink()
     with pytest.raises(SourceRefused, match="the objects have changed"):
         fetch(again, ASKED)
 
@@ -153,6 +161,9 @@ class _Answers(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def modelscope(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimulatedModelScope]:
+    from modelscope_hub import config
+
+    monkeypatch.setattr(config, "_default_config", None)  # the client keeps that of the test before
     server = SimulatedModelScope()
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setenv("MODELSCOPE_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
@@ -169,7 +180,7 @@ def test_a_repository_of_modelscope_is_pinned_by_what_it_holds(modelscope: Simul
     modelscope.files["config.json"] = b"[]"
     with pytest.raises(SourceMissing, match="not fetched on this machine"):
         read_manifest("llm/x", pinned.replace("name", "other"), "x")
-    (place(pinned) / "files/config.json").unlink()
+    (source_folder(pinned) / "files/config.json").unlink()
     with pytest.raises(SourceRefused, match="`master` has other files now"):
         fetch(parse(pinned, "x"), ASKED)
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from support.keyboard import typed
 
-from steelyard.change import Change, FileWrite
-from steelyard.engine.plan import HostPlan, Plan, planned, task_of
+from steelyard.api.change import Change, FileWrite, Refusal
+from steelyard.api.finding import Finding, Verdict
+from steelyard.api.unknown import Unknown
+from steelyard.engine.plan import HostPlan, Plan, shown_command, task_of
 from steelyard.errors import Exit, HostUnreachable
-from steelyard.finding import Finding, Verdict
-from steelyard.refusal import Refusal
 from steelyard.render.redaction import MASK, Redactor
 from steelyard.render.screen import Screen
-from steelyard.unknowns import Unknown
 
 
 def write(before: bytes | None, content: bytes, secret: bool = False) -> FileWrite:
@@ -33,7 +33,7 @@ def test_finding_of_a_changed_file_names_the_first_line_that_differs() -> None:
 
 
 def test_secret_content_is_in_no_part_of_a_plan() -> None:
-    command = planned(write(b"old-secret", b"new-secret", secret=True))
+    command = shown_command(write(b"old-secret", b"new-secret", secret=True))
     assert "secret" not in repr(command).replace("secret content", "")
     assert command.diff == ()
 
@@ -68,12 +68,9 @@ def test_redactor_leaves_no_rest_of_a_longer_secret() -> None:
     assert Redactor(["token", "token-long", "abc"]).mask("x token-long token abc") == f"x {MASK} {MASK} abc"
 
 
-@pytest.mark.parametrize(("answer", "meant"), [("y", True), ("YES", True), ("", False), ("n", False), (EOFError(), False)])
-def test_only_a_yes_is_a_yes(monkeypatch: pytest.MonkeyPatch, answer: str | EOFError, meant: bool) -> None:
-    def answered(question: str) -> str:
-        if isinstance(answer, EOFError):
-            raise answer
-        return answer
-
-    monkeypatch.setattr("builtins.input", answered)
+@pytest.mark.parametrize(
+    ("answer", "meant"), [("y\n", True), ("YES\n", True), ("\n", False), ("n\n", False), ("\x04", False)]
+)
+def test_only_a_yes_is_a_yes(monkeypatch: pytest.MonkeyPatch, answer: str, meant: bool) -> None:
+    typed(monkeypatch, answer)
     assert Screen().confirm("Apply 1 change?") is meant

@@ -4,23 +4,36 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from steelyard.preflight.schedule import rounds
-from steelyard.preflight.verdict import Grade, Link, Measure, of_disk, of_hardware, of_link, worst
+from steelyard.hardware.floor import Grade, Link, Measure, disk_measure, hardware_measures, link_measures, worst
+from steelyard.hardware.link_schedule import rounds
 from steelyard.render.preflight_page import page
 from steelyard.roles.preflight.settings import Settings
 from steelyard.roles.registry_mirror.mirrors import Mirror, order_in, ordered
+from steelyard_host.wire.codec import from_json
+from steelyard_host.wire.hardware import DiskRate, HostHardware
 
 FLOOR = Settings.model_validate({})
 GOOD: dict[str, Any] = {
-    "cores": 64, "memory_bytes": 512 << 30, "storage_bytes": 4 << 40, "free_bytes": 3 << 40, "disks": [{"name": "nvme0n1", "rotational": False}], "raid": [],
-    "clock": {"now": 0, "synchronized": True}, "secure_boot": False, "distro": "debian 12", "kernel": "6.1", "names": {}, "acs": [], "iommu": False,
-}  # fmt: skip
+    "cores": 64,
+    "memory_bytes": 512 << 30,
+    "storage_bytes": 4 << 40,
+    "free_bytes": 3 << 40,
+    "disks": [{"name": "nvme0n1", "bytes": 1 << 40, "rotational": False}],
+    "raid": [],
+    "clock": {"now": 0, "synchronized": True},
+    "secure_boot": False,
+    "distro": "debian 12",
+    "kernel": "6.1",
+    "names": {},
+    "acs": [],
+    "iommu": False,
+    "tools": {},
+}
 
 
-@settings(deadline=None)
 @given(st.integers(0, 40))
 def test_every_pair_once_and_no_host_twice_in_a_round(count: int) -> None:
     hosts = tuple(f"h{number}" for number in range(count))
@@ -32,7 +45,6 @@ def test_every_pair_once_and_no_host_twice_in_a_round(count: int) -> None:
         assert len(busy) == len(set(busy))
 
 
-@settings(deadline=None)
 @given(st.integers(2, 500), st.integers(1, 7))
 def test_some_rounds_reach_every_host_of_an_even_fleet(count: int, most: int) -> None:
     hosts = tuple(f"h{number}" for number in range(count * 2))
@@ -45,31 +57,54 @@ def grades(measures: list[Measure]) -> dict[str, Grade]:
 
 def test_a_good_host_is_good() -> None:
     measures = [
-        *of_hardware(GOOD, FLOOR, 0.0),
-        of_disk({"bytes_per_s": 3e9, "error": None}, FLOOR),
-        *of_link(Link("h2", 25e9, 0.1, True), FLOOR),
+        *hardware_measures(from_json(HostHardware, GOOD), FLOOR, 0.0),
+        disk_measure(DiskRate(3e9, None), FLOOR),
+        *link_measures(Link("h2", 25e9, 0.1, True), FLOOR),
     ]
     assert worst(measures) is Grade.GOOD
 
 
 def test_each_thing_below_its_floor_is_told_with_a_fix() -> None:
-    bad = {**GOOD, "cores": 4, "memory_bytes": 8 << 30, "storage_bytes": 100 << 30, "free_bytes": 9 << 30, "disks": [{"name": "sda", "rotational": True}],
-           "secure_boot": True, "distro": "debian 11", "names": {"mirror": False}, "acs": ["0000:00:01.0"], "iommu": True,
-           "clock": {"now": 0, "synchronized": False}}  # fmt: skip
+    bad = {
+        **GOOD,
+        "cores": 4,
+        "memory_bytes": 8 << 30,
+        "storage_bytes": 100 << 30,
+        "free_bytes": 9 << 30,
+        "disks": [{"name": "sda", "bytes": 1 << 40, "rotational": True}],
+        "secure_boot": True,
+        "distro": "debian 11",
+        "names": {"mirror": False},
+        "acs": ["0000:00:01.0"],
+        "iommu": True,
+        "clock": {"now": 0, "synchronized": False},
+    }
     floor = Settings.model_validate({"raid": "raid1"})
-    measures = of_hardware(bad, floor, 60.0)
+    measures = hardware_measures(from_json(HostHardware, bad), floor, 60.0)
     assert {name for name, grade in grades(measures).items() if grade is Grade.BELOW} == {
-        "cores", "memory", "storage", "free space", "SSD", "RAID", "clock", "distribution", "name mirror"}  # fmt: skip
+        "cores",
+        "memory",
+        "storage",
+        "free space",
+        "SSD",
+        "RAID",
+        "clock",
+        "distribution",
+        "name mirror",
+    }
     assert {name for name, grade in grades(measures).items() if grade is Grade.LOW} == {"Secure Boot", "ACS", "IOMMU"}
     assert all(measure.fix for measure in measures)
 
 
 def test_links_have_a_recommended_and_a_least_rate() -> None:
-    found = {rate: of_link(Link("h2", rate, 5.0, True), FLOOR)[0].grade for rate in (2e9, 5e8, 5e7)}
+    found = {rate: link_measures(Link("h2", rate, 5.0, True), FLOOR)[0].grade for rate in (2e9, 5e8, 5e7)}
     assert list(found.values()) == [Grade.GOOD, Grade.LOW, Grade.BELOW]
-    assert of_link(Link("h2", None, None, False, "iperf3 is not installed"), FLOOR)[0].grade is Grade.UNKNOWN
-    assert grades(of_link(Link("h2", 2e9, 50.0, False), FLOOR)) == {
-        "rate to h2": Grade.GOOD, "round trip to h2": Grade.BELOW, "MTU to h2": Grade.BELOW}  # fmt: skip
+    assert link_measures(Link("h2", None, None, False, "iperf3 is not installed"), FLOOR)[0].grade is Grade.UNKNOWN
+    assert grades(link_measures(Link("h2", 2e9, 50.0, False), FLOOR)) == {
+        "rate to h2": Grade.GOOD,
+        "round trip to h2": Grade.BELOW,
+        "MTU to h2": Grade.BELOW,
+    }
 
 
 def test_the_page_escapes_what_hosts_say_and_has_a_bar_per_number() -> None:

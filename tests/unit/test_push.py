@@ -1,97 +1,43 @@
-"""A push between real helpers over real TLS on this machine: what goes wrong between hosts costs nobody else his version."""
+"""A push between real helpers over real TLS on this machine: what goes wrong between hosts costs nobody else his
+version.
+"""
 
 from __future__ import annotations
 
+import io
+import json
 import os
-import random
 import signal
 import struct
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple, TypeVar
 
 import gevent
 import pytest
+from push_fleet import PROJECT, SIZE, Fleet
 
-from steelyard.events import BytesMoved, Event
-from steelyard.lab.relays import LocalRelay
-from steelyard.models.keys import PushKey
-from steelyard.models.manifest import Manifest
-from steelyard.models.push import Push, Pushed
-from steelyard.models.source import read_manifest
-from steelyard_host import store
-from steelyard_host.delta import Delta
-from steelyard_host.relay import LIES
+from steelyard.lab.simulated.slow_link import LocalRelay
+from steelyard.models.content.manifest import Manifest
+from steelyard.models.distribution.push import Push
+from steelyard.models.distribution.push_key import PushKey
+from steelyard.models.sources.resolve import read_manifest
+from steelyard.modules.operations.store import adopt
+from steelyard_host.errors import HelperError
+from steelyard_host.store import publish
+from steelyard_host.store.hashing import NoHashLibrary
+from steelyard_host.store.relay import LIES, Relay
+from steelyard_host.store.verify import verify
+from steelyard_host.wire.relay import Ready, ReceiveCommand, relay_event
 
-PROJECT = "llm/x"
-SIZE = 6 << 20
+Said = TypeVar("Said")
 
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
-class Fleet:
-    """Folders that play hosts, and pushes to them."""
-
-    def __init__(self, home: Path, count: int = 4) -> None:
-        self.home = home
-        self.names = [f"h{number}" for number in range(count)]
-        self.talks: dict[str, LocalRelay] = {}
-        self.events: list[Event] = []
-
-    def root(self, name: str) -> Path:
-        return self.home / name
-
-    def source(self, name: str = "source", tensors: int = 6, changed: tuple[int, ...] = (), extra: int = 0) -> Path:
-        """A version with one safetensors file; `changed` tensors have other bytes, `extra` ones stand in front."""
-        folder = self.home / name
-        folder.mkdir()
-        size = SIZE // tensors
-        bodies = [random.Random(1000 + number).randbytes(size) for number in range(extra)]
-        bodies += [random.Random(number + (100 if number in changed else 0)).randbytes(size) for number in range(tensors)]
-        header = {
-            f"t{number:02}": f'{{"dtype":"U8","shape":[{size}],"data_offsets":[{number * size},{(number + 1) * size}]}}'
-            for number in range(len(bodies))
-        }
-        text = ("{" + ",".join(f'"{key}":{value}' for key, value in header.items()) + "}").encode()
-        (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + b"".join(bodies))
-        (folder / "config.json").write_text("{}")
-        return folder
-
-    def push(
-        self,
-        source: Path,
-        version: str = "v1",
-        rate: int | None = None,
-        meanwhile: Callable[[], None] | None = None,
-        base: Path | None = None,
-    ) -> tuple[Manifest, Pushed]:
-        manifest = read_manifest(PROJECT, f"file://{source}", "models.yml")
-        self.talks = {name: LocalRelay(self.root(name), PROJECT, version) for name in self.names}
-        where = dict.fromkeys(self.names, "127.0.0.1")
-        delta = None
-        if base is not None:
-            delta = Delta(manifest.as_json(), read_manifest(PROJECT, f"file://{base}", "models.yml").as_json(), base)
-        push = Push(manifest, source, where, {}, rate, self.events.append, delta)
-        if meanwhile is not None:
-            gevent.spawn(meanwhile)
-        return manifest, push.run(self.talks)
-
-    def had(self, name: str) -> int:
-        """Bytes of the running push that a host told of."""
-        return max((event.done for event in self.events if isinstance(event, BytesMoved) and event.host == name), default=0)
-
-    def until_had(self, name: str, count: int) -> None:
-        while self.had(name) < count:
-            gevent.sleep(0.02)
-
-    def holds(self, name: str, source: Path, version: str = "v1") -> bool:
-        """Every byte, read again; and nothing in staging."""
-        folder = self.root(name) / PROJECT / version
-        same = all((folder / path.name).read_bytes() == path.read_bytes() for path in source.iterdir())
-        return same and not any(path.is_dir() for path in (self.root(name) / ".steelyard/staging").iterdir())
 
 
 @pytest.fixture
@@ -280,7 +226,7 @@ def test_a_source_that_goes_away_is_told_as_that(fleet: Fleet) -> None:
 
 
 def test_a_host_that_never_wakes_is_given_up_on(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
-    from steelyard.models import push
+    from steelyard.models.distribution import push
 
     monkeypatch.setattr(push, "SILENT_S", 3)
     source = fleet.source()
@@ -298,7 +244,7 @@ def test_a_host_that_never_wakes_is_given_up_on(fleet: Fleet, monkeypatch: pytes
 
 def test_two_pushes_of_one_version_do_not_meet(fleet: Fleet) -> None:
     source = fleet.source()
-    with store.receiving(fleet.root("h2"), PROJECT, "v1"):
+    with publish.receiving(fleet.root("h2"), PROJECT, "v1"):
         _, pushed = fleet.push(source)
     assert sorted(pushed.published) == ["h0", "h1", "h3"]
     assert "is being received here already" in str(pushed.errors["h2"])
@@ -331,22 +277,62 @@ def test_a_name_that_leaves_the_folder_is_refused_by_the_host(fleet: Fleet, tmp_
     assert not (tmp_path / "evil").exists()
 
 
+class EndsEarly:
+    """A talk whose helper ends after `ready`: what is written to it fails at once, and its last words come a moment
+    later.
+    """
+
+    def __init__(self, ready: bool) -> None:
+        self.sent, self._ready, self._orders = 0, ready, 0
+
+    def send_command(self, command: NamedTuple) -> None:
+        self._orders += 1
+        if self._orders > 1 or not self._ready:
+            raise OSError("Socket is closed")
+
+    def chunk(self, number: int, data: bytes) -> None:
+        raise OSError("Socket is closed")
+
+    def events(self, read: Callable[[object], Said]) -> Iterator[Said]:
+        if self._ready:
+            yield read({"ready": 1, "missing": [[0, 0]], "bytes": 0})
+        gevent.sleep(0.2)
+        yield read({"error": "blake3.so is not there"})
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("ready", [True, False], ids=["after it was ready", "before it read an order"])
+def test_a_helper_that_ends_is_told_by_its_last_words_not_by_the_broken_link(fleet: Fleet, ready: bool) -> None:
+    source = fleet.source()
+    manifest = read_manifest(PROJECT, f"file://{source}", "models.yml")
+    pushed = Push(manifest, source, {"h0": "127.0.0.1"}, {}, None, fleet.events.append).run({"h0": EndsEarly(ready)})
+    assert "blake3.so is not there" in str(pushed.errors["h0"])
+
+
+def test_an_adoption_is_told_by_the_helpers_last_words_too(fleet: Fleet) -> None:
+    host: Any = SimpleNamespace(connector=SimpleNamespace(open_stream=lambda command: EndsEarly(ready=False)))
+    manifest = read_manifest(PROJECT, f"file://{fleet.source()}", "models.yml")
+    assert adopt(host, "/models", PROJECT, "v1", "/nas/x", manifest) == "blake3.so is not there"
+
+
 def test_whoever_has_another_key_gets_nothing(fleet: Fleet) -> None:
     """A successor with a key of its own: TLS refuses it before a byte of the version is sent."""
     import socket
     import ssl
 
-    from steelyard.models.keys import PushKey
-    from steelyard_host.relay import tls
+    from steelyard.models.distribution.push_key import PushKey
+    from steelyard_host.store.relay import tls
 
     source = fleet.source()
     manifest = read_manifest(PROJECT, f"file://{source}", "models.yml")
     talk = LocalRelay(fleet.root("h0"), PROJECT, "v1")
     key, other = PushKey.new(), PushKey.new()
-    talk.order(
-        {"manifest": manifest.as_json(), "certificate": key.certificate, "key": key.key, "address": "127.0.0.1", "rate": None}
-    )
-    port = next(talk.told())["ready"]
+    talk.send_command(ReceiveCommand(manifest.as_json(), key.certificate, key.key, "127.0.0.1"))
+    ready = next(talk.events(relay_event))
+    assert isinstance(ready, Ready)
+    port = ready.ready
     for mine, trusted in ((other, key.certificate), (None, key.certificate)):
         context = tls(mine.certificate, mine.key, server=False) if mine else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
@@ -367,11 +353,11 @@ def test_a_file_that_is_held_whole_is_linked_and_a_change_by_hand_repaired(fleet
     with altered.open("r+b") as stream:
         stream.seek(100)
         stream.write(b"x")
-    assert store.state(fleet.root("h1"), PROJECT, "v1")["altered"] == ["model.safetensors"]
+    assert publish.state(fleet.root("h1"), PROJECT, "v1").altered == ("model.safetensors",)
     _, pushed = fleet.push(source)
     assert fleet.holds("h1", source)
     assert pushed.received["h1"] > 0
-    assert store.state(fleet.root("h1"), PROJECT, "v1")["altered"] == []
+    assert publish.state(fleet.root("h1"), PROJECT, "v1").altered == ()
     second = fleet.source("second", changed=(0,))
     fleet.push(second, "v2")
     shared = [fleet.root("h1") / PROJECT / version / "config.json" for version in ("v1", "v2")]
@@ -383,14 +369,14 @@ def test_a_rotten_chunk_is_found_out_of_sight_and_alone_sent_again(fleet: Fleet)
     manifest, _ = fleet.push(source)
     rotten = fleet.root("h2") / PROJECT / "v1/model.safetensors"
     rot(rotten, SIZE // 2)
-    assert store.state(fleet.root("h2"), PROJECT, "v1")["altered"] == [], "its stat says nothing"
-    found = store.verify(fleet.root("h2"), PROJECT, "v1", quarantine=True)
-    [(name, chunks)] = found["wrong"].items()
-    assert (name, len(chunks), found["bytes"]) == ("model.safetensors", 1, manifest.size)
+    assert publish.state(fleet.root("h2"), PROJECT, "v1").altered == (), "its stat says nothing"
+    found = verify(fleet.root("h2"), PROJECT, "v1", quarantine=True)
+    [(name, chunks)] = found.wrong.items()
+    assert (name, len(chunks), found.bytes) == ("model.safetensors", 1, manifest.size)
     assert not rotten.exists()
     _, pushed = fleet.push(source)
     assert pushed.received["h2"] == manifest.files[name].chunks[chunks[0]].size
-    assert store.verify(fleet.root("h2"), PROJECT, "v1", quarantine=False)["wrong"] == {}
+    assert verify(fleet.root("h2"), PROJECT, "v1", quarantine=False).wrong == {}
 
 
 def fine_tuned(fleet: Fleet, source: Path) -> Path:
@@ -433,3 +419,26 @@ def test_a_certificate_is_good_at_any_time_a_wrong_clock_may_show(tmp_path: Path
     for when in (1_000_000, 946_684_800, 4_000_000_000):
         command = ["openssl", "verify", "-attime", str(when), "-CAfile", tmp_path / "pem", tmp_path / "pem"]
         assert subprocess.run(command, capture_output=True, text=True).stdout.strip().endswith("OK"), when
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (HelperError("the folder is there already"), "the folder is there already"),
+        (NoHashLibrary("no blake3"), "no blake3"),
+        (KeyError("chunks"), "KeyError: 'chunks'"),
+    ],
+)
+def test_work_of_a_helper_that_fails_is_told_and_ends_it(
+    error: Exception, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread that dies without a word would leave a push waiting for a helper which says that it lives."""
+    ended: list[int] = []
+    monkeypatch.setattr("steelyard_host.store.relay.os._exit", ended.append)
+
+    def fails() -> None:
+        raise error
+
+    Relay(tmp_path, "llm/tiny", "v1", io.BytesIO())._told_if_it_fails(fails)
+    assert json.loads(capsys.readouterr().out) == {"error": f"llm/tiny v1: {words}; nothing was published"}
+    assert ended == [1]

@@ -16,8 +16,9 @@ from steelyard.errors import (
     show,
 )
 from steelyard.inventory.read import read_fleet
-from steelyard.settings import check_settings, declared_secrets, role_settings
-from steelyard.site import site_of
+from steelyard.site.resolve import site_of
+from steelyard.site.schema import DifyEndpoint, DifyModel, Model, ModelsFile, Serve
+from steelyard.site.validation import check_settings, declared_secrets, role_settings
 
 MODELS = """\
 models:
@@ -111,6 +112,20 @@ def test_wrong_secret_is_not_shown(tmp_path: Path) -> None:
     assert "topsecret" not in "".join(show(error) for error in errors)
 
 
+@pytest.mark.parametrize(
+    "roles",
+    [
+        "dify:\n  url: http://x\n  password: topsecret-1\n",  # the section is wrong as a whole: there is no e-mail
+        "gateway:\n  clients: {team: [topsecret-1]}\n",  # one of a map of secrets
+        "vllm: [{api_key: topsecret-1}]\n",
+    ],
+)
+def test_a_wrong_section_is_told_without_the_secrets_in_it(tmp_path: Path, roles: str) -> None:
+    errors = check_settings(read_fleet(fleet_with(tmp_path, roles=roles)))
+    assert errors
+    assert "topsecret" not in "".join(show(error) for error in errors)
+
+
 def test_secrets_outside_a_vault_are_known_for_masking(tmp_path: Path) -> None:
     roles = "vllm: {api_key: sk-plain}\ngateway: {clients: {a: key-of-a}}\n"
     assert declared_secrets(read_fleet(fleet_with(tmp_path, roles=roles))) == {"sk-plain", "key-of-a"}
@@ -120,3 +135,39 @@ def test_every_setting_of_every_role_is_described() -> None:
     for model in role_settings().values():
         assert model.__doc__
         assert [name for name, field in model.model_fields.items() if not field.description] == []
+
+
+def test_every_key_of_models_yml_is_described() -> None:
+    for model in (ModelsFile, Model, Serve, DifyModel, DifyEndpoint):
+        assert model.__doc__
+        assert [name for name, field in model.model_fields.items() if not field.description] == []
+
+
+def test_secret_in_a_vault_is_no_template_whatever_is_in_it(tmp_path: Path) -> None:
+    """As for Ansible: what `!vault` holds is text."""
+    from steelyard.inventory.ansible import encrypt_value
+
+    path = fleet_with(tmp_path)
+    (path / ".vault-password").write_text("secret\n")
+    lines = "\n".join("    " + line for line in encrypt_value("pass{{word", path / ".vault-password").splitlines())
+    (path / "group_vars/all/roles.yml").write_text(f"vllm:\n  api_key: !vault |\n{lines}\n")
+    fleet = read_fleet(path)
+    assert check_settings(fleet) == []
+    assert fleet.hosts[0].variables["vllm"]["api_key"] == "pass{{word"
+
+
+def test_secrets_of_clients_with_several_keys_are_known_and_their_ends_are_none(tmp_path: Path) -> None:
+    roles = "gateway: {clients: {a: key-of-a, b: {keys: [{key: first-of-b, until: 2031-05-01}, {key: next-of-b}]}}}\n"
+    fleet = read_fleet(fleet_with(tmp_path, roles=roles))
+    assert check_settings(fleet) == []
+    assert declared_secrets(fleet) == {"key-of-a", "first-of-b", "next-of-b"}
+    until = fleet.hosts[0].variables["gateway"]["clients"]["b"]["keys"][0]["until"]
+    assert until == "2031-05-01", "a date is kept as JSON has it"
+
+
+def test_wrong_end_of_a_key_is_shown_and_a_wrong_key_is_not(tmp_path: Path) -> None:
+    roles = "gateway: {clients: {b: {keys: [{key: [first-of-b], until: in-may}]}}}\n"
+    errors = [str(error) for error in check_settings(read_fleet(fleet_with(tmp_path, roles=roles)))]
+    assert any("gateway.clients.b.keys.0.until" in error and "in-may" in error for error in errors), errors
+    assert any("gateway.clients.b.keys.0.key" in error for error in errors), errors
+    assert not any("first-of-b" in error for error in errors), errors

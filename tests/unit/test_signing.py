@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from steelyard.errors import SignatureNotMade, SignatureWrong
-from steelyard.models.declared import declared_weights
-from steelyard.models.signing import hold, sign
-from steelyard.site import Model
+from steelyard.models.content.signing import sign, verify_signature
+from steelyard.models.sources.declared import declared_version
+from steelyard.site.schema import Model
 
 ID = "a" * 64
 
@@ -31,18 +31,21 @@ def test_a_signature_holds_for_what_it_was_made_for_and_for_nothing_else(keys: l
     ours, theirs = keys
     trusted = (public(theirs), public(ours))
     signature = sign("llm/x", "v1", ID, ours)
-    hold("llm/x", "v1", ID, signature, trusted, "models.yml")
+    verify_signature("llm/x", "v1", ID, signature, trusted, "models.yml")
     for model, version, manifest, keyring in (
-        ("llm/y", "v1", ID, trusted), ("llm/x", "v2", ID, trusted), ("llm/x", "v1", "b" * 64, trusted), ("llm/x", "v1", ID, (public(theirs),)),
-    ):  # fmt: skip
+        ("llm/y", "v1", ID, trusted),
+        ("llm/x", "v2", ID, trusted),
+        ("llm/x", "v1", "b" * 64, trusted),
+        ("llm/x", "v1", ID, (public(theirs),)),
+    ):
         with pytest.raises(SignatureWrong, match="not of a trusted key, or of other content"):
-            hold(model, version, manifest, signature, keyring, "models.yml")
+            verify_signature(model, version, manifest, signature, keyring, "models.yml")
     with pytest.raises(SignatureWrong, match="it is not signed"):
-        hold("llm/x", "v1", ID, None, trusted, "models.yml")
+        verify_signature("llm/x", "v1", ID, None, trusted, "models.yml")
     for broken in ("nonsense", signature.replace("A", "B", 3)):
         with pytest.raises(SignatureWrong):
-            hold("llm/x", "v1", ID, broken, trusted, "models.yml")
-    hold("llm/x", "v1", ID, None, (), "models.yml")
+            verify_signature("llm/x", "v1", ID, broken, trusted, "models.yml")
+    verify_signature("llm/x", "v1", ID, None, (), "models.yml")
 
 
 def test_a_key_that_is_none_is_one_sentence(tmp_path: Path) -> None:
@@ -59,12 +62,12 @@ def test_a_declared_version_is_held_against_the_sites_keys_before_a_byte_moves(
     source.mkdir()
     (source / "config.json").write_text("{}")
     model = Model(source=f"file://{source}", version="v1")
-    manifest = declared_weights("llm/x", model).manifest
+    manifest = declared_version("llm/x", model).manifest
     trusted = (public(keys[0]),)
     signed = Model(source=f"file://{source}", version="v1", signature=sign("llm/x", "v1", manifest.id, keys[0]))
-    assert declared_weights("llm/x", signed, trusted).manifest.as_json()["signature"] == signed.signature
+    assert declared_version("llm/x", signed, trusted).manifest.as_json()["signature"] == signed.signature
     (source / "config.json").write_text('{"other": 1}')
     with pytest.raises(SignatureWrong):
-        declared_weights("llm/x", signed, trusted)
+        declared_version("llm/x", signed, trusted)
     with pytest.raises(SignatureWrong, match="it is not signed"):
-        declared_weights("llm/x", model, trusted)
+        declared_version("llm/x", model, trusted)

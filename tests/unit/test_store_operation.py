@@ -1,4 +1,4 @@
-"""What `published` decides from a host's answer: send what is missing, refuse what must not change."""
+"""What `version_published` decides from a host's answer: send what is missing, refuse what must not change."""
 
 from __future__ import annotations
 
@@ -8,21 +8,33 @@ from unittest.mock import patch
 
 import pytest
 
-from steelyard.models.manifest import File, Manifest
-from steelyard.models.state import bytes_to_send
+from steelyard.api.change import Refusal
+from steelyard.models.content.manifest import Manifest, ManifestFile
+from steelyard.models.distribution.target_state import bytes_to_send
 from steelyard.modules.operations import store
-from steelyard.refusal import Refusal
+from steelyard_host.wire.codec import from_json
+from steelyard_host.wire.store import VersionState
 
-MANIFEST = Manifest("id-1", {"a": File(5, "A", "a", ()), "b": File(7, "B", "b", ())})
+MANIFEST = Manifest("id-1", {"a": ManifestFile(5, "A", "a", ()), "b": ManifestFile(7, "B", "b", ())})
 EMPTY: dict[str, Any] = {
-    "published": None, "unrecorded": False, "altered": [], "current": None, "free_bytes": 2**40, "held": [], "staged_bytes": 0,
-}  # fmt: skip
+    "published": None,
+    "unrecorded": False,
+    "altered": [],
+    "current": None,
+    "free_bytes": 2**40,
+    "held": [],
+    "staged_bytes": 0,
+}
+
+
+def stored(**fields: Any) -> VersionState:
+    return from_json(VersionState, EMPTY)._replace(**fields)
 
 
 def commands(answer: dict[str, Any] | None) -> list[Any]:
     with patch.object(store, "host") as host:
         host.get_fact.return_value = answer
-        return list(store.published._inner("/models", "llm/x", "v1", Path("/src"), MANIFEST))  # type: ignore[attr-defined]
+        return list(store.version_published._inner("/models", "llm/x", "v1", Path("/src"), MANIFEST))  # type: ignore[attr-defined]
 
 
 def test_published_version_is_left_alone() -> None:
@@ -32,8 +44,8 @@ def test_published_version_is_left_alone() -> None:
 def test_missing_version_is_sent_and_only_what_the_host_lacks_needs_room() -> None:
     [stage] = commands({**EMPTY, "held": ["a"]})
     assert (stage.live, stage.subject) == ("missing", "/models/llm/x/v1")
-    assert [bytes_to_send(MANIFEST, {**EMPTY, "held": held}) for held in ([], ["a"], ["a", "b"])] == [12, 7, 0]
-    assert bytes_to_send(MANIFEST, {**EMPTY, "staged_bytes": 10}) == 2
+    assert [bytes_to_send(MANIFEST, stored(held=held)) for held in ((), ("a",), ("a", "b"))] == [12, 7, 0]
+    assert bytes_to_send(MANIFEST, stored(staged_bytes=10)) == 2
 
 
 def test_altered_file_is_sent_again_and_named() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from steelyard_host import warm
+from steelyard_host.memory import warm
 
 SIZE = 24 << 20
 
@@ -38,19 +38,19 @@ def folder(tmp_path: Path) -> object:
 
 def test_a_cold_version_is_resident_afterwards_and_a_warm_one_is_left_alone(folder: Path) -> None:
     first = warm.warm(folder, 60)
-    assert (first["bytes"], first["why_not"]) == (SIZE, None)
-    assert first["resident_before"] < SIZE // 10
-    assert first["resident"] >= warm.ENOUGH * SIZE
+    assert (first.bytes, first.why_not) == (SIZE, None)
+    assert first.resident_before < SIZE // 10
+    assert first.resident >= warm.ENOUGH * SIZE
     again = warm.warm(folder, 60)
-    assert (again["seconds"], again["resident"]) == (0.0, again["resident_before"])
+    assert (again.seconds, again.resident) == (0.0, again.resident_before)
 
 
 def test_what_does_not_fit_or_takes_too_long_is_left_and_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert warm.warm(folder, 0)["why_not"] == "time was over"
-    monkeypatch.setattr(warm, "room", lambda: 1000)
+    assert warm.warm(folder, 0).why_not == "time was over"
+    monkeypatch.setattr(warm, "available", lambda: 1000)
     told = warm.warm(folder, 60)
-    assert told["resident"] == told["resident_before"]
-    assert "1000 may be taken" in told["why_not"]
+    assert told.resident == told.resident_before
+    assert "1000 may be taken" in told.why_not
 
 
 def test_room_is_the_least_of_the_host_and_every_limit_above_the_unit(tmp_path: Path) -> None:
@@ -61,5 +61,5 @@ def test_room_is_the_least_of_the_host_and_every_limit_above_the_unit(tmp_path: 
     for folder, limit, used in ((unit, "max", 5), (unit.parent, str(600 * 1024), 100 * 1024)):
         (folder / "memory.max").write_text(limit + "\n")
         (folder / "memory.current").write_text(f"{used}\n")
-    assert warm.room(meminfo, unit) == int(500 * 1024 * warm.SHARE)
-    assert warm.room(meminfo, tmp_path / "none") == int(1000 * 1024 * warm.SHARE)
+    assert warm.available(meminfo, unit) == int(500 * 1024 * warm.SHARE)
+    assert warm.available(meminfo, tmp_path / "none") == int(1000 * 1024 * warm.SHARE)

@@ -18,16 +18,18 @@ from typing import Any
 import pytest
 
 from steelyard.errors import DownloadFailed, SourceAltered, SourceRefused, SourceWrong
-from steelyard.models.source import read_manifest
-from steelyard.models.sources import Asked, fetch, parse, web
+from steelyard.models.sources import FetchRequest, fetch, parse, web
+from steelyard.models.sources.resolve import read_manifest
 
 WEIGHTS = b"\x02\x00\x00\x00\x00\x00\x00\x00{}"
 FILES = {"config.json": b"{}", "model.safetensors": WEIGHTS}
-ASKED = Asked("llm/x")
+ASKED = FetchRequest("llm/x")
 
 
 class Web(ThreadingHTTPServer):
-    """Serves `files` with ranges; `cut` are paths whose first answer ends half-way, `failing` an HTTP status for everything."""
+    """Serves `files` with ranges; `cut` are paths whose first answer ends half-way, `failing` an HTTP status for
+    everything.
+    """
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Answers)
@@ -67,8 +69,8 @@ class _Answers(BaseHTTPRequestHandler):
         if path in web.cut:
             web.cut.discard(path)
             body = body[: len(body) // 2]
+        web.sent += len(body)  # before whoever asked can look
         self.wfile.write(body)
-        web.sent += len(body)
 
 
 @pytest.fixture
@@ -142,9 +144,9 @@ def test_a_folder_with_sums_is_held_against_them_and_fetched_once(server: Web) -
     assert add(server, "x/", "#" + pinned.split("#")[1]) == pinned
     server.files["x/config.json"] = b"[]"
     with pytest.raises(SourceRefused, match="its sha256 is not that of SHA256SUMS; it was removed"):
-        (Path(web.place(server.url("x/"))) / "files/config.json").unlink()
+        (Path(web.source_folder(server.url("x/"))) / "files/config.json").unlink()
         web.fetch(web.parse(server.url("x/"), "x"), ASKED)
-    assert not (Path(web.place(server.url("x/"))) / "files/config.json").exists()
+    assert not (Path(web.source_folder(server.url("x/"))) / "files/config.json").exists()
 
 
 def publish(server: Web, files: dict[str, bytes]) -> None:
@@ -182,7 +184,7 @@ def test_what_was_altered_on_this_machine_is_not_used_and_can_be_fetched_anew(se
     server.files["x.tar"] = tar(FILES)
     pinned = add(server, "x.tar" if archive else "x/")
     before = read_manifest("llm/x", pinned, "x").id
-    (web.place(pinned) / "files/config.json").write_bytes(b"{ }")
+    (web.source_folder(pinned) / "files/config.json").write_bytes(b"{ }")
     with pytest.raises(SourceAltered, match=r"file `config.json` in .* is no longer what was fetched from http"):
         read_manifest("llm/x", pinned, "x")
     assert add(server, pinned.removeprefix(server.url(""))) == pinned
@@ -200,26 +202,38 @@ def test_an_archive_with_another_hash_is_removed(server: Web) -> None:
     server.files["x.tar"] = tar(FILES)
     with pytest.raises(SourceRefused, match="not 000000000000; it was removed"):
         add(server, "x.tar", "#sha256=" + "0" * 64)
-    assert not list(web.place(server.url("x.tar")).glob("x.tar*"))
+    assert not list(web.source_folder(server.url("x.tar")).glob("x.tar*"))
 
 
 LONG = "a" * 40
 TRICKS = {
-    "a symbolic link": (functools.partial(special, name="model.safetensors", kind=tarfile.SYMTYPE, to="/etc/shadow"), "a link to `/etc/shadow`"),
+    "a symbolic link": (
+        functools.partial(special, name="model.safetensors", kind=tarfile.SYMTYPE, to="/etc/shadow"),
+        "a link to `/etc/shadow`",
+    ),
     "a hard link": (functools.partial(special, name="x", kind=tarfile.LNKTYPE, to="/etc/shadow"), "a link"),
-    "a link that is then written through": (functools.partial(special, name="dir", kind=tarfile.SYMTYPE, to="/tmp"), "a link to `/tmp`"),
+    "a link that is then written through": (
+        functools.partial(special, name="dir", kind=tarfile.SYMTYPE, to="/tmp"),
+        "a link to `/tmp`",
+    ),
     "a device": (functools.partial(special, name="null", kind=tarfile.CHRTYPE), "neither a file nor a folder"),
     "a pipe": (functools.partial(special, name="pipe", kind=tarfile.FIFOTYPE), "neither a file nor a folder"),
-    "a name that climbs": (functools.partial(special, name="a/../../x", kind=tarfile.REGTYPE), "leaves the archive's folder"),
-    "an absolute name": (functools.partial(special, name="/etc/cron.d/x", kind=tarfile.REGTYPE), "leaves the archive's folder"),
-    "a backslash": (functools.partial(special, name="..\\x", kind=tarfile.REGTYPE), "leaves the archive's folder"),
+    "a name that climbs": (
+        functools.partial(special, name="a/../../x", kind=tarfile.REGTYPE),
+        "leaves the folder",
+    ),
+    "an absolute name": (
+        functools.partial(special, name="/etc/cron.d/x", kind=tarfile.REGTYPE),
+        "leaves the folder",
+    ),
+    "a backslash": (functools.partial(special, name="..\\x", kind=tarfile.REGTYPE), "leaves the folder"),
     "case only": (functools.partial(special, name="Config.json", kind=tarfile.REGTYPE), "differs from it by case only"),
     "twice": (functools.partial(special, name="config.json", kind=tarfile.REGTYPE), "the archive has it twice"),
     "not UTF-8": (functools.partial(special, name="\udcff", kind=tarfile.REGTYPE), "its name is not UTF-8"),
     "a newline": (functools.partial(special, name="a\nb", kind=tarfile.REGTYPE), "cannot be printed"),
     "a pickle": (functools.partial(special, name="y.ckpt", kind=tarfile.REGTYPE), None),
     "code": (functools.partial(special, name="modeling.py", kind=tarfile.REGTYPE), "code, which an engine may run"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("trick", TRICKS)
@@ -232,7 +246,7 @@ def test_tricks_of_an_archive_are_named_and_nothing_of_it_is_left(server: Web, t
     with pytest.raises(SourceRefused, match=re.escape(why)) as told:
         add(server, "x.tar")
     assert "\n" not in str(told.value)
-    written = [path for path in web.place("x").parent.rglob("*") if path.is_file() or path.is_symlink()]
+    written = [path for path in web.source_folder("x").parent.rglob("*") if path.is_file() or path.is_symlink()]
     assert [path.name for path in written if path.name not in ("x.tar",)] == []
 
 

@@ -1,5 +1,7 @@
 # steelyard: role llamacpp
-"""Starts llama.cpp's own HTTP server, which xllamacpp holds, from a service's config file. Nothing of ours is in a request's way."""
+"""Starts llama.cpp's own HTTP server, which xllamacpp holds, from a service's config file. Nothing of ours is in a
+request's way.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +22,12 @@ def model_file(folder: Path) -> Path:
     first = [path for path in files if not path.name.startswith("mmproj")]
     first = [path for path in first if (LATER_PART.search(path.name) or ["", "00001"])[1] == "00001"]
     if len(first) != 1:
-        found = ", ".join(path.name for path in first) or "none"
-        sys.exit(f"Error: the version must hold one model as GGUF, and it holds {found}")
+        names = ", ".join(path.name for path in first) or "none"
+        sys.exit(f"Error: the version must hold one model as GGUF, and it holds {names}")
     return first[0]
 
 
-def parameters(xllamacpp: Any, config: dict[str, Any], key: str | None) -> Any:
+def parameters(xllamacpp: Any, config: dict[str, Any]) -> Any:
     """Exits with a sentence where an option is not one of this version's."""
     given = xllamacpp.CommonParams()
     given.model.path = str(model_file(Path(config["folder"])))
@@ -35,8 +37,6 @@ def parameters(xllamacpp: Any, config: dict[str, Any], key: str | None) -> Any:
     given.hostnames = [config["socket"]]
     given.model_alias = set(config["names"])
     given.endpoint_metrics, given.endpoint_slots, given.ui, given.offline = True, False, False, True
-    if key:
-        given.api_keys = [key]
     for name, value in config["options"].items():
         _set(given, name, value)
     return given
@@ -59,13 +59,11 @@ def main() -> None:
     import xllamacpp
 
     config = json.loads(Path(sys.argv[1]).read_text())
-    secret = Path(os.environ.get("CREDENTIALS_DIRECTORY", "/nonexistent")) / "api_key"
-    key = secret.read_text().strip() if secret.is_file() else None
     Path(config["socket"]).unlink(missing_ok=True)  # a socket that is there already cannot be listened on
     os.umask(0o007)
     signals = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # before its threads are made, so that this one gets them
-    server = xllamacpp.Server(parameters(xllamacpp, config, key))
+    server = xllamacpp.Server(parameters(xllamacpp, config))
     print(f"listening on {server.listening_address}", flush=True)
     signal.sigwait(signals)
     os._exit(0)  # whoever stops it has waited for its requests

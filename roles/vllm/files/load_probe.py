@@ -1,7 +1,9 @@
-"""How fast this host's engine loads a version: its own loaders, each byte into the model, cold and warm, in turns.
+"""Measures how fast this host's engine loads a version: its own loaders, each byte into the model, cold and warm, in
+turns.
 
-Runs in the engine's environment, in a sandbox, and never beside `steelyard` itself. Each sample is a process of its own, forked
-after the imports; with tensor parallelism one process per rank, and the slowest counts. A JSON object a line:
+Runs in the engine's environment, in a sandbox, and never beside `steelyard` itself. Each sample is a process of its
+own, forked after the imports; with tensor parallelism one process per rank, and the slowest counts. A JSON object a
+line:
 
     {"engine", "torch", "device", "ranks", "strategies"}             first
     {"strategy", "cache": "cold"|"warm", "seconds"} or {..., "error"}
@@ -27,14 +29,17 @@ from typing import Any
 STEP = 4 << 20
 SHARD = 1 << 30  # bytes of a file of a sharded variant
 SHARDED = {"load_format": "sharded_state"}
-# of the server, or ours; and how weights are read, which is what is measured: a choice of before must not become the default
+# of the server, or ours; and how weights are read, which is what is measured: a choice of before must not become the
+# default
 LEFT_OUT = ("uds", "host", "port", "api_key", "served_model_name", "shutdown_timeout", "config", "model", "load_format")
 LEFT_OUT_KINDS = ("safetensors_", "model_loader_")
 
 
 def strategies(cuda: bool) -> dict[str, dict[str, Any]]:
-    """Name -> engine options, of those that this engine and device have. `default` first: the others are compared with it."""
-    found: dict[str, dict[str, Any]] = {
+    """Name -> engine options, of those that this engine and device have. `default` first: the others are compared with
+    it.
+    """
+    known: dict[str, dict[str, Any]] = {
         "default": {},
         "prefetch-2": {"safetensors_load_strategy": "prefetch", "safetensors_prefetch_num_threads": 2},
         "prefetch-8": {"safetensors_load_strategy": "prefetch", "safetensors_prefetch_num_threads": 8},
@@ -42,12 +47,12 @@ def strategies(cuda: bool) -> dict[str, dict[str, Any]]:
         "eager": {"safetensors_load_strategy": "eager"},
     }
     if find_spec("runai_model_streamer"):
-        found["runai"] = {"load_format": "runai_streamer", "model_loader_extra_config": {"concurrency": 8}}
+        known["runai"] = {"load_format": "runai_streamer", "model_loader_extra_config": {"concurrency": 8}}
     if cuda and find_spec("fastsafetensors"):
-        found["fastsafetensors"] = {"load_format": "fastsafetensors"}
+        known["fastsafetensors"] = {"load_format": "fastsafetensors"}
     if cuda and find_spec("instanttensor"):
-        found["instanttensor"] = {"load_format": "instanttensor"}
-    return found
+        known["instanttensor"] = {"load_format": "instanttensor"}
+    return known
 
 
 def forget(files: list[Path]) -> None:
@@ -66,11 +71,19 @@ def read_all(files: list[Path]) -> None:
 
 
 def load(
-    folder: Path, base: dict[str, Any], options: dict[str, Any], rank: int, ranks: int, meet: str, save: Path | None = None
+    folder: Path,
+    base: dict[str, Any],
+    options: dict[str, Any],
+    rank: int,
+    ranks: int,
+    meet: str,
+    save: Path | None = None,
 ) -> float:
-    """Seconds that the engine's loader takes for this rank's part of the model; which is then saved, where that is asked for.
+    """Seconds that the engine's loader takes for this rank's part of the model; which is then saved, where that is
+    asked for.
 
-    It is saved as it was loaded, before the engine repacks it for its kernels: that is what a load of it is followed by.
+    It is saved as it was loaded, before the engine repacks it for its kernels: that is what a load of it is followed
+    by.
     """
     import torch
     from vllm.config import set_current_vllm_config
@@ -110,7 +123,9 @@ def load(
         return took
 
 
-def sample(folder: Path, base: dict[str, Any], options: dict[str, Any], ranks: int, save: Path | None = None) -> dict[str, Any]:
+def sample(
+    folder: Path, base: dict[str, Any], options: dict[str, Any], ranks: int, save: Path | None = None
+) -> dict[str, Any]:
     """One load by as many processes as there are ranks; the slowest of them."""
     with tempfile.TemporaryDirectory() as made:
         children = []
@@ -122,14 +137,14 @@ def sample(folder: Path, base: dict[str, Any], options: dict[str, Any], ranks: i
                 _child(send, functools.partial(load, folder, base, options, rank, ranks, f"{made}/meet", save))
             os.close(send)
             children.append((child, receive))
-        told = []
+        samples = []
         for child, receive in children:
             with os.fdopen(receive, "rb") as stream:
                 said = stream.read()
             _, status = os.waitpid(child, 0)
-            told.append(json.loads(said) if said else {"error": f"ended with {os.waitstatus_to_exitcode(status)}"})
-    errors = [each for each in told if "error" in each]
-    return errors[0] if errors else {"seconds": max(each["seconds"] for each in told)}
+            samples.append(json.loads(said) if said else {"error": f"ended with {os.waitstatus_to_exitcode(status)}"})
+    errors = [rank for rank in samples if "error" in rank]
+    return errors[0] if errors else {"seconds": max(rank["seconds"] for rank in samples)}
 
 
 def _child(send: int, work: Callable[[], float]) -> None:
@@ -148,9 +163,11 @@ def base_options(config: Path | None) -> dict[str, Any]:
         return {}
     import yaml
 
-    found = yaml.safe_load(config.read_text()) or {}
-    named = {name.replace("-", "_"): value for name, value in found.items()}
-    return {name: value for name, value in named.items() if name not in LEFT_OUT and not name.startswith(LEFT_OUT_KINDS)}
+    declared = yaml.safe_load(config.read_text()) or {}
+    named = {name.replace("-", "_"): value for name, value in declared.items()}
+    return {
+        name: value for name, value in named.items() if name not in LEFT_OUT and not name.startswith(LEFT_OUT_KINDS)
+    }
 
 
 def main() -> int:
@@ -177,13 +194,19 @@ def main() -> int:
     if given.ways:
         known = {name: options for name, options in known.items() if name in ("default", *given.ways.split(","))}
     device = torch.cuda.get_device_name(0) if cuda else "cpu"
-    head = {"engine": vllm.__version__, "torch": torch.__version__, "device": device, "ranks": given.ranks, "strategies": known}
+    head = {
+        "engine": vllm.__version__,
+        "torch": torch.__version__,
+        "device": device,
+        "ranks": given.ranks,
+        "strategies": known,
+    }
     out.write(json.dumps(head) + "\n")
     base = base_options(given.config)
     if given.save is not None:
-        told = sample(given.folder, base, {}, given.ranks, given.save)
-        out.write(json.dumps({"strategy": "default", "cache": "warm", **told}) + "\n")
-        return 1 if "error" in told else 0
+        measured = sample(given.folder, base, {}, given.ranks, given.save)
+        out.write(json.dumps({"strategy": "default", "cache": "warm", **measured}) + "\n")
+        return 1 if "error" in measured else 0
     for turn in range(given.repeats):
         names = list(known)[:: 1 if turn % 2 == 0 else -1]
         for cache in ("cold", "warm"):
@@ -191,8 +214,8 @@ def main() -> int:
                 folder = given.sharded if name == "sharded" else given.folder
                 files = sorted(path for path in folder.rglob("*") if path.is_file())
                 (forget if cache == "cold" else read_all)(files)
-                told = sample(folder, base, known[name], given.ranks)
-                out.write(json.dumps({"strategy": name, "cache": cache, **told}) + "\n")
+                measured = sample(folder, base, known[name], given.ranks)
+                out.write(json.dumps({"strategy": name, "cache": cache, **measured}) + "\n")
     return 0
 
 

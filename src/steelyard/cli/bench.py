@@ -8,7 +8,8 @@ import typer
 
 from steelyard.errors import Exit
 
-from .options import EVERYTHING, INVENTORY, InventoryPath, Json, LimitTo, NoColor, Quiet, VaultPasswordFile
+from .common import Run, command
+from .options import ModelNames
 
 app = typer.Typer(help="Measurements on hosts, whose results settings of `auto` use.", no_args_is_help=True)
 
@@ -19,39 +20,33 @@ def bench() -> None:
 
 
 @app.command()
+@command(limit=True)
 def load(
-    models: Annotated[
-        list[str] | None, typer.Argument(metavar="[MODEL]...", help="Declared models; all of them if not given.")
-    ] = None,
+    *,
+    models: ModelNames = None,
     repeats: Annotated[int, typer.Option("--repeats", min=1, help="Samples of each.")] = 5,
     ways: Annotated[
-        str, typer.Option("--ways", metavar="A,B", help="Only these ways, besides the engine's default; nothing is kept.")
+        str,
+        typer.Option("--ways", metavar="A,B", help="Only these ways, besides the engine's default; nothing is kept."),
     ] = "",
-    inventory: InventoryPath = INVENTORY,
-    limit: LimitTo = EVERYTHING,
-    vault_password_file: VaultPasswordFile = None,
-    json: Json = False,
-    quiet: Quiet = False,
-    no_color: NoColor = False,
+    run: Run,
 ) -> Exit:
-    """Measure how fast each host's engine loads the largest of these models: cold and warm, every way that it has.
+    """Measure how fast each host's engine loads a model. The largest of these, cold and warm, in every way that the
+    engine has.
 
-    The engine's own loaders read every byte into the model, in turns, in a unit without network. The fastest way that beats the
-    engine's default beyond noise is kept on the host, where `load_strategy: auto` finds it. On a GPU stop the service first: it
+    The engine's own loaders read every byte into the model, in turns, in a unit without network. The fastest way that
+    beats the
+    engine's default beyond noise is kept on the host, where `load_strategy: auto` finds it. On a GPU stop the service
+    first: it
     has the memory. Exit 0: measured. 3: a host did not answer, or could not measure.
     """
     from steelyard.render.loading import show_loads
-    from steelyard.render.screen import Screen
+    from steelyard.workflows.models.bench_load import LoadBench
+    from steelyard.workflows.models.store_queries import chosen_models, site_in
 
-    from .loads import Loads
-    from .stores import chosen_models, site_in
-    from .work import Wanted, session
-
-    screen = Screen(json=json, quiet=quiet, no_color=no_color)
-    with session(Wanted(inventory, limit, vault_password_file, None), screen) as (fleet, opened):
+    with run.session() as (fleet, session):
         site = site_in(fleet)
-        loads = Loads(site, chosen_models(inventory, site, models), repeats, ways, screen.event)
-        opened.each(loads.measure)
-        errors = opened.errors
-    show_loads(screen, loads.found, loads.failed, errors)
-    return Exit.HOST_FAILED if errors or loads.failed else Exit.DONE
+        loads = LoadBench(site, chosen_models(run.inventory, site, models), repeats, ways, run.screen.event)
+        session.each(loads.measure, "measuring")
+    show_loads(run.screen, loads.measured, loads.failed, run.errors)
+    return run.exit(Exit.HOST_FAILED if loads.failed else Exit.DONE)

@@ -2,89 +2,107 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from steelyard.errors import ConfirmationImpossible, Exit, UsageWrong
+from steelyard.errors import Exit, InventoryNotNamed
 
-from .options import EVERYTHING, Json, LimitTo, NoColor, VaultPasswordFile, Yes
+from .common import Run, command
+from .options import EVERYTHING, LimitTo
 
 if TYPE_CHECKING:
-    from steelyard.finding import Finding
-    from steelyard.render.screen import Screen
+    from steelyard.api.finding import Finding
 
 
+@command(inventory="optional", vault_first=True, yes=True)
 def doctor(
-    inventory: Annotated[
-        Path | None, typer.Option("-i", "--inventory", metavar="DIR", help="Check this inventory too.")
-    ] = None,
-    vault_password_file: VaultPasswordFile = None,
+    run: Run,
     record_keys: Annotated[
         bool,
-        typer.Option("--record-keys", help="Fetch the inventory's missing host keys, show them, and record them if you agree."),
+        typer.Option(
+            "--record-keys", help="Fetch the inventory's missing host keys, show them, and record them if you agree."
+        ),
     ] = False,
     hosts: Annotated[
-        bool, typer.Option("--hosts", help="Ask the inventory's GPU hosts too: health of every GPU, Xids, links, versions.")
+        bool,
+        typer.Option(
+            "--hosts",
+            help=(
+                "Ask the inventory's hosts too: health of every GPU, Xids, links, versions, and why services "
+                "do not run."
+            ),
+        ),
     ] = False,
     limit: LimitTo = EVERYTHING,
-    yes: Yes = False,
-    json: Json = False,
-    no_color: NoColor = False,
 ) -> Exit:
-    """Check this machine: Python, libraries, keys, the lab's needs, and an inventory. Every finding has its fix.
+    """Check this machine and an inventory. Looks at Python, libraries, keys and the lab's needs; every finding
+    has its fix.
 
     Exit 0: all well. 2: findings. 3: with `--hosts`, a host did not answer. Without it nothing is sent to a host; with
     `--record-keys` it is asked for its key.
     """
-    from steelyard.checkup import check_controller
-    from steelyard.render.screen import Screen
+    from steelyard.doctor.controller import check_controller
+    from steelyard.inventory.choice import choose_inventory
+    from steelyard.render.plan import show_findings
 
-    screen = Screen(json=json, no_color=no_color)
-    if record_keys:
-        if inventory is None:
-            raise UsageWrong(where="steelyard doctor", why="--record-keys needs an inventory (-i)")
-        _record(inventory, vault_password_file, yes, screen)
-    findings = check_controller(inventory, vault_password_file)
-    failed = False
+    run.limit = limit
+    try:
+        run.named_inventory = run.named_inventory or choose_inventory("steelyard doctor")
+    except InventoryNotNamed as error:
+        if record_keys or hosts:
+            raise
+        run.screen.note(f"no inventory was checked: {error.why}")
+    if run.named_inventory is not None:
+        if record_keys:
+            _record_keys(run)
+        _note_vault_password(run)
+    findings = check_controller(run.named_inventory, run.vault_password_file)
     if hosts:
-        if inventory is None:
-            raise UsageWrong(where="steelyard doctor", why="--hosts needs an inventory (-i)")
-        found, failed = _hosts(inventory, limit, vault_password_file, screen)
-        findings = sorted([*findings, *found])
-    screen.findings("doctor", findings, "this machine and the GPUs are well" if hosts else "this machine is ready")
-    return Exit.HOST_FAILED if failed else Exit.CHANGES if findings else Exit.DONE
+        findings = sorted([*findings, *_check_hosts(run)])
+    all_well = "this machine and the GPUs are well" if hosts else "this machine is ready"
+    show_findings(run.screen, "doctor", findings, all_well)
+    return run.exit(Exit.CHANGES if findings else Exit.DONE)
 
 
-def _hosts(inventory: Path, limit: str, vault_password_file: Path | None, screen: Screen) -> tuple[list[Finding], bool]:
-    """One SSH exec per host; a host that does not answer is a finding of its own."""
-    from steelyard.checkup import check_gpus
+def _note_vault_password(run: Run) -> None:
+    """Say which password opens the vault: the one beside the inventory is taken without being named."""
+    from steelyard.inventory.password import password_file
 
-    from .work import Wanted, session
+    given = run.vault_password_file
+    path = password_file(run.inventory, given)
+    if path is not None:
+        run.screen.note(f"vault password: {path}{'' if given or path.parent != run.inventory else ', found by itself'}")
 
-    with session(Wanted(inventory, limit, vault_password_file, None), screen) as (fleet, opened):
+
+def _check_hosts(run: Run) -> list[Finding]:
+    """Findings on GPUs and services, by one SSH exec per host; a host that does not answer is a finding of its own."""
+    from steelyard.doctor.gpus import check_gpus, check_services
+
+    with run.session() as (fleet, session):
         from steelyard.modules.facts.helper import HelperAnswer
 
-        answers = opened.facts(HelperAnswer, words=("gpu-health",))
-        return check_gpus(fleet, answers, opened.errors), bool(opened.errors)
+        answers = session.facts(HelperAnswer, words=("doctor",))
+    findings = check_gpus(fleet, answers, run.errors)
+    known = {finding.id for finding in findings}  # of a helper that is not of this release, one finding is enough
+    return [*findings, *(finding for finding in check_services(fleet, answers) if finding.id not in known)]
 
 
-def _record(inventory: Path, vault_password_file: Path | None, yes: bool, screen: Screen) -> None:
-    """Show what hosts offer, and write it when a person has compared it."""
-    from steelyard.host_keys import missing_keys, record, scan
+def _record_keys(run: Run) -> None:
+    """Show the keys that hosts offer, and record them when a person has compared them."""
+    from steelyard.doctor.host_keys import missing_keys, record, scan
     from steelyard.inventory.read import read_fleet
 
-    offered = scan(missing_keys(read_fleet(inventory, vault_password_file)))
+    offered = scan(missing_keys(read_fleet(run.inventory, run.vault_password_file)))
     for key in offered:
-        screen.note(f"{key.place.host}  {key.place.name}  {key.kind}  {key.fingerprint}")
+        run.screen.note(f"{key.place.host}  {key.place.name}  {key.kind}  {key.fingerprint}")
     if not offered:
         return
-    screen.note("compare with each host's own: `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on its console")
-    if not yes:
-        if not sys.stdin.isatty():
-            raise ConfirmationImpossible(where="steelyard doctor --record-keys", changes=str(len(offered)))
-        if not screen.confirm(f"Record {len(offered)} keys?"):
-            return
-    record(offered)
+    run.screen.note("compare with each host's own: `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on its console")
+    if run.confirmed(
+        f"Record {len(offered)} keys?",
+        where="steelyard doctor --record-keys",
+        changes=len(offered),
+        look="compare the keys above with each host's own",
+    ):
+        record(offered)

@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
 
 from steelyard.errors import Exit
 
-from .options import (
-    EVERYTHING,
-    INVENTORY,
-    SITE,
-    DeployName,
-    InventoryPath,
-    Json,
-    LimitTo,
-    NoColor,
-    Quiet,
-    VaultPasswordFile,
-    Verbose,
-)
+from .common import Run, command
+from .options import WithGateway
 
 
+@command(limit=True, deploy=True, vault_first=True, verbose=True)
 def drift(
-    inventory: InventoryPath = INVENTORY,
-    limit: LimitTo = EVERYTHING,
-    deploy: DeployName = SITE,
-    vault_password_file: VaultPasswordFile = None,
+    run: Run,
     exceptions: Annotated[
         Path | None,
         typer.Option(
@@ -43,37 +32,39 @@ def drift(
             help="github, gitlab, junit, markdown or sarif, to stdout or a file; repeatable.",
         ),
     ] = None,
-    json: Json = False,
-    verbose: Verbose = 0,
-    quiet: Quiet = False,
-    no_color: NoColor = False,
+    with_gateway: WithGateway = False,
 ) -> Exit:
-    """Compare live hosts, gateway and Dify with what is declared; every finding with its fix. Changes nothing.
+    """Compare what runs with what is declared. Hosts, gateway and Dify, every finding with its fix; nothing is changed.
 
     Exit 0: no drift. 2: drift. 3: a host could not be looked at. 1 and 4: nothing was looked at.
     """
     from datetime import UTC, datetime
 
-    from steelyard.drift.drifted import settle
     from steelyard.drift.exceptions import FILE, read_exceptions
-    from steelyard.drift.seen import Seen
-    from steelyard.origin import now
-    from steelyard.render.screen import Screen
-
-    from .reports import open_reports
-    from .work import Wanted, session
+    from steelyard.drift.first_seen import FirstSeen
+    from steelyard.drift.report import apply_exceptions
+    from steelyard.engine.run_owner import now
+    from steelyard.inventory.layers import last_layer, own_folder
+    from steelyard.render.plan import show_drift
+    from steelyard.render.reports.requested import open_reports
+    from steelyard.workflows.drift_beside import findings_beside
 
     reports = open_reports(report or [])
-    screen = Screen(json=json, verbose=verbose, quiet=quiet or reports.to_stdout, no_color=no_color)
-    beside = inventory if inventory.is_dir() else inventory.parent
-    accepted = read_exceptions(exceptions or beside / FILE)
-    with session(Wanted(inventory, limit, vault_password_file, deploy, checking=True), screen) as (_, opened):
-        plan = opened.look()
+    if reports.to_stdout:
+        run.screen.hush()
+    accepted = read_exceptions(exceptions or own_folder(run.inventory) / FILE)
+    options = replace(run.options, checking=True, with_gateway=with_gateway)
+    with run.session(options) as (fleet, session):
+        plan = session.look()
+    beside = findings_beside(options, fleet, plan, run.screen.event)
     looked_at = tuple(host.host for host in plan.hosts if host.error is None)
-    found = Seen(inventory).dated(plan.findings(fix=f"steelyard apply -i {inventory} -l {{host}}"), now(), set(looked_at))
-    drifted = settle(found, accepted, datetime.now(UTC).date())
-    ended = Exit.HOST_FAILED if plan.errors else Exit.CHANGES if drifted.findings else Exit.DONE
-    reports.write(inventory, drifted, looked_at, tuple(plan.errors), screen.redactor.mask)
+    findings = plan.findings(fix=f"steelyard apply -i {quote(str(run.inventory))} -l {{host}}")
+    findings = sorted([*findings, *beside])
+    dated = FirstSeen(run.inventory).dated(findings, now(), set(looked_at))
+    silent = {host.host for host in plan.hosts if host.error is not None}
+    result = apply_exceptions(dated, accepted, datetime.now(UTC).date(), silent)
+    code = Exit.HOST_FAILED if plan.errors else Exit.CHANGES if result.findings else Exit.DONE
+    reports.write(last_layer(run.inventory), result, looked_at, tuple(plan.errors), run.screen.said)
     if not reports.to_stdout:
-        screen.drift(plan, drifted, ended)
-    return ended
+        show_drift(run.screen, plan, result, code)
+    return code

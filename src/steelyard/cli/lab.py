@@ -12,13 +12,15 @@ import typer
 
 from steelyard.errors import Exit
 
-from .options import LAB, Json, LabName
+from .common import Run, command
+from .options import LAB, LabName
 
-app = typer.Typer(help="The disposable fleet: real systemd machines on this one, with simulated GPUs.", no_args_is_help=True)
+app = typer.Typer(help="The disposable fleet: real machines, simulated GPUs.", no_args_is_help=True)
 HostName = Annotated[str, typer.Argument(metavar="HOST", help="A host of the lab.")]
 
 
 def say(text: str) -> None:
+    """One line on stderr of what the lab is at."""
     sys.stderr.write(f"lab: {text}\n")  # one write: several threads speak at once
 
 
@@ -31,8 +33,9 @@ def up(
     wheels: Annotated[bool, typer.Option(help="Collect the engine's wheels for the mirror.")] = True,
 ) -> Exit:
     """Boot the lab; what runs already is left alone."""
-    from steelyard.lab import fleet, spec
-    from steelyard.lab.turn import turn
+    from steelyard.lab import fleet
+    from steelyard.lab.nspawn import spec
+    from steelyard.lab.nspawn.host_lock import turn
 
     started = time.monotonic()
     where = inventory or Path("inventories") / name
@@ -47,7 +50,7 @@ def up(
 def down(name: LabName = LAB) -> Exit:
     """Take the lab away without a trace, whole or half-made."""
     from steelyard.lab import fleet
-    from steelyard.lab.turn import turn
+    from steelyard.lab.nspawn.host_lock import turn
 
     with turn(say):
         gone = fleet.down(name, say)
@@ -56,52 +59,59 @@ def down(name: LabName = LAB) -> Exit:
 
 
 @app.command("status")
-def show(name: LabName = LAB, json: Json = False) -> Exit:
+@command(inventory="none")
+def show(run: Run, name: LabName = LAB) -> Exit:
     """Show the lab's machines."""
     from steelyard.lab import fleet
-    from steelyard.lab.record import require_lab
-    from steelyard.render.screen import Screen
+    from steelyard.lab.nspawn.record import require_lab
+    from steelyard.render.fleet import show_lab
 
     reports = fleet.report(require_lab(name, "steelyard lab status"))
-    Screen(json=json).lab(name, reports)
+    show_lab(run.screen, name, reports)
     return Exit.DONE if all(report.answers for report in reports) else Exit.HOST_FAILED
 
 
 @app.command(context_settings={"ignore_unknown_options": True})
 def ssh(
     host: HostName,
-    command: Annotated[list[str] | None, typer.Argument(metavar="[COMMAND]", help="Run this instead of a shell.")] = None,
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="[COMMAND]", help="Run this instead of a shell.")
+    ] = None,
     name: LabName = LAB,
 ) -> Exit:
     """Log in to a host as its sudo user."""
-    from steelyard.lab.login import ssh_command
+    from steelyard.lab.nspawn.login import ssh_command
 
-    words = ssh_command(name, host, list(command or ()))
-    os.execvp(words[0], words)
+    argv = ssh_command(name, host, list(arguments or ()))
+    os.execvp(argv[0], argv)
 
 
 @app.command("exec", context_settings={"ignore_unknown_options": True})
 def execute(
     host: HostName,
-    command: Annotated[list[str], typer.Argument(metavar="COMMAND", help="Run as root on the host.")],
+    arguments: Annotated[list[str], typer.Argument(metavar="COMMAND", help="Run as root on the host.")],
     name: LabName = LAB,
 ) -> Exit:
     """Run a command as root on a host."""
-    from steelyard.lab.login import ssh_command
+    from steelyard.lab.nspawn.login import ssh_command
 
-    words = ssh_command(name, host, ["sudo", "-n", *command])
-    os.execvp(words[0], words)
+    argv = ssh_command(name, host, ["sudo", "-n", *arguments])
+    os.execvp(argv[0], argv)
 
 
 @app.command()
 def snapshot(
-    host: HostName, layer: Annotated[str | None, typer.Argument(help="Name; the host's own layer.")] = None, name: LabName = LAB
+    host: HostName,
+    layer: Annotated[str | None, typer.Argument(help="Name; the host's own layer.")] = None,
+    name: LabName = LAB,
 ) -> Exit:
-    """Keep what roles installed on a host as a layer for the next lab: packages and engines, no configuration."""
-    from steelyard.lab.layers import save_layer
-    from steelyard.lab.programs import require_machine
-    from steelyard.lab.record import require_lab
-    from steelyard.lab.turn import turn
+    """Keep what roles installed on a host for the next lab. A layer with packages and engines, without
+    configuration.
+    """
+    from steelyard.lab.nspawn.host_lock import turn
+    from steelyard.lab.nspawn.layers import save_layer
+    from steelyard.lab.nspawn.programs import require_machine
+    from steelyard.lab.nspawn.record import require_lab
 
     require_machine("steelyard lab snapshot")
     machine = require_lab(name, "steelyard lab snapshot").machine(host)

@@ -8,60 +8,46 @@ import typer
 
 from steelyard.errors import Exit
 
-from .options import INVENTORY, InventoryPath, Json, NoColor, VaultPasswordFile, Yes
+from .common import Run, command
 
-app = typer.Typer(help="The fleet's locks: one apply at a time, and one rollout of each alias.", no_args_is_help=True)
+app = typer.Typer(help="The locks on the fleet and on each rollout.", no_args_is_help=True)
 
 
 @app.command()
-def show(
-    inventory: InventoryPath = INVENTORY,
-    vault_password_file: VaultPasswordFile = None,
-    json: Json = False,
-    no_color: NoColor = False,
-) -> Exit:
+@command(hosts=True)
+def show(run: Run) -> Exit:
     """Show who holds a lock, from where, since when and for what."""
-    from steelyard.render.screen import Screen
+    from steelyard.render.fleet import show_locks
 
-    from .work import Wanted, keeper, read
-
-    screen = Screen(json=json, no_color=no_color)
-    wanted = Wanted(inventory, vault_password_file=vault_password_file, deploy=None)
-    with keeper(wanted, read(wanted, screen), screen) as kept:
-        kept.connect()
-        screen.lock(kept.show())
+    with run.fleet_lock(run.read()) as lock:
+        lock.connect()
+        locks = lock.show()
+        show_locks(run.screen, locks, lock.keepers, lock.silent)
     return Exit.DONE
 
 
 @app.command("break")
-def break_open(
+@command(hosts=True, yes=True)
+def break_locks(
+    run: Run,
     alias: Annotated[
         str | None, typer.Argument(metavar="[ALIAS]", help="Only that of a rollout of this alias. [every lock]")
     ] = None,
-    inventory: InventoryPath = INVENTORY,
-    vault_password_file: VaultPasswordFile = None,
-    yes: Yes = False,
-    json: Json = False,
-    no_color: NoColor = False,
 ) -> Exit:
     """Take locks away from runs that are gone. A run that still lives notices, and begins nothing further."""
-    import sys
+    from steelyard.render.fleet import show_locks
 
-    from steelyard.errors import ConfirmationImpossible
-    from steelyard.render.screen import Screen
-
-    from .work import Wanted, keeper, read
-
-    screen = Screen(json=json, no_color=no_color)
-    wanted = Wanted(inventory, vault_password_file=vault_password_file, deploy=None)
-    with keeper(wanted, read(wanted, screen), screen, alias) as kept:
-        kept.connect()
-        held = kept.show()
-        if held and not yes:
-            if not sys.stdin.isatty():
-                raise ConfirmationImpossible(where="steelyard lock break", changes="1")
-            screen.lock(held)
-            if not screen.confirm("Take it away?" if len(held) == 1 else "Take them away?"):
-                return Exit.USAGE
-        screen.lock(kept.break_open(), "broken")
+    with run.fleet_lock(run.read(), alias) as lock:
+        lock.connect()
+        locks = lock.show()
+        if locks and not run.confirmed(
+            "Take it away?" if len(locks) == 1 else "Take them away?",
+            where="steelyard lock break",
+            changes=1,
+            look="see who holds it with `steelyard lock show`",
+            show=lambda: show_locks(run.screen, locks, lock.keepers, lock.silent),
+        ):
+            return Exit.USAGE
+        broken = lock.force_unlock()
+        show_locks(run.screen, broken, lock.keepers, lock.silent, "broken")
     return Exit.DONE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -9,48 +10,36 @@ import typer
 
 from steelyard.errors import Exit
 
-from .options import (
-    EVERYTHING,
-    INVENTORY,
-    SITE,
-    DeployName,
-    InventoryPath,
-    Json,
-    LimitTo,
-    NoColor,
-    Quiet,
-    VaultPasswordFile,
-    Verbose,
-)
+from .common import Run, command
+from .options import Prune, WithGateway
 
 
+@command(limit=True, deploy=True, verbose=True)
 def plan(
-    inventory: InventoryPath = INVENTORY,
-    limit: LimitTo = EVERYTHING,
-    deploy: DeployName = SITE,
+    run: Run,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", metavar="FILE", help="Save the plan for `apply FILE`, and for people.")
     ] = None,
-    vault_password_file: VaultPasswordFile = None,
-    json: Json = False,
-    verbose: Verbose = 0,
-    quiet: Quiet = False,
-    no_color: NoColor = False,
+    with_gateway: WithGateway = False,
+    prune: Prune = False,
 ) -> Exit:
-    """Show what apply would change: per host, each change with its reason and its diff. Changes nothing.
+    """Show what apply would change. By host and role, with -v each command and diff; nothing is changed.
 
     Exit 0: in sync. 2: changes pending. 3: a host could not be planned. 1 and 4: nothing was looked at.
     """
-    from steelyard.render.screen import Screen
+    from steelyard.render.plan import plan_text, show_plan
+    from steelyard.workflows.restarts import advice_of_restarts
+    from steelyard.workflows.run_context import advice_of_left_out
 
-    from .plan_file import save_plan
-    from .work import Wanted, session
-
-    screen = Screen(json=json, verbose=verbose, quiet=quiet, no_color=no_color)
-    wanted = Wanted(inventory, limit, vault_password_file, deploy)
-    with session(wanted, screen) as (_, opened):
-        found = opened.look(keep=out is not None)
+    options = replace(run.options, with_gateway=with_gateway, pruning=prune)
+    with run.session(options) as (fleet, session):
+        planned = session.look(keep=out is not None)
         if out is not None:
-            save_plan(out, wanted, opened, found, screen)
-    screen.plan(found)
-    return found.exit
+            from steelyard.workflows.saved_plans import save_plan
+
+            text = plan_text(run.screen, planned)
+            save_plan(out, options, session, planned, text, run.screen.mask, run.screen.event)
+    run.screen.advice += advice_of_left_out(options, fleet, planned)
+    run.screen.advice += advice_of_restarts(fleet, planned)
+    show_plan(run.screen, planned)
+    return planned.exit

@@ -2,75 +2,65 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from steelyard.errors import Exit, NoVersionBefore
 
-from .options import EVERYTHING, INVENTORY, InventoryPath, Json, NoColor, Quiet, VaultPasswordFile, Yes
-from .rollout import AliasName, Canary, MaxFail, Prompts, Slower, StrategyName, Undo, Watch, Waves
+from .alias_move import AliasName, Resume, RolloutOptions, carry_out, go_on, hosts_of, states_on
+from .common import Run, command
 
 if TYPE_CHECKING:
-    from steelyard.site import Service
+    from steelyard.site.site import Service
+    from steelyard_host.wire.rollout import SwitchState, Trial
 
 
+@command(hosts=True, yes=True)
 def rollback(
+    *,
     alias: AliasName,
     version: Annotated[
         str | None,
-        typer.Argument(metavar="[VERSION]", help="A version that hosts hold; the one they served before, if not given."),
+        typer.Argument(
+            metavar="[VERSION]", help="A version that hosts hold; the one they served before, if not given."
+        ),
     ] = None,
-    inventory: InventoryPath = INVENTORY,
-    strategy: StrategyName = "auto",
-    waves: Waves = "1",
-    max_fail: MaxFail = "0",
-    prompts: Prompts = None,
-    undo_after: Undo = 300,
-    canary: Canary = None,
-    watch: Watch = None,
-    slower: Slower = 1.5,
-    vault_password_file: VaultPasswordFile = None,
-    yes: Yes = False,
-    json: Json = False,
-    quiet: Quiet = False,
-    no_color: NoColor = False,
+    run: Run,
+    how: RolloutOptions,
+    resume: Resume = False,
 ) -> Exit:
-    """Go back to the version before, or to another one that hosts hold: nothing is fetched, and nothing but the hosts is asked.
+    """Go back to the version before. Or to another one that hosts hold: nothing is fetched, and nothing but the hosts
+    is asked.
 
-    It passes the same gates as a rollout, and fails like one. models.yml is yours: it still declares the other version.
+    It passes the same gates as a rollout, and fails like one; a version that is on trial is undone. models.yml is
+    yours: it still declares the other version.
     """
-    from steelyard.engine import patched  # noqa: F401  before the engine
-    from steelyard.engine.waves import Share
-    from steelyard.render.screen import Screen
-    from steelyard.rollout.prompts import read_prompts
+    from steelyard.workflows.rollout.coordinate import TakenUp
 
-    from .rolling import Asked, Helpers, known_strategy, looked_at, move_all, services_of, states_of
-    from .stores import site_in
-    from .work import Wanted, read, session
-
-    screen = Screen(json=json, quiet=quiet, no_color=no_color)
-    known_strategy(strategy)
-    quality = tuple(read_prompts(prompts)) if prompts else ()
-    serial, allowed = Share.parse(waves, "--waves", least=1), Share.parse(max_fail, "--max-fail")
-    asked = Asked(strategy, quality, serial, allowed, undo_after, *looked_at(canary, watch), slower)
-    wanted = Wanted(inventory, EVERYTHING, vault_password_file, None)
-    fleet = read(wanted, screen)
-    site = site_in(fleet)
-    services = services_of(site, alias, inventory)
-    project = services[0].model
-    with session(Wanted(inventory, ",".join(s.host for s in services), vault_password_file, None), screen) as (_, opened):
-        opened.each(lambda host: None)
-        helpers = Helpers(opened, services[0].name, site.model_root, project)
-        states = states_of(opened, helpers)
-        back = version or _before(services, states, alias)
-        return move_all(wanted, fleet, site, opened, services, back, asked, screen, "rollback", yes)
+    if resume:
+        return go_on(run, alias, how)
+    request = how.request()
+    with hosts_of(run, alias) as moved:
+        target = version or _version_before(moved.services, states_on(moved), alias)
+        return carry_out(run, moved, target, request, TakenUp("rollback"))
 
 
-def _before(services: tuple[Service, ...], states: dict[str, dict[str, Any]], alias: str) -> str:
-    """The one version that all hosts served before. Raises NoVersionBefore."""
-    found = {states[service.host]["previous"] for service in services}
-    [before] = found if len(found) == 1 else [None]
+def _version_before(services: tuple[Service, ...], states: Mapping[str, SwitchState], alias: str) -> str:
+    """The one version that all hosts served before what they serve, or have on trial. Raises NoVersionBefore."""
+    from steelyard.rollout.open_trials import open_trial, version_of
+
+    trials = [trial for state in states.values() if (trial := open_trial(state)) is not None]
+    if trials:  # who has none serves what the others go back to, or has confirmed what they try
+        [before] = {version_of(trial.before) for trial in trials} if _alike(trials) else [None]
+    else:
+        versions = {states[service.host].previous for service in services}
+        [before] = versions if len(versions) == 1 else [None]
     if before is None:
         raise NoVersionBefore(where=services[0].host, alias=alias, model=services[0].model)
-    return str(before)
+    return before
+
+
+def _alike(trials: list[Trial]) -> bool:
+    return len({trial.before for trial in trials}) == 1

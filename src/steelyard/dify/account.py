@@ -9,7 +9,7 @@ from .client import DifyClient
 
 @dataclass(frozen=True)
 class Administrator:
-    """Who owns a fresh Dify. `init_password` is INIT_PASSWORD of its environment."""
+    """The owner of a fresh Dify. `init_password` is INIT_PASSWORD of its environment."""
 
     email: str
     name: str
@@ -19,6 +19,7 @@ class Administrator:
 
 
 def is_set_up(client: DifyClient) -> bool:
+    """True for a Dify that has an administrator."""
     return bool(client.open_get("/setup")["step"] == "finished")
 
 
@@ -31,8 +32,10 @@ def set_up(client: DifyClient, admin: Administrator) -> None:
 
 
 def workspace_name(client: DifyClient) -> str:
+    """The name of the workspace that the login leads to."""
     return str(client.look_up("/workspaces/current")["name"])
 
 
 def name_workspace(client: DifyClient, name: str) -> None:
+    """Give the workspace this name."""
     client.send("POST", "/workspaces/info", {"name": name})

@@ -7,18 +7,20 @@ so that is asked first. Cookie names may carry `__Host-`, and a cookie jar would
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from steelyard.errors import DifyLoginRefused, DifyRefused, DifyTooOld
 
-from .http import Answer, exchange, message_of
-from .release import NEWEST_KNOWN, Release, release_of
+from .console import ListedModel
+from .http import HttpResponse, exchange, message_of
+from .release import NEWEST_KNOWN, DifyVersion, release_of
 
 
 @dataclass(frozen=True)
 class DifyAccess:
-    """Where and as whom. Secrets are kept out of its text. `release` is the one we installed, if we did."""
+    """Address and login of one Dify. Secrets are kept out of its text. `release` is the one we installed, if we did."""
 
     url: str
     email: str
@@ -36,13 +38,14 @@ class DifyClient:
         self._cookies: dict[str, str] = {}
         self._bearer: str | None = access.admin_key
         self._refused: DifyLoginRefused | None = None
-        self._release: Release | None = None
+        self._release: DifyVersion | None = None
         self.reads = 0
         self.writes = 0
         self.logins = 0
 
     @property
     def where(self) -> str:
+        """The address of the console's API, for errors."""
         return f"{self.access.url}/console/api"
 
     def get(self, path: str) -> Any:
@@ -50,41 +53,41 @@ class DifyClient:
         self.reads += 1
         return self._logged_in("GET", path, None)
 
-    def look_up(self, path: str, body: dict[str, Any] | None = None) -> Any:
-        """Like `get`, for the questions that Dify wants as POST."""
+    def look_up(self, path: str, body: Mapping[str, object] | None = None) -> Any:
+        """The decoded answer as of `get`, for the questions that Dify wants as POST."""
         self.reads += 1
         return self._logged_in("POST", path, body)
 
     def send(self, method: str, path: str, body: Any) -> Any:
-        """Like `get`, for requests that change something."""
+        """The decoded answer as of `get`, for requests that change something."""
         self.writes += 1
         return self._logged_in(method, path, body)
 
     def open_get(self, path: str) -> Any:
-        """Like `get`, where no login is needed: before there is an account."""
+        """The decoded answer as of `get`, where no login is needed: before there is an account."""
         self.reads += 1
         return self._checked(self._request("GET", path, None), "GET", path)
 
-    def open_send(self, path: str, body: dict[str, Any]) -> Any:
+    def open_send(self, path: str, body: Mapping[str, object]) -> Any:
         """A POST without a login: first-run setup. Cookies it sets are kept for the next."""
         self.writes += 1
         answer = self._request("POST", path, body)
         self._cookies |= answer.cookies()
         return self._checked(answer, "POST", path)
 
-    def release(self) -> Release:
+    def release(self) -> DifyVersion:
         """The server's release: from its answers' header, because /version may name the newest one that there is."""
         if self._release is None:
             answer = self._request("GET", "/version?current_version=0.0.0", None)
-            said = answer.body.get("version") if answer.status == 200 and isinstance(answer.body, dict) else None
-            known = (answer.header("X-Version"), self.access.release, said)
-            self._release = next((found for found in map(release_of, known) if found), NEWEST_KNOWN)
+            version = answer.body.get("version") if answer.status == 200 and isinstance(answer.body, dict) else None
+            known = (answer.header("X-Version"), self.access.release, version)
+            self._release = next(filter(None, map(release_of, known)), NEWEST_KNOWN)
         return self._release
 
-    def models(self, provider: str) -> list[dict[str, Any]]:
+    def models(self, provider: str) -> list[ListedModel]:
         """Every model of a provider as Dify lists it. Raises like `get`."""
-        found: list[dict[str, Any]] = self.get(f"/workspaces/current/model-providers/{provider}/models")["data"]
-        return found
+        listed: list[ListedModel] = self.get(f"/workspaces/current/model-providers/{provider}/models")["data"]
+        return listed
 
     def _logged_in(self, method: str, path: str, body: Any) -> Any:
         self._log_in()
@@ -93,7 +96,7 @@ class DifyClient:
             answer = self._request(method, path, body)
         return self._checked(answer, method, path)
 
-    def _checked(self, answer: Answer, method: str, path: str) -> Any:
+    def _checked(self, answer: HttpResponse, method: str, path: str) -> Any:
         if answer.status >= 400:
             call = f"{method} {path.split('?')[0]}"
             raise DifyRefused(where=self.where, call=call, status=str(answer.status), why=message_of(answer.body))
@@ -130,7 +133,7 @@ class DifyClient:
             self._take_tokens(answer)
         return answer.status == 200
 
-    def _take_tokens(self, answer: Answer) -> None:
+    def _take_tokens(self, answer: HttpResponse) -> None:
         self._cookies |= answer.cookies()
         data = answer.body.get("data") if isinstance(answer.body, dict) else None
         if not self.release().cookies and isinstance(data, dict):
@@ -147,7 +150,7 @@ class DifyClient:
             headers["X-CSRF-Token"] = token
         return headers
 
-    def _request(self, method: str, path: str, body: Any) -> Answer:
+    def _request(self, method: str, path: str, body: Any) -> HttpResponse:
         answer = exchange(self.where, method, path, body, self._headers())
         self._cookies |= {name: value for name, value in answer.cookies().items() if value}
         return answer

@@ -23,10 +23,22 @@ ADDRESSES = {
     "weaviate": "http://127.0.0.1:8080/v1/.well-known/ready",
 }
 MEMORY = {
-    "api": "4g", "worker": "4g", "worker_beat": "1g", "web": "1g", "plugin_daemon": "4g", "db_postgres": "4g", "redis": "1g",
-    "weaviate": "4g", "sandbox": "2g", "local_sandbox": "2g", "agent_backend": "2g", "nginx": "512m", "ssrf_proxy": "512m",
-    "agent_ssrf_proxy": "512m", "api_websocket": "1g",
-}  # fmt: skip
+    "api": "4g",
+    "worker": "4g",
+    "worker_beat": "1g",
+    "web": "1g",
+    "plugin_daemon": "4g",
+    "db_postgres": "4g",
+    "redis": "1g",
+    "weaviate": "4g",
+    "sandbox": "2g",
+    "local_sandbox": "2g",
+    "agent_backend": "2g",
+    "nginx": "512m",
+    "ssrf_proxy": "512m",
+    "agent_ssrf_proxy": "512m",
+    "api_websocket": "1g",
+}
 REDIS = """\
 exec docker-entrypoint.sh redis-server - <<EOF
 requirepass $$REDIS_PASSWORD
@@ -41,7 +53,7 @@ EOF
 
 
 @dataclass(frozen=True)
-class Service:
+class ComposeService:
     """One service of the compose file. `ports` are as written there."""
 
     name: str
@@ -52,21 +64,24 @@ class Service:
 
 @dataclass(frozen=True)
 class Override:
-    """What ours says of each service; `images` and `limits` by service. `released`: containers of another are made anew."""
+    """The content of our override: `images` and `limits` by service.
+
+    Containers of another release than `released` are made anew.
+    """
 
     images: dict[str, str] = field(default_factory=dict)
     limits: dict[str, dict[str, str]] = field(default_factory=dict)
     released: str = ""
 
 
-def services(files: dict[str, bytes], profiles: tuple[str, ...]) -> tuple[Service, ...]:
-    """Those that run with these profiles, in the file's order."""
-    found = []
+def compose_services(files: dict[str, bytes], profiles: tuple[str, ...]) -> tuple[ComposeService, ...]:
+    """The services that run with these profiles, in the file's order."""
+    running = []
     for name, entry in (yaml.safe_load(files[COMPOSE]).get("services") or {}).items():
         needs = tuple(entry.get("profiles") or ())
         if not needs or set(needs) & set(profiles):
-            found.append(Service(name, str(entry.get("image", "")), needs, "healthcheck" in entry))
-    return tuple(found)
+            running.append(ComposeService(name, str(entry.get("image", "")), needs, "healthcheck" in entry))
+    return tuple(running)
 
 
 class _Overriding(list):  # type: ignore[type-arg]
@@ -89,37 +104,42 @@ _Dumper.add_representer(_Overriding, _tagged)
 _Dumper.add_representer(str, _text)
 
 
-def override_text(running: tuple[Service, ...], wanted: Override) -> str:
+def override_text(running: tuple[ComposeService, ...], override: Override) -> str:
     """The content of docker-compose.override.yaml."""
-    document = {"services": {service.name: _service(service, wanted) for service in running}}
+    document = {"services": {service.name: _service(service, override) for service in running}}
     head = "# steelyard: role dify; the official file beside it is untouched\n"
     return head + yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=120)
 
 
-def _service(service: Service, wanted: Override) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    if service.name in wanted.images:
-        found["image"] = wanted.images[service.name]
-    found["logging"] = LOGS
-    found["labels"] = {"steelyard.release": wanted.released}  # files that they mount change without a trace otherwise
-    limits = {**({"memory": MEMORY[service.name]} if service.name in MEMORY else {}), **wanted.limits.get(service.name, {})}
+def _service(service: ComposeService, override: Override) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    if service.name in override.images:
+        fields["image"] = override.images[service.name]
+    fields["logging"] = LOGS
+    fields["labels"] = {
+        "steelyard.release": override.released
+    }  # files that they mount change without a trace otherwise
+    limits = {
+        **({"memory": MEMORY[service.name]} if service.name in MEMORY else {}),
+        **override.limits.get(service.name, {}),
+    }
     if limits:
-        found["deploy"] = {"resources": {"limits": limits, "reservations": {"memory": "64m"}}}
+        fields["deploy"] = {"resources": {"limits": limits, "reservations": {"memory": "64m"}}}
     if service.name in ADDRESSES and not service.checked:
-        found["healthcheck"] = _check(ADDRESSES[service.name])
+        fields["healthcheck"] = _check(ADDRESSES[service.name])
     if service.name == "plugin_daemon":
-        found["ports"] = _Overriding([DEBUG_PORT])
+        fields["ports"] = _Overriding([DEBUG_PORT])
     if service.name == "redis":
         # over standard input, so that the password is in no argv, of the server or of the health check
-        found["command"] = _Overriding(["sh", "-c", REDIS])
-        found["environment"] = {"REDIS_PASSWORD": "${REDIS_PASSWORD}"}
+        fields["command"] = _Overriding(["sh", "-c", REDIS])
+        fields["environment"] = {"REDIS_PASSWORD": "${REDIS_PASSWORD}"}
         test = ["CMD-SHELL", 'REDISCLI_AUTH="$$REDIS_PASSWORD" redis-cli ping | grep -q PONG']
-        found["healthcheck"] = {"test": _Overriding(test), "interval": "5s", "timeout": "5s", "retries": 12}
-    return found
+        fields["healthcheck"] = {"test": _Overriding(test), "interval": "5s", "timeout": "5s", "retries": 12}
+    return fields
 
 
 def _check(address: str) -> dict[str, Any]:
-    """By whichever of three programs the image has."""
+    """A health check by whichever of three programs the image has."""
     python = f"python3 -c 'import urllib.request; urllib.request.urlopen(\"{address}\", timeout=4)'"
     tried = f"curl -fsS -o /dev/null {address} || wget -q -O /dev/null {address} || {python}"
     return {"test": ["CMD-SHELL", tried], "interval": "5s", "timeout": "10s", "retries": 12, "start_period": "300s"}

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .client import DifyClient
+from .console import CredentialsView
+from .desired_state import BASE, DesiredModel
 from .ready import require_answer
-from .wanted import BASE, WantedModel
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Difference:
+class ModelDifference:
     """`action` is create, update, switch, enable, disable, balance, default, remove or prune.
 
     `model` is whose credentials an IdOf means; `asks` are models that must give a token before anything is sent.
@@ -41,10 +42,15 @@ class Difference:
     calls: tuple[Call, ...]
     provider: str
     model: tuple[str, str]
-    asks: tuple[WantedModel, ...] = ()
+    asks: tuple[DesiredModel, ...] = ()
+
+    @property
+    def is_removal(self) -> bool:
+        """Whether the model, or one of its credentials, is gone afterwards."""
+        return self.action in ("remove", "prune")
 
 
-def mend(client: DifyClient, difference: Difference) -> None:
+def mend(client: DifyClient, difference: ModelDifference) -> None:
     """Carry out one difference. Raises EndpointNotReady before anything was sent, and the client's errors."""
     for model in difference.asks:
         require_answer(model)
@@ -52,32 +58,32 @@ def mend(client: DifyClient, difference: Difference) -> None:
     for call in difference.calls:
         if ids is None and _names_ids(call.body):
             view = credentials_view(client, difference.provider, *difference.model)
-            ids = {each["credential_name"]: each["credential_id"] for each in view["available_credentials"]}
+            ids = {entry["credential_name"]: entry["credential_id"] for entry in view["available_credentials"]}
         client.send(call.method, call.path, _filled(call.body, ids or {}))
 
 
 def credentials_view(
     client: DifyClient, provider: str, model: str, model_type: str, credential_id: str | None = None
-) -> dict[str, Any]:
-    """What Dify tells of a model's credentials: those there are, the one in use or the one asked for with its values."""
+) -> CredentialsView:
+    """Credentials of a model as Dify tells them: those there are, and the values of the one in use or asked for."""
     query = {"model": model, "model_type": model_type, "config_from": "custom-model"}
     if credential_id is not None:
         query["credential_id"] = credential_id
-    found: dict[str, Any] = client.get(f"{BASE}/{provider}/models/credentials?" + urllib.parse.urlencode(query))
-    return found
+    view: CredentialsView = client.get(f"{BASE}/{provider}/models/credentials?" + urllib.parse.urlencode(query))
+    return view
 
 
 def _names_ids(value: Any) -> bool:
     if isinstance(value, dict):
-        return any(_names_ids(each) for each in value.values())
+        return any(_names_ids(entry) for entry in value.values())
     if isinstance(value, (list, tuple)):
-        return any(_names_ids(each) for each in value)
+        return any(_names_ids(entry) for entry in value)
     return isinstance(value, IdOf)
 
 
 def _filled(value: Any, ids: dict[str, str]) -> Any:
     if isinstance(value, dict):
-        return {key: _filled(each, ids) for key, each in value.items()}
+        return {key: _filled(entry, ids) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_filled(each, ids) for each in value]
+        return [_filled(entry, ids) for entry in value]
     return ids[value.credential] if isinstance(value, IdOf) else value

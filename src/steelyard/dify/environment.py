@@ -1,4 +1,6 @@
-"""What our `.env` says over the release's: secrets of this site instead of everybody's, no calls home, sizes by the host."""
+"""The keys that our `.env` sets over the release's: secrets of this site instead of everybody's, no calls home, sizes
+by the host.
+"""
 
 from __future__ import annotations
 
@@ -62,15 +64,16 @@ def needed_secrets(template: Mapping[str, str]) -> tuple[str, ...]:
 
 def secret_values(given: Mapping[str, str], template: Mapping[str, str]) -> dict[str, str]:
     """Key to value, for the keys that the release knows."""
-    found = {}
+    values = {}
     for name in needed_secrets(template):
         for key in SECRETS[name]:
             if name in given and (key in template or name in ALWAYS):
-                found[key] = given[name]
-    return found
+                values[key] = given[name]
+    return values
 
 
 def broker_url(password: str, host: str = "redis", port: int = 6379, user: str = "", tls: bool = False) -> str:
+    """The address of Redis as Celery wants it."""
     return f"{'rediss' if tls else 'redis'}://{user}:{password}@{host}:{port}/1"
 
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from steelyard.errors import DifyFieldWrong, nearest_key
 
-from .wanted import WantedModel
+from .console import Provider
+from .desired_state import DesiredModel
 
 TYPE = "__model_type"
 
@@ -38,25 +39,29 @@ class Form:
     def shown(self, model_type: str, values: Mapping[str, Any]) -> tuple[FormField, ...]:
         """The fields that count for these values."""
         seen = {**values, TYPE: model_type}
-        return tuple(each for each in self.fields if all(seen.get(name) == value for name, value in each.show_on))
+        return tuple(field for field in self.fields if all(seen.get(name) == value for name, value in field.show_on))
 
     def secrets(self, model_type: str, values: Mapping[str, Any]) -> frozenset[str]:
-        return frozenset(each.name for each in self.shown(model_type, values) if each.secret)
+        """Names of the secret fields that count for these values."""
+        return frozenset(field.name for field in self.shown(model_type, values) if field.secret)
 
     def stored(self, model_type: str, given: Mapping[str, str]) -> dict[str, str]:
-        """What Dify keeps of the given values: known fields, with the defaults of those left out."""
-        found = {}
-        for each in self.shown(model_type, given):
-            value = given.get(each.name)
+        """The values that Dify keeps of the given values: known fields, with the defaults of those left out."""
+        stored = {}
+        for field in self.shown(model_type, given):
+            value = given.get(field.name)
             if value is not None:
-                found[each.name] = value
-            elif each.default:
-                found[each.name] = each.default
-        return found
+                stored[field.name] = value
+            elif field.default:
+                stored[field.name] = field.default
+        return stored
 
-    def check(self, model: WantedModel, given: Mapping[str, str]) -> None:
-        """Raises DifyFieldWrong: an unknown field would be dropped silently, the rest be refused after other calls."""
-        fields = {each.name: each for each in self.shown(model.type, given)}
+    def check(self, model: DesiredModel, given: Mapping[str, str]) -> None:
+        """Check values against the form.
+
+        Raises DifyFieldWrong: an unknown field would be dropped silently, the rest be refused after other calls.
+        """
+        fields = {field.name: field for field in self.shown(model.type, given)}
         for name, value in given.items():
             if name not in fields:
                 nearest = nearest_key(name, sorted(fields))
@@ -65,22 +70,22 @@ class Form:
             options = fields[name].options
             if options and value and value not in options:
                 raise _wrong(model, name, f"`{value}`", ", ".join(options))
-        for each in fields.values():
-            if each.required and not given.get(each.name):
-                raise _wrong(model, each.name, "not set", "a value: Dify requires it")
+        for field in fields.values():
+            if field.required and not given.get(field.name):
+                raise _wrong(model, field.name, "not set", "a value: Dify requires it")
 
 
-def _wrong(model: WantedModel, name: str, found: str, allowed: str) -> DifyFieldWrong:
+def _wrong(model: DesiredModel, name: str, found: str, allowed: str) -> DifyFieldWrong:
     return DifyFieldWrong(where=model.written(name), model=model.model, field=name, found=found, allowed=allowed)
 
 
-def form_of(provider: Mapping[str, Any]) -> Form:
-    """From an entry of GET /model-providers."""
+def form_of(provider: Provider) -> Form:
+    """The form in an entry of GET /model-providers."""
     entries = (provider.get("model_credential_schema") or {}).get("credential_form_schemas") or []
-    return Form(tuple(_field(entry) for entry in entries))
+    return Form(tuple(_form_field(entry) for entry in entries))
 
 
-def _field(entry: Mapping[str, Any]) -> FormField:
+def _form_field(entry: Mapping[str, Any]) -> FormField:
     default = entry.get("default")
     return FormField(
         entry["variable"],
@@ -88,5 +93,5 @@ def _field(entry: Mapping[str, Any]) -> FormField:
         bool(entry.get("required")),
         None if default is None else str(default),
         tuple(str(option["value"]) for option in entry.get("options") or ()),
-        tuple((str(each["variable"]), str(each["value"])) for each in entry.get("show_on") or ()),
+        tuple((str(rule["variable"]), str(rule["value"])) for rule in entry.get("show_on") or ()),
     )

@@ -1,4 +1,4 @@
-"""HTTP to Dify as values: a request goes out, status, headers and decoded body come back. Nothing is interpreted here."""
+"""HTTP to Dify as values: a request goes out, status, headers and decoded body come back, uninterpreted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TIMEOUT_S = 330  # Dify itself waits 300 s for an endpoint while it validates
 
 
 @dataclass(frozen=True)
-class Answer:
+class HttpResponse:
     """`body` is decoded JSON, None where it was empty, `{"message": ...}` where it was no JSON."""
 
     status: int
@@ -23,15 +23,17 @@ class Answer:
     body: Any = field(repr=False)
 
     def header(self, name: str) -> str | None:
+        """The first header of this name, in any case of letters; None where there is none."""
         return next((value for known, value in self.headers if known.lower() == name.lower()), None)
 
     def cookies(self) -> dict[str, str]:
+        """The cookies that the response sets, name to value."""
         pairs = (value.partition("=") for known, value in self.headers if known.lower() == "set-cookie")
         return {name.strip(): rest.split(";", 1)[0] for name, _, rest in pairs}
 
 
 @dataclass(frozen=True)
-class File:
+class UploadFile:
     """One file of a multipart form."""
 
     name: str
@@ -39,14 +41,20 @@ class File:
     kind: str = "application/octet-stream"
 
 
-def exchange(base: str, method: str, path: str, body: Any, headers: dict[str, str], timeout: float = TIMEOUT_S) -> Answer:
-    """One request. `body` is None, JSON, or a form: a dict of names to texts and at least one File. Raises DifyUnreachable."""
+def exchange(
+    base: str, method: str, path: str, body: Any, headers: dict[str, str], timeout: float = TIMEOUT_S
+) -> HttpResponse:
+    """One request. `body` is None, JSON, or a form: a dict of names to texts and at least one File. Raises
+    DifyUnreachable.
+    """
     target = urllib.parse.urlsplit(base)
     data, kind = _encoded(body)
     maker = http.client.HTTPSConnection if target.scheme == "https" else http.client.HTTPConnection
     connection = maker(target.hostname or "", target.port, timeout=timeout)
     try:
-        connection.request(method, target.path + path, data, {"Accept": "application/json", "Content-Type": kind, **headers})
+        connection.request(
+            method, target.path + path, data, {"Accept": "application/json", "Content-Type": kind, **headers}
+        )
         answer = connection.getresponse()
         content = answer.read()
     except (OSError, http.client.HTTPException) as error:
@@ -58,18 +66,18 @@ def exchange(base: str, method: str, path: str, body: Any, headers: dict[str, st
         decoded: Any = json.loads(content) if content else None
     except ValueError:
         decoded = {"message": content[:200].decode(errors="replace")}
-    return Answer(answer.status, tuple(answer.getheaders()), decoded)
+    return HttpResponse(answer.status, tuple(answer.getheaders()), decoded)
 
 
 def _encoded(body: Any) -> tuple[bytes | None, str]:
-    if isinstance(body, dict) and any(isinstance(value, File) for value in body.values()):
+    if isinstance(body, dict) and any(isinstance(value, UploadFile) for value in body.values()):
         mark = "steelyard" + secrets.token_hex(8)
         parts = [f"--{mark}\r\n".encode() + _part(name, value) for name, value in body.items()]
         return b"".join(parts) + f"--{mark}--\r\n".encode(), f"multipart/form-data; boundary={mark}"
     return (json.dumps(body).encode() if body is not None else None), "application/json"
 
 
-def _part(name: str, value: File | str) -> bytes:
+def _part(name: str, value: UploadFile | str) -> bytes:
     """One entry of a multipart form, after its mark."""
     head = f'Content-Disposition: form-data; name="{name}"'
     if isinstance(value, str):

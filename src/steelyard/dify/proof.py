@@ -1,9 +1,9 @@
 """The end-to-end proof: what a user of Dify does with each registered model, through Dify's own service API.
 
 An llm answers a question through an app of its own; a text-embedding model indexes a document in a knowledge base of
-its own and finds it again; a rerank model sorts what such a search found; a speech model hears a tone or says a sentence
-for an app, which always takes the workspace's default one, so another is told as not asked. All of it is removed again,
-failed or not.
+its own and finds it again; a rerank model sorts what such a search found; a speech model hears a tone or says a
+sentence for an app, which always takes the workspace's default one, so another is told as not asked. All of it is
+removed again, failed or not.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from typing import Any
 from steelyard.errors import DifyRefused, SteelyardError
 
 from .client import DifyClient
-from .http import Answer, File, exchange, message_of
+from .console import ListedModel
+from .http import HttpResponse, UploadFile, exchange, message_of
 from .uses import default_of
 
 PREFIX = "steelyard check"
@@ -32,8 +33,8 @@ INDEX_S = 120.0
 
 
 @dataclass(frozen=True)
-class Proof:
-    """What became of one model. `result` is answered, failed or not asked."""
+class ModelProof:
+    """The outcome for one model. `result` is answered, failed or not asked."""
 
     model: str
     type: str
@@ -41,17 +42,18 @@ class Proof:
     seconds: float | None
     why: str = ""
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
+        """The proof's object in documents."""
         return {"model": self.model, "type": self.type, "result": self.result, "seconds": self.seconds, "why": self.why}
 
 
-def prove(client: DifyClient, provider: str, models: list[dict[str, Any]]) -> Iterator[Proof]:
+def prove(client: DifyClient, provider: str, models: list[ListedModel]) -> Iterator[ModelProof]:
     """One proof per enabled model of the provider, in Dify's order; embedders before rerankers, who need one."""
     embedder, llm = (_first(models, kind) for kind in ("text-embedding", "llm"))
     for entry in models:
         name, kind = entry["model"], entry["model_type"]
         if entry["status"] != "active":
-            yield Proof(name, kind, "not asked", None, f"it is {entry['status']}")
+            yield ModelProof(name, kind, "not asked", None, f"it is {entry['status']}")
         elif kind == "llm":
             yield _timed(name, kind, partial(_app, client, provider, name))
         elif kind == "text-embedding":
@@ -59,35 +61,37 @@ def prove(client: DifyClient, provider: str, models: list[dict[str, Any]]) -> It
         elif kind == "rerank" and embedder is not None:
             yield _timed(name, kind, partial(_knowledge, client, provider, embedder, name))
         elif kind == "rerank":
-            yield Proof(name, kind, "not asked", None, "a search needs a text-embedding model too")
+            yield ModelProof(name, kind, "not asked", None, "a search needs a text-embedding model too")
         elif llm is None:
-            yield Proof(name, kind, "not asked", None, "its app needs an llm too")
+            yield ModelProof(name, kind, "not asked", None, "its app needs an llm too")
         elif default_of(client, kind) != (provider, name):
-            yield Proof(name, kind, "not asked", None, "apps use the default one only")
+            yield ModelProof(name, kind, "not asked", None, "apps use the default one only")
         else:
             yield _timed(name, kind, partial(_speech, client, provider, llm, kind))
 
 
-def _first(models: list[dict[str, Any]], kind: str) -> str | None:
-    return next((str(entry["model"]) for entry in models if (entry["model_type"], entry["status"]) == (kind, "active")), None)
+def _first(models: list[ListedModel], kind: str) -> str | None:
+    return next(
+        (str(entry["model"]) for entry in models if (entry["model_type"], entry["status"]) == (kind, "active")), None
+    )
 
 
-def _timed(name: str, kind: str, work: Callable[[], str]) -> Proof:
+def _timed(name: str, kind: str, work: Callable[[], str]) -> ModelProof:
     begin = time.monotonic()
     try:
         why = work()
     except SteelyardError as error:
         why = str(error)
     seconds = round(time.monotonic() - begin, 2)
-    return Proof(name, kind, "failed" if why else "answered", seconds, why)
+    return ModelProof(name, kind, "failed" if why else "answered", seconds, why)
 
 
 def _service(client: DifyClient, key: str, method: str, path: str, body: dict[str, Any]) -> Any:
-    """What a call of the service API answers. Raises DifyRefused."""
+    """The body that a call of the service API answers. Raises DifyRefused."""
     return _called(client, key, method, path, body).body
 
 
-def _called(client: DifyClient, key: str, method: str, path: str, body: dict[str, Any]) -> Answer:
+def _called(client: DifyClient, key: str, method: str, path: str, body: dict[str, Any]) -> HttpResponse:
     """A call of the service API, as an app's users make it. Raises DifyRefused."""
     base = f"{client.access.url}/v1"
     answer = exchange(base, method, path, body, {"Authorization": f"Bearer {key}"})
@@ -99,7 +103,7 @@ def _called(client: DifyClient, key: str, method: str, path: str, body: dict[str
 
 @contextmanager
 def _removed(client: DifyClient, path: str) -> Iterator[None]:
-    """What was made for the check goes, whatever happened."""
+    """Remove what was made for the check, whatever happened."""
     try:
         yield
     finally:
@@ -111,7 +115,9 @@ def _removed(client: DifyClient, path: str) -> Iterator[None]:
 def _chat_app(client: DifyClient, provider: str, llm: str, **features: Any) -> Iterator[str]:
     """Key of an app that is there as long as it is used; `features` are over those of its configuration."""
     name = f"{PREFIX}: {llm}"[:40]
-    made = client.send("POST", "/apps", {"name": name, "mode": "chat", "icon_type": "emoji", "icon": "x", "description": ""})
+    made = client.send(
+        "POST", "/apps", {"name": name, "mode": "chat", "icon_type": "emoji", "icon": "x", "description": ""}
+    )
     with _removed(client, f"/apps/{made['id']}"):
         client.send("POST", f"/apps/{made['id']}/model-config", {**_chat_config(provider, llm), **features})
         client.send("POST", f"/apps/{made['id']}/api-enable", {"enable_api": True})
@@ -127,16 +133,18 @@ def _app(client: DifyClient, provider: str, model: str) -> str:
 
 
 def _speech(client: DifyClient, provider: str, llm: str, kind: str) -> str:
-    """Empty where the default model of this kind served an app; else why not. What it heard or how it sounds is not judged."""
+    """Empty where the default model of this kind served an app; else why not. What it heard or how it sounds is not
+    judged.
+    """
     features = {"speech_to_text": {"enabled": True}, "text_to_speech": {"enabled": True, "voice": "", "language": ""}}
     with _chat_app(client, provider, llm, **features) as key:
         if kind == "tts":
             answer = _called(client, key, "POST", "/text-to-audio", {"text": QUESTION, "user": USER})
             sound = (answer.header("Content-Type") or "").startswith("audio/")
             return "" if sound else f"no sound: {message_of(answer.body)[:200]}"
-        form = {"file": File("tone.wav", _tone(), "audio/wav"), "user": USER}
-        heard = _service(client, key, "POST", "/audio-to-text", form)
-    return "" if isinstance(heard, dict) and "text" in heard else "an answer without a text"
+        form = {"file": UploadFile("tone.wav", _tone(), "audio/wav"), "user": USER}
+        transcript = _service(client, key, "POST", "/audio-to-text", form)
+    return "" if isinstance(transcript, dict) and "text" in transcript else "an answer without a text"
 
 
 def _tone(seconds: float = 0.5, rate: int = 16000) -> bytes:
@@ -147,7 +155,7 @@ def _tone(seconds: float = 0.5, rate: int = 16000) -> bytes:
         sound.setsampwidth(2)
         sound.setframerate(rate)
         samples = (int(8000 * math.sin(2 * math.pi * 440 * n / rate)) for n in range(int(seconds * rate)))
-        sound.writeframes(b"".join(struct.pack("<h", each) for each in samples))
+        sound.writeframes(b"".join(struct.pack("<h", sample) for sample in samples))
     return file.getvalue()
 
 
@@ -156,14 +164,24 @@ def _chat_config(provider: str, model: str) -> dict[str, Any]:
     off = {"enabled": False}
     return {
         "model": {"provider": provider, "name": model, "mode": "chat", "completion_params": parameters},
-        "pre_prompt": "", "prompt_type": "simple", "chat_prompt_config": {}, "completion_prompt_config": {},
-        "user_input_form": [], "dataset_query_variable": "", "opening_statement": "", "suggested_questions": [],
-        "more_like_this": off, "suggested_questions_after_answer": off, "speech_to_text": off, "text_to_speech": off,
-        "retriever_resource": off, "sensitive_word_avoidance": {"enabled": False, "type": "", "configs": []},
+        "pre_prompt": "",
+        "prompt_type": "simple",
+        "chat_prompt_config": {},
+        "completion_prompt_config": {},
+        "user_input_form": [],
+        "dataset_query_variable": "",
+        "opening_statement": "",
+        "suggested_questions": [],
+        "more_like_this": off,
+        "suggested_questions_after_answer": off,
+        "speech_to_text": off,
+        "text_to_speech": off,
+        "retriever_resource": off,
+        "sensitive_word_avoidance": {"enabled": False, "type": "", "configs": []},
         "agent_mode": {"enabled": False, "max_iteration": 5, "strategy": "function_call", "tools": []},
         "dataset_configs": {"retrieval_model": "multiple", "datasets": {"datasets": []}},
         "file_upload": {"image": {"enabled": False, "number_limits": 3, "detail": "high", "transfer_methods": []}},
-    }  # fmt: skip
+    }
 
 
 def _knowledge(client: DifyClient, provider: str, embedder: str, reranker: str | None) -> str:
@@ -173,14 +191,28 @@ def _knowledge(client: DifyClient, provider: str, embedder: str, reranker: str |
         token = key["token"]
         name = f"{PREFIX}: {reranker or embedder}"[:40]
         made = _service(
-            client, token, "POST", "/datasets",
-            {"name": name, "indexing_technique": "high_quality", "permission": "only_me",
-             "embedding_model": embedder, "embedding_model_provider": provider},
-        )  # fmt: skip
+            client,
+            token,
+            "POST",
+            "/datasets",
+            {
+                "name": name,
+                "indexing_technique": "high_quality",
+                "permission": "only_me",
+                "embedding_model": embedder,
+                "embedding_model_provider": provider,
+            },
+        )
         with _removed(client, f"/datasets/{made['id']}"):
-            document = {"name": "balance", "text": TEXT, "indexing_technique": "high_quality",
-                        "process_rule": {"mode": "automatic"}}  # fmt: skip
-            batch = _service(client, token, "POST", f"/datasets/{made['id']}/document/create-by-text", document)["batch"]
+            document = {
+                "name": "balance",
+                "text": TEXT,
+                "indexing_technique": "high_quality",
+                "process_rule": {"mode": "automatic"},
+            }
+            batch = _service(client, token, "POST", f"/datasets/{made['id']}/document/create-by-text", document)[
+                "batch"
+            ]
             why = _indexed(client, token, made["id"], batch)
             if why:
                 return why
@@ -192,17 +224,22 @@ def _knowledge(client: DifyClient, provider: str, embedder: str, reranker: str |
 def _indexed(client: DifyClient, token: str, dataset: str, batch: str) -> str:
     end = time.monotonic() + INDEX_S
     while True:
-        found = _service(client, token, "GET", f"/datasets/{dataset}/documents/{batch}/indexing-status", {})["data"][0]
-        if found["indexing_status"] == "completed":
+        status = _service(client, token, "GET", f"/datasets/{dataset}/documents/{batch}/indexing-status", {})["data"][0]
+        if status["indexing_status"] == "completed":
             return ""
-        if found["indexing_status"] == "error" or time.monotonic() > end:
-            return str(found.get("error") or f"still {found['indexing_status']} after {INDEX_S:.0f} s")
+        if status["indexing_status"] == "error" or time.monotonic() > end:
+            return str(status.get("error") or f"still {status['indexing_status']} after {INDEX_S:.0f} s")
         time.sleep(1)
 
 
 def _retrieval(provider: str, reranker: str | None) -> dict[str, Any]:
     chosen = {"reranking_provider_name": provider if reranker else "", "reranking_model_name": reranker or ""}
     return {
-        "search_method": "semantic_search", "reranking_enable": reranker is not None, "reranking_mode": "reranking_model",
-        "reranking_model": chosen, "top_k": 2, "score_threshold_enabled": False, "score_threshold": None,
-    }  # fmt: skip
+        "search_method": "semantic_search",
+        "reranking_enable": reranker is not None,
+        "reranking_mode": "reranking_model",
+        "reranking_model": chosen,
+        "top_k": 2,
+        "score_threshold_enabled": False,
+        "score_threshold": None,
+    }

@@ -1,4 +1,6 @@
-"""An alias is registered only after it answered as Dify will ask it: Dify itself validates, and an error there says little."""
+"""An alias is registered only after it answered as Dify will ask it: Dify itself validates, and an error there says
+little.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ from typing import Any
 
 from steelyard.errors import EndpointNotReady
 
-from .wanted import WantedModel
+from .desired_state import DesiredModel
 
 READY_S = 30.0  # a gateway looks at its services every few seconds
 # speech has no probe: Dify validates it by asking for models' words that cost a real recording
@@ -23,26 +25,26 @@ PROBES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def require_answer(wanted: WantedModel, seconds: float = READY_S) -> None:
+def require_answer(model: DesiredModel, seconds: float = READY_S) -> None:
     """Return when every endpoint of it gives an answer; raises EndpointNotReady with the endpoint's last words."""
-    for credential in wanted.credentials:
-        _require(wanted, credential.fields, seconds)
+    for credential in model.credentials:
+        _require(model, credential.fields, seconds)
 
 
-def _require(wanted: WantedModel, fields: dict[str, str], seconds: float) -> None:
+def _require(model: DesiredModel, fields: dict[str, str], seconds: float) -> None:
     end = time.monotonic() + seconds
     while True:
-        why = _ask_once(wanted, fields)
+        why = _ask_once(model, fields)
         if not why:
             return
         if time.monotonic() > end or why.startswith(("401", "404")):
-            raise EndpointNotReady(where="dify", alias=wanted.model, endpoint=fields["endpoint_url"], why=why)
+            raise EndpointNotReady(where="dify", alias=model.model, endpoint=fields["endpoint_url"], why=why)
         time.sleep(1)
 
 
-def _ask_once(wanted: WantedModel, fields: dict[str, str]) -> str:
+def _ask_once(model: DesiredModel, fields: dict[str, str]) -> str:
     """Empty where it answered, else why not."""
-    kind = "completion" if wanted.type == "llm" and fields.get("mode") == "completion" else wanted.type
+    kind = "completion" if model.type == "llm" and fields.get("mode") == "completion" else model.type
     if kind not in PROBES:
         return ""
     endpoint = urllib.parse.urlsplit(fields["endpoint_url"])
@@ -51,7 +53,7 @@ def _ask_once(wanted: WantedModel, fields: dict[str, str]) -> str:
     connection = maker(endpoint.hostname or "", endpoint.port, timeout=60)
     headers = {"Content-Type": "application/json", "Authorization": f"Bearer {fields.get('api_key', '')}"}
     try:
-        text = json.dumps({"model": fields.get("endpoint_model_name") or wanted.model, **body})
+        text = json.dumps({"model": fields.get("endpoint_model_name") or model.model, **body})
         connection.request("POST", endpoint.path.rstrip("/") + path, text, headers)
         answer = connection.getresponse()
         content = answer.read(500).decode(errors="replace")

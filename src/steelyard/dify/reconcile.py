@@ -6,100 +6,109 @@ secret comes back masked (first six, stars, last two); the mask is compared, and
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from steelyard.errors import DifyModelUsed, DifyPluginMissing
 
 from .client import DifyClient
-from .difference import Call, Difference, IdOf, credentials_view
+from .console import ListedModel, Provider
+from .desired_state import BASE, Credential, DesiredModel, DesiredState, mark_name, secret_mark
+from .difference import Call, IdOf, ModelDifference, credentials_view
 from .form import Form, form_of
 from .uses import Uses, default_of, read_uses
-from .wanted import BASE, Credential, Wanted, WantedModel, mark_name, secret_mark
 
 
 def masked(secret: str) -> str:
-    """As Dify shows a stored secret."""
+    """The mask that Dify shows of a stored secret."""
     return secret[:6] + "*" * 12 + secret[-2:] if len(secret) > 8 else "*" * 20
 
 
-def differing_fields(wanted: dict[str, str], live: dict[str, Any], secrets: frozenset[str]) -> list[str]:
+def differing_fields(expected: dict[str, str], live: Mapping[str, object], secrets: frozenset[str]) -> list[str]:
     """Names of fields that Dify holds otherwise, sorted."""
-    return sorted(name for name, value in wanted.items() if live.get(name) != (masked(value) if name in secrets else value))
+    return sorted(
+        name for name, value in expected.items() if live.get(name) != (masked(value) if name in secrets else value)
+    )
 
 
-def differences(client: DifyClient, wanted: Wanted) -> list[Difference]:
-    """What must be mended, in order. Raises DifyPluginMissing, DifyFieldWrong, DifyModelUsed and the client's errors."""
-    provider = provider_entry(client, wanted.provider)
+def differences(client: DifyClient, desired: DesiredState) -> list[ModelDifference]:
+    """Differences that must be mended, in order.
+
+    Raises DifyPluginMissing, DifyFieldWrong, DifyModelUsed and the client's errors.
+    """
+    provider = provider_entry(client, desired.provider)
     if provider is None:
-        if not wanted.models:
+        if not desired.models:
             return []
-        raise DifyPluginMissing(where=client.where, provider=wanted.provider)
+        raise DifyPluginMissing(where=client.where, provider=desired.provider)
     form = form_of(provider)
-    for model in wanted.models:
+    for model in desired.models:
         for credential in model.credentials:
             form.check(model, credential.fields)
-    listed = {(entry["model"], entry["model_type"]): entry for entry in client.models(wanted.provider)}
-    found: list[Difference] = []
-    for model in wanted.models:
-        found += _Model(client, wanted, form, model, listed.get((model.model, model.type))).differences()
-    found += _defaults(client, wanted)
-    return found + _removals(client, wanted, provider, listed)
+    listed = {(entry["model"], entry["model_type"]): entry for entry in client.models(desired.provider)}
+    mending: list[ModelDifference] = []
+    for model in desired.models:
+        mending += _Model(client, desired, form, model, listed.get((model.model, model.type))).differences()
+    mending += _defaults(client, desired)
+    return mending + _removals(client, desired, provider, listed)
 
 
-def provider_entry(client: DifyClient, provider: str) -> dict[str, Any] | None:
+def provider_entry(client: DifyClient, provider: str) -> Provider | None:
     """A provider as Dify lists it, with its form; None where its plugin is not installed."""
     for kind in ("", "?model_type=text-embedding"):  # without a type Dify lists providers of llms only
         for entry in client.get(BASE + kind)["data"]:
             if entry["provider"] == provider:
-                found: dict[str, Any] = entry
-                return found
+                listed: Provider = entry
+                return listed
     return None
 
 
-def models_by_hand(client: DifyClient, wanted: Wanted) -> list[str]:
+def models_by_hand(client: DifyClient, desired: DesiredState) -> list[str]:
     """Models of the provider that are in use and have no credential of ours."""
-    declared = {(model.model, model.type) for model in wanted.models}
-    provider = provider_entry(client, wanted.provider)
+    declared = {(model.model, model.type) for model in desired.models}
+    provider = provider_entry(client, desired.provider)
     held = _credentials_by_model(provider or {})
     names = []
-    for entry in client.models(wanted.provider) if provider else ():
+    for entry in client.models(desired.provider) if provider else ():
         key = (entry["model"], entry["model_type"])
-        if key not in declared and wanted.owner not in held.get(key, ()):
+        if key not in declared and desired.owner not in held.get(key, ()):
             names.append(f"{entry['model_type']} {entry['model']}")
     return sorted(names)
 
 
 class _Model:
-    """What differs for one declared model."""
+    """The differences of one declared model."""
 
     def __init__(
-        self, client: DifyClient, wanted: Wanted, form: Form, model: WantedModel, listed: dict[str, Any] | None
+        self, client: DifyClient, desired: DesiredState, form: Form, model: DesiredModel, listed: ListedModel | None
     ) -> None:
-        self.client, self.wanted, self.form, self.model, self.listed = client, wanted, form, model, listed
-        self.view = credentials_view(client, wanted.provider, model.model, model.type)
-        self.ids = {each["credential_name"]: each["credential_id"] for each in self.view["available_credentials"]}
+        self.client, self.desired, self.form, self.model, self.listed = client, desired, form, model, listed
+        self.view = credentials_view(client, desired.provider, model.model, model.type)
+        self.ids = {entry["credential_name"]: entry["credential_id"] for entry in self.view["available_credentials"]}
 
-    def differences(self) -> list[Difference]:
+    def differences(self) -> list[ModelDifference]:
         model = self.model
-        found = [difference for credential in model.credentials for difference in self._credential(credential)]
+        mending = [difference for credential in model.credentials for difference in self._credential(credential)]
         live = self.view["current_credential_name"]
-        made_first = live is None and not self.ids and bool(found)  # Dify takes a model's first credential into use
+        made_first = live is None and not self.ids and bool(mending)  # Dify takes a model's first credential into use
         if live != model.credential and not made_first:
             body = {**model.named, "credential_id": IdOf(model.credential)}
-            calls = (Call("POST", f"{self.wanted.path}/credentials/switch", body),)
-            found.append(self._difference("switch", f"uses {model.credential}", f"uses {live or 'no credential'}", calls))
+            calls = (Call("POST", f"{self.desired.path}/credentials/switch", body),)
+            mending.append(
+                self._difference("switch", f"uses {model.credential}", f"uses {live or 'no credential'}", calls)
+            )
         enabled = self.listed is None or self.listed["status"] != "disabled"
         if enabled != model.enabled:
             word, before = ("enable", "disabled") if model.enabled else ("disable", "enabled")
-            calls = (Call("PATCH", f"{self.wanted.path}/{word}", dict(model.named)),)
-            found.append(self._difference(word, f"{word}d", before, calls))
-        return found + self._balancing()
+            calls = (Call("PATCH", f"{self.desired.path}/{word}", dict(model.named)),)
+            mending.append(self._difference(word, f"{word}d", before, calls))
+        return mending + self._balancing()
 
-    def _credential(self, credential: Credential) -> list[Difference]:
+    def _credential(self, credential: Credential) -> list[ModelDifference]:
         model, asked = self.model, replace(self.model, fields=credential.fields, further=())
         body = {**model.named, "name": credential.name, "credentials": credential.fields}
-        path = f"{self.wanted.path}/credentials"
+        path = f"{self.desired.path}/credentials"
         held = self.ids.get(credential.name)
         if held is None:
             what = "registered" if credential.name == model.credential else f"credential {credential.name}"
@@ -123,25 +132,26 @@ class _Model:
 
     def _values(self, credential_id: str) -> dict[str, Any]:
         if self.view["current_credential_id"] == credential_id:
-            found: dict[str, Any] = self.view["credentials"]
-            return found
-        view = credentials_view(self.client, self.wanted.provider, self.model.model, self.model.type, credential_id)
+            return self.view["credentials"]
+        view = credentials_view(self.client, self.desired.provider, self.model.model, self.model.type, credential_id)
         return dict(view["credentials"])
 
     def _counts(self, name: str, live: dict[str, Any]) -> bool:
-        """Whether a value that we did not set is one of the form's: other keys are Dify's own."""
-        return any(each.name == name for each in self.form.shown(self.model.type, live))
+        """True for a value that we did not set and that is one of the form's: other keys are Dify's own."""
+        return any(field.name == name for field in self.form.shown(self.model.type, live))
 
     def _mark_fits(self, credential: Credential) -> bool:
-        if self.wanted.kept is None:
+        if self.desired.known_marks is None:
             return True
-        mark = secret_mark(self.wanted.mark_key, credential.fields)
-        return self.wanted.kept.get(mark_name(self.model, credential)) == mark
+        mark = secret_mark(self.desired.mark_key, credential.fields)
+        return self.desired.known_marks.get(mark_name(self.model, credential)) == mark
 
-    def _balancing(self) -> list[Difference]:
-        names = [each.name for each in self.model.credentials] if self.model.further else []
+    def _balancing(self) -> list[ModelDifference]:
+        names = [credential.name for credential in self.model.credentials] if self.model.further else []
         balancing = self.view["load_balancing"]
-        live = sorted(each["name"] for each in balancing["configs"] if each["enabled"]) if balancing["enabled"] else []
+        live = (
+            sorted(entry["name"] for entry in balancing["configs"] if entry["enabled"]) if balancing["enabled"] else []
+        )
         if sorted(names) == live:
             return []
         configs = [{"credential_id": IdOf(name), "enabled": True} for name in names]
@@ -153,68 +163,74 @@ class _Model:
         }
         declared = f"requests shared by {', '.join(names)}" if names else "no load balancing"
         shown = f"requests shared by {', '.join(live)}" if live else "no load balancing"
-        return [self._difference("balance", declared, shown, (Call("POST", self.wanted.path, body),))]
+        return [self._difference("balance", declared, shown, (Call("POST", self.desired.path, body),))]
 
     def _difference(
-        self, action: str, declared: str, live: str, calls: tuple[Call, ...], *asks: WantedModel
-    ) -> Difference:  # fmt: skip
+        self, action: str, declared: str, live: str, calls: tuple[Call, ...], *asks: DesiredModel
+    ) -> ModelDifference:
         key = (self.model.model, self.model.type)
-        return Difference(action, f"model {self.model.model}", declared, live, calls, self.wanted.provider, key, asks)
+        return ModelDifference(
+            action, f"model {self.model.model}", declared, live, calls, self.desired.provider, key, asks
+        )
 
 
-def _defaults(client: DifyClient, wanted: Wanted) -> list[Difference]:
-    found = []
-    for model in wanted.models:
+def _defaults(client: DifyClient, desired: DesiredState) -> list[ModelDifference]:
+    mending = []
+    for model in desired.models:
         if not model.default:
             continue
         live = default_of(client, model.type)
-        if live != (wanted.provider, model.model):
-            setting = {"model_type": model.type, "provider": wanted.provider, "model": model.model}
+        if live != (desired.provider, model.model):
+            setting = {"model_type": model.type, "provider": desired.provider, "model": model.model}
             call = Call("POST", "/workspaces/current/default-model", {"model_settings": [setting]})
             shown = f"{live[1]} of {live[0]}" if live else "none"
             key = (model.model, model.type)
             subject = f"default {model.type}"
-            found.append(Difference("default", subject, model.model, shown, (call,), wanted.provider, key))
-    return found
+            mending.append(ModelDifference("default", subject, model.model, shown, (call,), desired.provider, key))
+    return mending
 
 
-def _credentials_by_model(provider: dict[str, Any]) -> dict[tuple[str, str], dict[str, str]]:
+def _credentials_by_model(provider: Provider) -> dict[tuple[str, str], dict[str, str]]:
     """(model, type) to its credentials, name to id; models without one in use too."""
     custom = (provider.get("custom_configuration") or {}).get("custom_models") or []
     return {
         (entry["model"], entry["model_type"]): {
-            each["credential_name"]: each["credential_id"] for each in entry.get("available_model_credentials") or ()
+            held["credential_name"]: held["credential_id"] for held in entry.get("available_model_credentials") or ()
         }
         for entry in custom
     }
 
 
 def _removals(
-    client: DifyClient, wanted: Wanted, provider: dict[str, Any], listed: dict[tuple[str, str], dict[str, Any]]
-) -> list[Difference]:
+    client: DifyClient, desired: DesiredState, provider: Provider, listed: dict[tuple[str, str], ListedModel]
+) -> list[ModelDifference]:
     """Ours that are not declared any more; with `prune`, everybody's. Raises DifyModelUsed."""
-    declared = {(model.model, model.type): {each.name for each in model.credentials} for model in wanted.models}
+    declared = {
+        (model.model, model.type): {credential.name for credential in model.credentials} for model in desired.models
+    }
     held = _credentials_by_model(provider)
     uses: Uses | None = None
-    found = []
+    mending = []
     for key in sorted(held.keys() | listed.keys()):
         names = held.get(key, {})
-        kept = declared.get(key)
-        if kept is not None:
-            going = [name for name in names if _is_ours(name, wanted.owner) and name not in kept]
+        stays = declared.get(key)
+        if stays is not None:
+            going = [name for name in names if _is_ours(name, desired.owner) and name not in stays]
         else:
-            going = list(names) if wanted.prune else [name for name in names if _is_ours(name, wanted.owner)]
+            going = list(names) if desired.prune else [name for name in names if _is_ours(name, desired.owner)]
         if not going:
             continue
         staying = [name for name in names if name not in going]
-        if kept is None and not staying and key in listed and not wanted.remove_used:
+        if stays is None and not staying and key in listed and not desired.remove_used:
             uses = uses or read_uses(client)
-            given = {f"default {model.type}" for model in wanted.models if model.default}  # they go to another in this run
-            users = [user for user in uses.of(wanted.provider, *key) if user not in given]
+            given = {
+                f"default {model.type}" for model in desired.models if model.default
+            }  # they go to another in this run
+            users = [user for user in uses.of(desired.provider, *key) if user not in given]
             if users:
                 raise DifyModelUsed(where=client.where, model=key[0], users=", ".join(users))
-        found.append(_removal(wanted, key, names, going, staying, in_use=key in listed))
-    return found
+        mending.append(_removal(desired, key, names, going, staying, in_use=key in listed))
+    return mending
 
 
 def _is_ours(name: str, owner: str) -> bool:
@@ -223,16 +239,16 @@ def _is_ours(name: str, owner: str) -> bool:
 
 
 def _removal(
-    wanted: Wanted, key: tuple[str, str], ids: dict[str, str], going: list[str], staying: list[str], in_use: bool
-) -> Difference:
+    desired: DesiredState, key: tuple[str, str], ids: dict[str, str], going: list[str], staying: list[str], in_use: bool
+) -> ModelDifference:
     named = {"model": key[0], "model_type": key[1]}
     calls: list[Call] = []
     if staying and in_use:  # the one in use must not go first: the model would be left without any
-        keeper = wanted.owner if wanted.owner in staying else staying[0]
-        calls.append(Call("POST", f"{wanted.path}/credentials/switch", {**named, "credential_id": ids[keeper]}))
-    calls += [Call("DELETE", f"{wanted.path}/credentials", {**named, "credential_id": ids[name]}) for name in going]
-    ours = all(_is_ours(name, wanted.owner) for name in going)
+        keeper = desired.owner if desired.owner in staying else staying[0]
+        calls.append(Call("POST", f"{desired.path}/credentials/switch", {**named, "credential_id": ids[keeper]}))
+    calls += [Call("DELETE", f"{desired.path}/credentials", {**named, "credential_id": ids[name]}) for name in going]
+    ours = all(_is_ours(name, desired.owner) for name in going)
     declared = "not declared" if not staying else f"without {', '.join(going)}"
     live = f"registered with {', '.join(sorted(ids))}"
     action = "remove" if ours else "prune"
-    return Difference(action, f"model {key[0]}", declared, live, tuple(calls), wanted.provider, key)
+    return ModelDifference(action, f"model {key[0]}", declared, live, tuple(calls), desired.provider, key)

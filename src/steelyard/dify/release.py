@@ -1,4 +1,4 @@
-"""What differs between releases of Dify as far as we talk to it. Source: facts of 1.0.0 to 1.16.1, read tag by tag."""
+"""Differences between releases of Dify as far as we talk to it. Source: facts of 1.0.0 to 1.16.1, read tag by tag."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from typing import NamedTuple
 
 
-class Release(NamedTuple):
+class DifyVersion(NamedTuple):
     """A release as numbers; suffixes (`1.10.1-fix.1`) are left off."""
 
     major: int
@@ -18,23 +18,30 @@ class Release(NamedTuple):
 
     @property
     def base64_password(self) -> bool:
-        """Before it, the password goes as it is; the wrong form counts as a wrong password."""
+        """True where the password is sent as base64.
+
+        Before, it goes as it is; the wrong form counts as a wrong password.
+        """
         return self >= (1, 11, 2)
 
     @property
     def cookies(self) -> bool:
-        """Before it, tokens came in the body of the answer, there was no CSRF token, and a bearer was enough."""
+        """True where tokens come as cookies.
+
+        Before, they came in the body of the answer, there was no CSRF token, and a bearer was enough.
+        """
         return self >= (1, 9, 2)
 
     @property
     def named_credentials(self) -> bool:
+        """True where a model can have several credentials, each with a name."""
         return self >= (1, 8, 0)
 
 
-NEWEST_KNOWN = Release(1, 16, 1)
+NEWEST_KNOWN = DifyVersion(1, 16, 1)
 
 
-def release_of(text: str | None) -> Release | None:
+def release_of(text: str | None) -> DifyVersion | None:
     """`1.16.1`, `v1.10.1-fix.1`; None where it is no release."""
-    found = re.match(r"^v?(\d+)\.(\d+)\.(\d+)", text or "")
-    return Release(int(found[1]), int(found[2]), int(found[3])) if found else None
+    numbers = re.match(r"^v?(\d+)\.(\d+)\.(\d+)", text or "")
+    return DifyVersion(int(numbers[1]), int(numbers[2]), int(numbers[3])) if numbers else None

@@ -1,7 +1,7 @@
 """A plugin's dependencies for hosts without a network: uv's own cache, filled where there is one, proved, and packed.
 
-The daemon installs an unmodified package with `uv sync --frozen`: its lock names files by absolute addresses, so no index of
-yours is asked, but uv's cache is (facts: dify.md section 1b). The signature of the package stays whole.
+The daemon installs an unmodified package with `uv sync --frozen`: its lock names files by absolute addresses, so no
+index of yours is asked, but uv's cache is (docs/design/dify.md). The signature of the package stays whole.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from steelyard.errors import DifyPluginWrong, DifySeedFailed, LibraryMissing
+from steelyard.artifacts.uv import uv_program
+from steelyard.errors import DifyPluginWrong, DifySeedFailed
 
 TIMEOUT_S = 900
 
@@ -33,28 +34,20 @@ class Seed:
     uv: str
 
 
-def uv_program() -> str:
-    """uv of the same environment, else of the PATH. Raises LibraryMissing."""
-    try:
-        from uv import find_uv_bin
-    except ImportError:
-        found = shutil.which("uv")
-        if found is None:
-            raise LibraryMissing(where="steelyard dify seed", library="uv", extra="dify") from None
-        return found
-    return str(find_uv_bin())
-
-
 def make_seed(package: Path, python: str, target: Path) -> Seed:
-    """Fill a cache from the network, install from a copy of it with none, pack it. Raises DifyPluginWrong, DifySeedFailed."""
-    uv = uv_program()
+    """Fill a cache from the network, install from a copy of it with none, pack it. Raises DifyPluginWrong,
+    DifySeedFailed.
+    """
+    uv = uv_program("steelyard dify seed")
     with tempfile.TemporaryDirectory() as made:
         work = Path(made)
         try:
             with zipfile.ZipFile(package) as archive:
                 archive.extractall(work / "plugin")  # zipfile keeps members inside
         except (OSError, zipfile.BadZipFile) as error:
-            raise DifyPluginWrong(where="steelyard dify seed", package=str(package), why="is no plugin package") from error
+            raise DifyPluginWrong(
+                where="steelyard dify seed", package=str(package), why="is no plugin package"
+            ) from error
         _install(uv, work, "cache", python, package)
         shutil.copytree(work / "cache", work / "proof", symlinks=True)
         _install(uv, work, "proof", python, package, "--offline")
@@ -64,7 +57,7 @@ def make_seed(package: Path, python: str, target: Path) -> Seed:
 
 
 def _install(uv: str, work: Path, cache: str, python: str, package: Path, *more: str) -> None:
-    """As the daemon does it: by the lock where there is a pyproject.toml, else by requirements.txt."""
+    """Install as the daemon does: by the lock where there is a pyproject.toml, else by requirements.txt."""
     plugin = work / "plugin"
     shutil.rmtree(plugin / ".venv", ignore_errors=True)
     # no configuration of this machine: another index would be another key in the cache
@@ -81,8 +74,8 @@ def _install(uv: str, work: Path, cache: str, python: str, package: Path, *more:
     for step in steps:
         done = subprocess.run(step, cwd=plugin, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S)
         if done.returncode != 0:
-            words = " ".join(done.stderr.split())[-300:] or "no word of why"
-            raise DifySeedFailed(where="steelyard dify seed", package=package.name, why=words)
+            message = " ".join(done.stderr.split())[-300:] or "no word of why"
+            raise DifySeedFailed(where="steelyard dify seed", package=package.name, why=message)
 
 
 def _packed(folder: Path, target: Path) -> str:
@@ -109,7 +102,7 @@ def read_seed(path: str, sha256: str) -> bytes:
         content = Path(path).expanduser().read_bytes()
     except OSError as error:
         raise DifyPluginWrong(where="dify.plugins", package=path, why=f"cannot be read: {error.strerror}") from error
-    found = hashlib.sha256(content).hexdigest()
-    if found != sha256:
-        raise DifyPluginWrong(where="dify.plugins", package=path, why=f"has another hash: sha256 {found}")
+    actual = hashlib.sha256(content).hexdigest()
+    if actual != sha256:
+        raise DifyPluginWrong(where="dify.plugins", package=path, why=f"has another hash: sha256 {actual}")
     return content

@@ -1,4 +1,4 @@
-"""Who uses a model in Dify: apps, their workflows, knowledge bases, defaults. Asked only when a model shall go.
+"""Users of a model in Dify: apps, their workflows, knowledge bases, defaults. Asked only when a model shall go.
 
 Workflow graphs and retrieval settings name models in several ways; any object that names provider and model counts.
 """
@@ -28,6 +28,8 @@ PAGE = 100
 
 @dataclass(frozen=True)
 class Use:
+    """One use of a model: the name of its provider as the user wrote it, and who uses it."""
+
     provider: str
     model: str
     type: str | None  # None: not told
@@ -41,51 +43,53 @@ class Uses:
     all: tuple[Use, ...]
 
     def of(self, provider: str, model: str, model_type: str) -> list[str]:
-        """Who uses it, sorted. A provider may be written short; rather one user too many."""
+        """Users of a model, sorted. A provider may be written short; rather one user too many."""
         short = provider.rsplit("/", 1)[-1]
         return sorted(
             {
-                each.by
-                for each in self.all
-                if each.model == model and each.provider.rsplit("/", 1)[-1] == short and each.type in (None, model_type)
+                use.by
+                for use in self.all
+                if use.model == model and use.provider.rsplit("/", 1)[-1] == short and use.type in (None, model_type)
             }
         )
 
 
 def read_uses(client: DifyClient) -> Uses:
     """Reads only; one request per app. Raises the client's errors."""
-    found = []
+    uses = []
     for app in _pages(client, "/apps"):
         by = f"app `{app['name']}`"
         for document in _documents(client, app):
-            found += [Use(provider, model, None, by) for provider, model in named_models(document)]
+            uses += [Use(provider, model, None, by) for provider, model in named_models(document)]
     for dataset in _pages(client, "/datasets"):
-        found += [Use(provider, model, None, f"knowledge `{dataset['name']}`") for provider, model in named_models(dataset)]
+        uses += [
+            Use(provider, model, None, f"knowledge `{dataset['name']}`") for provider, model in named_models(dataset)
+        ]
     for model_type in TYPES:
-        now = default_of(client, model_type)
-        if now is not None:
-            found.append(Use(*now, model_type, f"default {model_type}"))
-    return Uses(tuple(found))
+        default = default_of(client, model_type)
+        if default is not None:
+            uses.append(Use(*default, model_type, f"default {model_type}"))
+    return Uses(tuple(uses))
 
 
 def default_of(client: DifyClient, model_type: str) -> tuple[str, str] | None:
     """Provider and model that the workspace takes where an app names none; None where there is none."""
-    now = client.get(f"/workspaces/current/default-model?model_type={model_type}")["data"]
-    return (now["provider"]["provider"], now["model"]) if now is not None else None
+    default = client.get(f"/workspaces/current/default-model?model_type={model_type}")["data"]
+    return (default["provider"]["provider"], default["model"]) if default is not None else None
 
 
 def _documents(client: DifyClient, app: dict[str, Any]) -> list[Any]:
-    """What an app is made of: its settings, or its workflow as drafted and as published."""
+    """The documents that an app is made of: its settings, or its workflow as drafted and as published."""
     if app.get("mode") not in WORKFLOWS:
         return [client.get(f"/apps/{app['id']}").get("model_config")]
-    found = []
+    documents = []
     for state in ("draft", "publish"):
         try:
-            found.append(client.get(f"/apps/{app['id']}/workflows/{state}"))
+            documents.append(client.get(f"/apps/{app['id']}/workflows/{state}"))
         except DifyRefused as refused:  # an app without one
             if refused.status != "404":
                 raise
-    return found
+    return documents
 
 
 def _pages(client: DifyClient, path: str) -> Iterator[dict[str, Any]]:

@@ -1,1 +1,1 @@
-"""What a look at a fleet means: findings, less what is excepted, with when each was first seen."""
+"""The meaning of a look at a fleet: findings, less what is excepted, with when each was first seen."""

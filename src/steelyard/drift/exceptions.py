@@ -5,7 +5,7 @@
       owner: anna
       expires: 2026-12-31
 
-The pydantic model is validator, editor schema and reference page at once. An entry that has expired is a finding.
+The pydantic model is validator and reference page at once. An entry that has expired is a finding.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from steelyard.api.file_syntax import read_yaml_nodes
+from steelyard.api.finding import Finding, Severity, Verdict
 from steelyard.errors import ExceptionWrong, nearest_key
-from steelyard.finding import Finding, Severity, Verdict
 
 FILE = "drift-exceptions.yml"
 
@@ -38,16 +39,18 @@ class DriftException(BaseModel):
 
 
 @dataclass(frozen=True)
-class Placed:
+class DeclaredException:
     """An exception and the line it is declared in."""
 
     entry: DriftException
     where: str
 
     def covers(self, finding: Finding) -> bool:
+        """True for a finding whose id the pattern matches."""
         return fnmatchcase(finding.id, self.entry.id)
 
     def as_json(self) -> dict[str, str]:
+        """The exception's object in documents, with the line it is declared in."""
         return {"where": self.where, **{name: str(value) for name, value in self.entry.model_dump().items()}}
 
     def expired(self, today: date) -> Finding | None:
@@ -56,25 +59,25 @@ class Placed:
             return None
         owner, reason = self.entry.owner, self.entry.reason
         return Finding(
-            "controller", "exceptions.expired", self.entry.id, f"an exception of {owner} until {self.entry.expires}: {reason}",
-            "expired", f"mend what it covers, or ask {owner} for a new date in {self.where}", Verdict.EXPIRED, Severity.WARNING,
-        )  # fmt: skip
+            "controller",
+            "exceptions.expired",
+            self.entry.id,
+            f"an exception of {owner} until {self.entry.expires}: {reason}",
+            "expired",
+            f"mend what it covers, or ask {owner} for a new date in {self.where}",
+            Verdict.EXPIRED,
+            Severity.WARNING,
+        )
 
 
-def read_exceptions(path: Path) -> tuple[Placed, ...]:
-    """Entries of the file; none where there is no file. Raises ExceptionWrong, at the entry's line."""
+def read_exceptions(path: Path) -> tuple[DeclaredException, ...]:
+    """Entries of the file; none where there is no file. Raises FileSyntaxWrong and ExceptionWrong, at the line."""
     try:
-        text = path.read_text()
+        root, entries = read_yaml_nodes(path)
     except FileNotFoundError:
         return ()
     except OSError as error:
         raise ExceptionWrong(where=str(path), why=error.strerror or str(error)) from error
-    try:
-        root = yaml.compose(text, yaml.SafeLoader)
-        entries = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        line = getattr(getattr(error, "problem_mark", None), "line", 0) + 1
-        raise ExceptionWrong(where=f"{path}:{line}", why=f"not YAML: {getattr(error, 'problem', error)}") from error
     if entries is None:
         return ()
     if not isinstance(entries, list) or not isinstance(root, yaml.SequenceNode):
@@ -83,15 +86,18 @@ def read_exceptions(path: Path) -> tuple[Placed, ...]:
     return tuple(_entry(entry, f"{path}:{line}") for entry, line in zip(entries, lines, strict=True))
 
 
-def _entry(found: Any, where: str) -> Placed:
+def _entry(entry: Any, where: str) -> DeclaredException:
     try:
-        return Placed(DriftException.model_validate(found), where)
+        return DeclaredException(DriftException.model_validate(entry), where)
     except ValidationError as failure:
         detail = failure.errors(include_url=False)[0]
         key = ".".join(map(str, detail["loc"])) or "the entry"
         known = list(DriftException.model_fields)
         if detail["type"] == "extra_forbidden":
-            why = f"`{key}` is no key of an exception; did you mean `{nearest_key(key, known)}`? allowed: {', '.join(known)}"
+            why = (
+                f"`{key}` is no key of an exception; did you mean `{nearest_key(key, known)}`? allowed: "
+                f"{', '.join(known)}"
+            )
         elif detail["type"] == "missing":
             why = f"`{key}` is missing"
         else:

@@ -1,20 +1,23 @@
-"""A plan as values: per host, each task with the commands it would run, and why. Built by `session`, shown by `render`."""
+"""A plan as values: per host, each task with the commands it would run, and why. Built by `session`, shown by
+`render`.
+"""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pyinfra.api.command import FileDownloadCommand, FileUploadCommand, FunctionCommand, PyinfraCommand, StringCommand
 
-from steelyard.change import Change, FileWrite
-from steelyard.errors import Exit, HostKeyChanged, HostKeyUnknown, HostUnreachable, SteelyardError
-from steelyard.finding import Finding, Verdict
-from steelyard.outcome import Outcome
-from steelyard.refusal import Refusal
-from steelyard.unknowns import Unknown
+from steelyard.api.advice import Advice
+from steelyard.api.change import Change, Effect, FileWrite, Refusal
+from steelyard.api.finding import Finding, Verdict
+from steelyard.api.outcome import HostOutcome, outcome_of
+from steelyard.api.unknown import Unknown
+from steelyard.errors import Exit, SteelyardError
+
+NO_ROLE = "deploy"  # of a task that a deploy file itself has
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,10 @@ class PlannedCommand:
     live: str
     diff: tuple[str, ...] = ()
     refusal: str | None = None
+    effect: Effect = Effect.CHANGE
+    outage_s: float | None = 0.0
+    depends_on: tuple[str, ...] = ()  # things, as of `Finding`
+    fix: str | None = None  # what mends it where an apply would not
 
 
 @dataclass(frozen=True)
@@ -44,8 +51,8 @@ class Task:
     @property
     def code(self) -> str:
         """`role.task`, stable as long as the task keeps its name."""
-        words = "".join(letter if letter.isalnum() else "-" for letter in self.name.lower())
-        return f"{self.role}.{'-'.join(word for word in words.split('-') if word)}"
+        letters = "".join(letter if letter.isalnum() else "-" for letter in self.name.lower())
+        return f"{self.role}.{'-'.join(word for word in letters.split('-') if word)}"
 
 
 @dataclass(frozen=True)
@@ -58,13 +65,9 @@ class HostTraffic:
     facts: int
 
 
-def is_unreachable(error: SteelyardError) -> bool:
-    return isinstance(error, HostUnreachable | HostKeyChanged | HostKeyUnknown)
-
-
 @dataclass(frozen=True)
 class HostPlan:
-    """What one host would go through, or went through. With `error` set, tasks are those known before the error."""
+    """One host's plan, or what it went through. With `error` set, tasks are those known before the error."""
 
     host: str
     tasks: tuple[Task, ...]
@@ -75,21 +78,23 @@ class HostPlan:
     traffic: HostTraffic | None = None
     checks: tuple[Finding, ...] = ()  # what live checks of roles found; drift asks for them
     skipped: bool = False
+    advice: tuple[Advice, ...] = ()  # no change, and nothing unknown
+    more_errors: tuple[SteelyardError, ...] = ()  # of tasks that did not need the one that failed first
 
     @property
-    def outcome(self) -> Outcome:
+    def outcome(self) -> HostOutcome:
         if self.error is not None:
-            return Outcome.UNREACHABLE if is_unreachable(self.error) else Outcome.FAILED
+            return outcome_of(self.error)
         if self.skipped:
-            return Outcome.SKIPPED
+            return HostOutcome.SKIPPED
         if self.tasks:
-            return Outcome.CHANGES
-        return Outcome.UNKNOWN if self.unknown else Outcome.IN_SYNC
+            return HostOutcome.CHANGES
+        return HostOutcome.UNKNOWN if self.unknown else HostOutcome.IN_SYNC
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Every selected host's plan, in inventory order."""
+    """Plans of all selected hosts, in inventory order."""
 
     hosts: tuple[HostPlan, ...]
 
@@ -99,47 +104,55 @@ class Plan:
 
     @property
     def pending(self) -> bool:
-        """Something would change, or cannot be known yet: an apply has something to do."""
+        """Whether something would change, or cannot be known yet: an apply has something to do."""
         return any(host.tasks or host.unknown for host in self.hosts)
 
     @property
-    def errors(self) -> list[SteelyardError]:
-        return [host.error for host in self.hosts if host.error is not None]
+    def advice(self) -> list[Advice]:
+        return [advice for host in self.hosts for advice in host.advice]
 
-    def of(self, outcome: Outcome) -> list[HostPlan]:
+    @property
+    def errors(self) -> list[SteelyardError]:
+        return [error for host in self.hosts if host.error is not None for error in (host.error, *host.more_errors)]
+
+    def of(self, outcome: HostOutcome) -> list[HostPlan]:
+        """Return the plans of hosts that came out so."""
         return [host for host in self.hosts if host.outcome is outcome]
 
     @property
     def exit(self) -> Exit:
-        """3 where a host could not be planned, else 2 where something would change, else 0."""
+        """Exit code: 3 where a host could not be planned, else 2 where something would change, else 0."""
         if self.errors:
             return Exit.HOST_FAILED
         return Exit.CHANGES if self.pending else Exit.DONE
 
     def findings(self, fix: str) -> list[Finding]:
-        """Each difference of each host and what live checks found, sorted; `fix` is a command with `{host}` in it."""
-        found: list[Finding] = []
+        """Return each difference of each host and what live checks saw, sorted; `fix` is a command with `{host}`."""
+        findings: list[Finding] = []
         for host in self.hosts:
             named: set[str] = set()  # a stopped proxy has not loaded its configuration either: one finding a thing
             for task in host.tasks:
                 for command in task.commands:
                     if command.subject not in named:
                         named.add(command.subject)
-                        found.append(_finding(host.host, task, command, fix))
+                        findings.append(_finding(host.host, task, command, fix))
             for unknown in host.unknown:
                 code = "unknown." + unknown.what.split()[0]
-                found.append(
-                    Finding(host.host, code, unknown.what, unknown.because, "unknown", unknown.settled_by, Verdict.UNKNOWN)
+                findings.append(
+                    Finding(
+                        host.host, code, unknown.what, unknown.because, "unknown", unknown.settled_by, Verdict.UNKNOWN
+                    )
                 )
-            found += [check for check in host.checks if check.subject not in named]
-        return sorted(found)
+            findings += [check for check in host.checks if check.subject not in named]
+        return sorted(findings)
 
 
 def _finding(host: str, task: Task, command: PlannedCommand, fix: str) -> Finding:
     if command.refusal is not None:
         return Finding(host, task.code, command.subject, "possible", command.refusal, "see the reason", Verdict.BROKEN)
     declared, live = _first_difference(command.diff) or (command.declared, command.live)
-    return Finding(host, task.code, command.subject, declared, live, fix.format(host=host))
+    mended_by = command.fix or fix.format(host=host)
+    return Finding(host, task.code, command.subject, declared, live, mended_by, depends_on=command.depends_on)
 
 
 def _first_difference(diff: Sequence[str]) -> tuple[str, str] | None:
@@ -152,14 +165,24 @@ def _first_difference(diff: Sequence[str]) -> tuple[str, str] | None:
     return (f"`{added[0]}`{more}" if added else "absent"), f"`{removed[0]}`"
 
 
-def planned(command: PyinfraCommand) -> PlannedCommand:
-    """A command as it is shown. Nothing secret passes: hidden values are masked, secret files have no diff."""
+def shown_command(command: PyinfraCommand) -> PlannedCommand:
+    """Return a command as it is shown. Nothing secret passes: hidden values are masked, secret files have no diff."""
     if isinstance(command, Refusal):
         return PlannedCommand(f"refuse: {command.reason}", command.reason, "", "", refusal=command.reason)
     if isinstance(command, FileWrite):
-        return PlannedCommand(f"write {command.path}", command.path, command.declared, command.live, _diff(command))
+        shown = f"write {command.path}", command.path, command.declared, command.live, _diff(command)
+        return PlannedCommand(*shown, effect=command.effect)
     if isinstance(command, Change):
-        return PlannedCommand(command.get_masked_value(), command.subject, command.declared, command.live)
+        return PlannedCommand(
+            command.get_masked_value(),
+            command.subject,
+            command.declared,
+            command.live,
+            effect=command.effect,
+            outage_s=command.outage_s,
+            depends_on=command.depends_on,
+            fix=command.fix,
+        )
     if isinstance(command, StringCommand):
         text = command.get_masked_value()
         return PlannedCommand(text, text[:80], "done", "not done")
@@ -170,7 +193,8 @@ def planned(command: PyinfraCommand) -> PlannedCommand:
     if isinstance(command, FunctionCommand):
         described = getattr(command, "subject", command.function.__name__)
         declared, live = getattr(command, "declared", "done"), getattr(command, "live", "not done")
-        return PlannedCommand(f"call {described}", described, declared, live)
+        effect, outage_s = getattr(command, "effect", Effect.CHANGE), getattr(command, "outage_s", 0.0)
+        return PlannedCommand(f"call {described}", described, declared, live, effect=effect, outage_s=outage_s)
     return PlannedCommand(repr(command), repr(command)[:80], "done", "not done")
 
 
@@ -185,12 +209,13 @@ def _diff(command: FileWrite) -> tuple[str, ...]:
 
 
 def split_title(names: Iterable[str]) -> tuple[str, str]:
-    """`role` and `task` of pyinfra's `role | task`."""
+    """Return role and task of pyinfra's `role | task`; the role is NO_ROLE where there is none."""
     title = sorted(names)[0]
     role, _, name = title.partition(" | ")
-    return (role, name) if name else ("deploy", role)
+    return (role, name) if name else (NO_ROLE, role)
 
 
-def task_of(names: Iterable[str], commands: Sequence[Any]) -> Task:
+def task_of(names: Iterable[str], commands: Sequence[PyinfraCommand]) -> Task:
+    """Return the task of these names with its commands as they are shown."""
     role, name = split_title(names)
-    return Task(role, name, tuple(planned(command) for command in commands))
+    return Task(role, name, tuple(shown_command(command) for command in commands))

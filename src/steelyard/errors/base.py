@@ -1,4 +1,4 @@
-"""What every failure has: a class with data, one sentence, one fix, one exit code.
+"""The base of every failure: a class with data, one sentence, one fix, one exit code.
 
 `show` lays them out for people; `as_json` for machines; the docs page and a test render each class from `sample`.
 Sentences: lower case, no final stop, values in backticks, the cause before the consequence. A secret is never a field.
@@ -7,11 +7,13 @@ Sentences: lower case, no final stop, values in backticks, the cause before the 
 from __future__ import annotations
 
 from enum import IntEnum
+from shlex import quote
+from string import Formatter
 from typing import Any, ClassVar, dataclass_transform
 
 
 class Exit(IntEnum):
-    """Exit codes of every command; a contract (design, section 5)."""
+    """Exit codes of every command; a contract (docs/design/decisions.md)."""
 
     DONE = 0
     USAGE = 1
@@ -19,6 +21,7 @@ class Exit(IntEnum):
     HOST_FAILED = 3
     NO_HOST = 4
     ROLLED_BACK = 5
+    INTERRUPTED = 6
 
 
 @dataclass_transform(eq_default=False, kw_only_default=True)
@@ -48,6 +51,13 @@ class WithFields(Exception):
         )
 
 
+class _Words(Formatter):
+    """str.format with one conversion more."""
+
+    def convert_field(self, value: Any, conversion: Any) -> Any:
+        return quote(str(value)) if conversion == "q" else super().convert_field(value, conversion)
+
+
 class SteelyardError(WithFields):
     """Base. `sentence` and `fix` are filled from the fields; `where` is the place the reader must go to."""
 
@@ -55,6 +65,7 @@ class SteelyardError(WithFields):
     fix: ClassVar[str]
     sample: ClassVar[dict[str, str]]
     exit: ClassVar[Exit] = Exit.USAGE
+    explains: ClassVar[bool] = False  # what the host said last is for `-v`: the sentence holds what matters of it
     where: str
 
     def __str__(self) -> str:
@@ -62,8 +73,8 @@ class SteelyardError(WithFields):
 
     @property
     def remedy(self) -> str:
-        """The fix with its values."""
-        return self.fix.format(**vars(self))
+        """The fix with its values; `{where!q}` is one word of a shell's, so that its command can be pasted."""
+        return _Words().vformat(self.fix, (), vars(self))
 
     def as_json(self) -> dict[str, str]:
         """Class name, sentence, fix and every field."""

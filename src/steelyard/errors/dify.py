@@ -1,4 +1,4 @@
-"""What can be wrong with Dify: its console, its plugins, the models in it, its backups."""
+"""Failures of Dify: its console, its plugins, the models in it, its backups."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ class DifyLoginRefused(SteelyardError):
 
     sentence = "Dify refused the login of `{email}`: {why}; tried once, not again"
     fix = "put the right `dify.email` and `dify.password` into the vault"
-    sample = {"where": "http://dify.example/console/api", "email": "ops@example.org", "why": "Invalid email or password."}
+    sample = {
+        "where": "http://dify.example/console/api",
+        "email": "ops@example.org",
+        "why": "Invalid email or password.",
+    }
     exit = Exit.HOST_FAILED
     email: str
     why: str
@@ -60,7 +64,10 @@ class DifyPluginMissing(SteelyardError):
 
     sentence = "Dify has no model provider `{provider}`"
     fix = "install the plugin `{provider}` in Dify, or name an installed one in `dify.provider`"
-    sample = {"where": "http://dify.example/console/api", "provider": "langgenius/openai_api_compatible/openai_api_compatible"}
+    sample = {
+        "where": "http://dify.example/console/api",
+        "provider": "langgenius/openai_api_compatible/openai_api_compatible",
+    }
     exit = Exit.HOST_FAILED
     provider: str
 
@@ -119,7 +126,11 @@ class DifyPluginFailed(SteelyardError):
 
     sentence = "Dify could not install plugin `{plugin}`: {why}"
     fix = "offline, its dependencies must be there: `dify.plugins[].cache`; see `docker compose logs plugin_daemon`"
-    sample = {"where": "http://dify.example/console/api", "plugin": "langgenius/openai_api_compatible:0.0.63", "why": "failed"}
+    sample = {
+        "where": "http://dify.example/console/api",
+        "plugin": "langgenius/openai_api_compatible:0.0.63",
+        "why": "failed",
+    }
     exit = Exit.HOST_FAILED
     plugin: str
     why: str
@@ -139,7 +150,10 @@ class DifyImagesMissing(SteelyardError):
     """Images that the release runs and the list by digest does not name."""
 
     sentence = "the list of images does not name {images}"
-    fix = "add them by digest and carry them in: `steelyard dify images` names all, `steelyard mirror images sync` copies them"
+    fix = (
+        "add them by digest and carry them in: `steelyard dify images` names all, `steelyard mirror images "
+        "sync` copies them"
+    )
     sample = {"where": "dify.release.images", "images": "langgenius/dify-api:1.16.1, nginx:latest"}
     images: str
 

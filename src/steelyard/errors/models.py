@@ -1,4 +1,4 @@
-"""What can be wrong with weights, as the controller sees them."""
+"""Failures of weights, as the controller sees them."""
 
 from __future__ import annotations
 
@@ -27,10 +27,13 @@ class SourceMissing(SteelyardError):
 
 
 class SourceAltered(SteelyardError):
-    """What was fetched to this machine is held against the source's own hashes whenever it is used."""
+    """The files on this machine are not those that were fetched; each use compares them with the source's hashes."""
 
     sentence = "model `{model}`: file `{file}` in {folder} is no longer what was fetched from {source}"
-    fix = "fetch it anew with `steelyard models add {model} VERSION --source {source}`; hosts that serve the version go on"
+    fix = (
+        "fetch it anew with `steelyard models add {model} VERSION --source {source}`; hosts that serve the "
+        "version go on"
+    )
     sample = {
         "where": "models.yml",
         "model": "llm/tiny",
@@ -48,7 +51,10 @@ class SourceRefused(SteelyardError):
     """A source that may not be served: pickle weights, broken safetensors, a link out of the folder."""
 
     sentence = "model `{model}`: file `{file}` is refused: {why}"
-    fix = "give plain files that an engine reads: safetensors, JSON, tokenizers; `models add --convert` makes safetensors of pickles"
+    fix = (
+        "give plain files that an engine reads: safetensors, JSON, tokenizers; `models add --convert` makes "
+        "safetensors of pickles"
+    )
     sample = {"where": "/srv/weights/tiny", "model": "llm/tiny", "file": "model.bin", "why": "pickle weights"}
     model: str
     file: str
@@ -60,7 +66,8 @@ class SourceWrong(SteelyardError):
 
     sentence = "`{source}` is no source of a model"
     fix = (
-        "give file:///folder, hf://ORG/NAME@REVISION, modelscope://ORG/NAME@REVISION, s3://BUCKET/PREFIX, https://HOST/FILE.tar "
+        "give file:///folder, hf://ORG/NAME@REVISION, modelscope://ORG/NAME@REVISION, s3://BUCKET/PREFIX, "
+        "https://HOST/FILE.tar "
         "(.tar.gz, .zip) or https://HOST/FOLDER/ with a SHA256SUMS"
     )
     sample = {"where": "--source", "source": "Qwen3-8B"}
@@ -117,7 +124,10 @@ class SignatureWrong(SteelyardError):
     """The site trusts versions signed by its keys only, and this one is not."""
 
     sentence = "model `{model}` version `{version}`: {why}"
-    fix = "`steelyard models sign {model} --key FILE` with a key of `model_store.trusted_keys`, and declare what it prints"
+    fix = (
+        "`steelyard models sign {model} --key FILE` with a key of `model_store.trusted_keys`, and declare what "
+        "it prints"
+    )
     sample = {
         "where": "models.yml",
         "model": "llm/tiny",
@@ -179,6 +189,21 @@ class HelperRefused(SteelyardError):
         "where": "gpu-2",
         "command": "store-verify",
         "why": "llm/x v1 lies on /mnt/weights/x, which is not ours to mend",
+    }
+    exit = Exit.HOST_FAILED
+    command: str
+    why: str
+
+
+class HelperUnreadable(SteelyardError):
+    """The helper on a host answers, and not as this release of steelyard reads it: the two are too far apart."""
+
+    sentence = "the helper's answer to `{command}` cannot be read: {why}"
+    fix = "bring its helper to this release: `steelyard apply --deploy serve -l {where!q}`"
+    sample = {
+        "where": "gpu-2",
+        "command": "switch-state",
+        "why": "`switch.state`: str 'paused' is none of trying, serving, confirmed, undoing, undone",
     }
     exit = Exit.HOST_FAILED
     command: str

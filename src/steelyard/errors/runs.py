@@ -1,4 +1,4 @@
-"""What can be wrong with a run as a whole: its lock, its saved plan, its limit of failures, its exceptions."""
+"""Failures of a run as a whole: its lock, its saved plan, its limit of failures, its exceptions."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from .base import Exit, SteelyardError
 
 
 class FleetLocked(SteelyardError):
-    """Somebody else changes this fleet now."""
+    """Another run changes this fleet now."""
 
     sentence = "the fleet is locked by {who} from {origin} since {since} for `{doing}`; the lock ends at {until}"
-    fix = "wait for it; if that run is gone: `steelyard lock break -i {inventory}`"
+    fix = "wait for it; if that run is gone: `steelyard lock break -i {inventory!q}`"
     sample = {
         "where": "mirror-1",
         "who": "anna",
@@ -37,6 +37,46 @@ class LockLost(SteelyardError):
     exit = Exit.HOST_FAILED
 
 
+class LockLapsed(SteelyardError):
+    """The keepers of a running apply's lock were silent for so long that another run may have it now."""
+
+    sentence = "too few keepers of the fleet's lock have renewed it for {seconds} s; nothing further was begun"
+    fix = "see that these hosts answer (`steelyard lock show`), then `steelyard apply --resume`"
+    sample = {"where": "mirror-1, gpu-1", "seconds": "540"}
+    exit = Exit.HOST_FAILED
+    seconds: str
+
+
+class LockUnreadable(SteelyardError):
+    """A lock on a host cannot be read, so nobody knows whether a run holds it."""
+
+    sentence = "on {keepers} lies a lock that cannot be read, so somebody may hold it"
+    fix = "see that no run is at this fleet, then `steelyard lock break -i {inventory!q}`"
+    sample = {"where": "mirror-1", "keepers": "mirror-1", "inventory": "inventories/site"}
+    exit = Exit.HOST_FAILED
+    keepers: str
+    inventory: str
+
+
+class KeepersSilent(SteelyardError):
+    """Too few hosts that keep the fleet's lock could give it."""
+
+    sentence = "the fleet's lock needs {needed} of its {total} keepers, and {silent} gave no answer: {why}"
+    fix = "see that these hosts answer and that root can write /var/lib/steelyard there, then try again"
+    sample = {
+        "where": "mirror-1",
+        "silent": "mirror-1, gpu-1",
+        "total": "3",
+        "needed": "2",
+        "why": "no route to host",
+    }
+    exit = Exit.HOST_FAILED
+    silent: str
+    total: str
+    needed: str
+    why: str
+
+
 class TooManyFailed(SteelyardError):
     """`--max-fail` was exceeded: what had not begun was not begun."""
 
@@ -54,18 +94,23 @@ class PlanFileWrong(SteelyardError):
     """The file given to `apply` is not a plan of ours, or a torn one."""
 
     sentence = "not a plan that `steelyard plan -o` wrote: {why}"
-    fix = "make a new one: `steelyard plan -o {where}`"
+    fix = "make a new one: `steelyard plan -o {where!q}`"
     sample = {"where": "site.plan", "why": "not JSON"}
     why: str
 
 
 class PlanMoved(SteelyardError):
-    """What apply would do now is not what the saved plan says. Nothing was changed."""
+    """The changes that apply would make now are not those of the saved plan. Nothing was changed."""
 
     sentence = "what would change now is not what was planned ({differences}); nothing was changed"
-    fix = "look at the difference above, then make a new plan: `steelyard plan -o {where}`"
-    sample = {"where": "site.plan", "differences": "1 host differs: gw-1"}
+    fix = "look at the difference above, then make a new plan: `steelyard plan {options} -o {where!q}`"
+    sample = {
+        "where": "site.plan",
+        "differences": "1 host differs: gw-1",
+        "options": "-i inventories/site -l all --deploy site",
+    }
     differences: str
+    options: str  # the plan's own
 
 
 class NothingToResume(SteelyardError):
@@ -91,7 +136,12 @@ class ReportUnknown(SteelyardError):
 
     sentence = "`{found}` is no report format; there are {allowed}"
     fix = "write `--report {nearest}` or `--report {nearest}:FILE`"
-    sample = {"where": "--report", "found": "sarf", "allowed": "github, gitlab, junit, markdown, sarif", "nearest": "sarif"}
+    sample = {
+        "where": "--report",
+        "found": "sarf",
+        "allowed": "github, gitlab, junit, markdown, sarif",
+        "nearest": "sarif",
+    }
     found: str
     allowed: str
     nearest: str
@@ -104,3 +154,24 @@ class FileNotWritten(SteelyardError):
     fix = "give a path that can be written"
     sample = {"where": "/nowhere/site.plan", "why": "No such file or directory"}
     why: str
+
+
+class PathUnusable(SteelyardError):
+    """The system refused a file or folder that a command was told of, or the place where it keeps things."""
+
+    sentence = "cannot be used: {why}"
+    fix = (
+        "give a path that you may read and write and that has room, or set that right: `ls -ld -- {there!q}` "
+        "shows its rights"
+    )
+    sample = {"where": "/srv/wheels", "why": "Read-only file system", "there": "/srv"}
+    why: str
+    there: str
+
+
+class FolderThere(SteelyardError):
+    """The folder to write is there already, and a new one is needed; nothing was written."""
+
+    sentence = "the folder is there already; nothing was written"
+    fix = "name one that is not there"
+    sample = {"where": "exports/tiny-v1"}

@@ -1,19 +1,28 @@
-"""A pyinfra inventory file as a fleet, and a fleet as pyinfra's inventory: both directions in one place."""
+"""A pyinfra inventory file as a fleet."""
 
 from __future__ import annotations
 
+import importlib
+import traceback
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from steelyard.errors import InventoryEmpty, InventoryMissing, InventoryUnreadable
+from steelyard.errors import InventoryEmpty, InventoryMissing, PyinfraInventoryBroken
 
-from .connection import connection_data
 from .fleet import Fleet, FleetHost
 
 
+def _line_in(path: Path, error: BaseException) -> int:
+    """The last line of the file itself that the error went through; 1 where none is told."""
+    if isinstance(error, SyntaxError):
+        return error.lineno or 1
+    frames = traceback.extract_tb(error.__traceback__)
+    return next((frame.lineno or 1 for frame in reversed(frames) if Path(frame.filename).name == path.name), 1)
+
+
 def read_pyinfra(path: Path) -> Fleet:
-    """The fleet of a pyinfra inventory `.py`. Raises InventoryMissing, InventoryUnreadable, InventoryEmpty."""
+    """The fleet of a pyinfra inventory `.py`. Raises InventoryMissing, PyinfraInventoryBroken, InventoryEmpty."""
     if not path.exists():
         raise InventoryMissing(where=str(path))
     from pyinfra.api.state import State
@@ -24,16 +33,21 @@ def read_pyinfra(path: Path) -> Fleet:
         with ctx_state.use(State(check_for_changes=False)):
             inventory = make_inventory(str(path), cwd=str(path.parent))
     except Exception as error:  # the file is the user's own Python: whatever it raises is about that file
-        raise InventoryUnreadable(where=str(path), why=f"{type(error).__name__}: {error}") from error
+        # pyinfra's own exception around it cannot be printed with every version of its libraries
+        cause = next((part for part in error.args if isinstance(part, Exception)), error.__cause__ or error)
+        why = f"{type(cause).__name__}: {cause}"
+        raise PyinfraInventoryBroken(where=f"{path}:{_line_in(path, cause)}", why=why) from error
     hosts = []
     for host in inventory:
         variables = {**inventory.get_data(), **host.group_data, **host.host_data}
         name = host.name.removeprefix("@steelyard/")
         hosts.append(FleetHost(name, tuple(host.groups), variables))
     if not hosts:
-        raise InventoryEmpty(where=str(path))
-    groups = {group: tuple(member.name.removeprefix("@steelyard/") for member in members)
-              for group, members in inventory.groups.items()}  # fmt: skip
+        raise InventoryEmpty(where=str(path), file=str(path))
+    groups = {
+        group: tuple(member.name.removeprefix("@steelyard/") for member in members)
+        for group, members in inventory.groups.items()
+    }
     groups["all"] = tuple(host.name for host in hosts)
 
     def match(pattern: str) -> list[str]:
@@ -43,17 +57,10 @@ def read_pyinfra(path: Path) -> Fleet:
 
 
 def pyinfra_groups(path: Path) -> dict[str, tuple[list[tuple[str, dict[str, Any]]], dict[str, Any]]]:
-    """For an inventory.py: `globals().update(pyinfra_groups(Path(__file__).parent))` gives pyinfra the Ansible one."""
-    from steelyard.site import site_of
+    """The same as `steelyard.site.plain_pyinfra.pyinfra_groups`: inventory files of users import it from here.
 
-    from .ansible import read_ansible
-
-    fleet = read_ansible(path)
-    site = site_of(fleet)
-    hosts = {host.name: (f"@steelyard/{host.name}", {**host_data(host), "site": site}) for host in fleet.hosts}
-    return {group.replace("-", "_"): ([hosts[name] for name in names], {}) for group, names in fleet.groups.items() if names}
-
-
-def host_data(host: FleetHost) -> dict[str, Any]:
-    """The variables of a host and what pyinfra's SSH needs, under pyinfra's names."""
-    return {**host.variables, **connection_data(host), "host_name": host.name, "host_groups": host.groups}
+    The room `site` lies above this one, so it is loaded by its name.
+    """
+    groups: dict[str, tuple[list[tuple[str, dict[str, Any]]], dict[str, Any]]]
+    groups = importlib.import_module("steelyard.site.plain_pyinfra").pyinfra_groups(path)
+    return groups

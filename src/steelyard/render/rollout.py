@@ -1,112 +1,180 @@
-"""What `steelyard rollout` and `rollback` say: the prediction before, what was measured after."""
+"""The output of `steelyard rollout` and `rollback`: the prediction before, what was measured after."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from steelyard.errors import Interrupted
+from steelyard.rollout.open_trials import asked_by, open_trial, time_of, version_of
+from steelyard_host.wire.rollout import Strategy, SwitchState, Trial
 
 from .tables import made_table
 
 if TYPE_CHECKING:
-    from steelyard.cli.rolling import Asked
-    from steelyard.rollout.run import Outcome
+    from steelyard.interrupts.signals import Interruption
+    from steelyard.rollout.prepared import PreparedRollout
+    from steelyard.rollout.run import RolloutOutcome
     from steelyard.rollout.strategy import Prediction
 
     from .screen import Screen
 
 
-def _version(folder: str | None) -> str:
-    return folder.rsplit("/", 1)[1] if folder else "nothing"
+class RolloutRow(NamedTuple):
+    """The result of one host; fields are keys of its JSON object. Seconds are None where nothing was measured."""
+
+    host: str
+    serves: str
+    switch: str
+    strategy: str | None = None
+    drained_s: float | None = None
+    gap_s: float | None = None
+    seconds: float | None = None
+    why: str = ""
+
+    @classmethod
+    def of(cls, host: str, state: SwitchState, trial: Trial | None) -> RolloutRow:
+        """Return the row of a host, by its trial, or by its state before where it tried nothing."""
+        if trial is None:
+            return cls(host, version_of(state.serves), "none")
+        served = trial.folder if trial.state.serves_new else trial.before
+        return cls(
+            host,
+            version_of(served),
+            str(trial.state),
+            str(trial.strategy),
+            trial.drained_s,
+            trial.gap_s,
+            trial.seconds,
+            trial.why,
+        )
 
 
-def show_prediction(
-    screen: Screen,
-    alias: str,
-    version: str,
-    predictions: dict[str, Prediction],
-    states: dict[str, dict[str, Any]],
-    asked: Asked,
-) -> None:
+def show_prediction(screen: Screen, prepared: PreparedRollout) -> None:
     """One line a host, in the order in which they switch."""
-    if screen.json or not predictions:
+    predictions = prepared.predictions
+    if screen.json:
+        return
+    for name, trial in prepared.open_trials.undone.items():
+        screen.note(f"{name}: {version_of(trial.folder)} is on trial{asked_by(trial.by, trial.at)}; it is undone first")
+    for name, trial in prepared.open_trials.adopted.items():
+        screen.note(
+            f"{name}: {version_of(trial.folder)} is on trial{asked_by(trial.by, trial.at)}; it goes on with that"
+        )
+    if not predictions:
         return
     table = made_table("HOST", "SERVES", "TO", "BY", "ABOUT", "MEANWHILE")
     for name, prediction in predictions.items():
         about = f"{prediction.gap_s:.1f} s" if prediction.gap_s is not None else "unknown"
-        if prediction.strategy == "surge":
-            meanwhile = "a second engine answers"
-        elif prediction.others:
-            meanwhile = f"{prediction.others} other services answer"
-        else:
-            meanwhile = "requests wait " + (
-                "in the engine" if prediction.strategy == "reload" and not asked.prompts else "at the gateway"
-            )
-        table.add_row(name, _version(states[name]["serves"]), version, prediction.strategy, about, meanwhile)
+        meanwhile = _meanwhile(prediction, bool(prepared.request.prompts))
+        serves = version_of(prepared.states[name].serves)
+        table.add_row(name, serves, prepared.version, str(prediction.strategy), about, meanwhile)
     screen.tables(table)
     screen.note(_memory({prediction.strategy for prediction in predictions.values()}))
 
 
-def _memory(strategies: set[str]) -> str:
-    if "surge" in strategies:
+def _meanwhile(prediction: Prediction, prompts: bool) -> str:
+    """Who answers while the host switches. `prompts`: whether the new version has to answer some first."""
+    if prediction.strategy is Strategy.SURGE:
+        return "a second engine answers"
+    if prediction.others:
+        return f"{prediction.others} other services answer"
+    in_engine = prediction.strategy is Strategy.RELOAD and not prompts
+    return f"requests wait {'in the engine' if in_engine else 'at the gateway'}"
+
+
+def _memory(strategies: set[Strategy]) -> str:
+    if Strategy.SURGE in strategies:
         return "memory: as much again as each service has, while it is moved"
-    if "sleep-swap" in strategies:
-        return "memory: of the host as much again as each service has, of its GPUs 4 GiB for the engine that sleeps, until it is confirmed"
+    if Strategy.SLEEP_SWAP in strategies:
+        return (
+            "memory: of the host as much again as each service has, of its GPUs 4 GiB for the engine that "
+            "sleeps, until it is confirmed"
+        )
     return "memory: none beside what each service has"
 
 
 def show_outcome(
-    screen: Screen, alias: str, version: str, outcome: Outcome | None, states: dict[str, dict[str, Any]],
-    declared: str | None = None, command: str = "rollout",
-) -> None:  # fmt: skip
-    """One line a host, with what was measured; below it what failed, and what is the operator's to do."""
-    records = outcome.records if outcome else {}
-    errors = outcome.errors if outcome else {}
+    screen: Screen, prepared: PreparedRollout, outcome: RolloutOutcome | None, command: str, again: str = ""
+) -> None:
+    """One line a host, with what was measured; below it what failed, and what is the operator's to do.
+
+    `outcome`: None where every service served the version already; `again`: the call that goes on with one that was cut
+    short.
+    """
+    rows = rows_of(prepared, outcome)
     if screen.json:
-        screen.document(command, document(alias, version, outcome, states))
+        screen.document(command, document(prepared, outcome, again))
         return
     if outcome is None:
-        screen.out(f"{alias} is served by version {version} on {len(states)} hosts already")
-    else:
-        table = made_table("HOST", "SERVES", "SWITCH", "BY", "DRAINED IN", "GAP", "WHOLE")
-        for name in states:
-            row = _row(name, states[name], records.get(name))
-            table.add_row(name, row["serves"], row["switch"], row["strategy"] or "-", *(_seconds(row[key]) for key in ("drained_s", "gap_s", "seconds")))  # fmt: skip
-        screen.tables(table)
-        for error in errors.values():
-            screen.error(error)
-        for name in sorted(outcome.left):
-            screen.out(
-                f"{name}: nobody knows yet what it serves; it undoes by itself what was not confirmed: `steelyard status -l {name}`"
-            )
-    serving = {_row(name, states[name], records.get(name))["serves"] for name in states}
-    meant = declared or version
-    if outcome is not None and (declared is not None or outcome.rolled_back) and meant not in serving:
-        screen.out(f"models.yml declares {meant}: set `version` to what is served, or drift will name it")
+        screen.out(f"{prepared.alias} is served by version {prepared.version} on {len(rows)} hosts already")
+        screen.failures()
+        return
+    table = made_table("HOST", "SERVES", "SWITCH", "BY", "DRAINED IN", "GAP", "WHOLE")
+    for row in rows:
+        measured = (_seconds(seconds) for seconds in (row.drained_s, row.gap_s, row.seconds))
+        table.add_row(row.host, row.serves, row.switch, row.strategy or "-", *measured)
+    screen.tables(table)
+    for error in outcome.errors.values():
+        screen.error(error)
+    for name in sorted(outcome.left - set(outcome.states)):
+        screen.out(
+            f"{name}: it does not answer, so nobody knows yet what it serves; it undoes by itself what was not "
+            f"confirmed: `steelyard status -l {name}`"
+        )
+    if outcome.cut_short is not None:
+        screen.lines(_left_as(prepared, outcome))
+        screen.error(_interrupted(prepared, outcome.cut_short, command, again))
+    elif prepared.declared not in {row.serves for row in rows}:
+        screen.out(f"models.yml declares {prepared.declared}: set `version` to what is served, or drift will name it")
     screen.failures()
 
 
-def document(alias: str, version: str, outcome: Outcome | None, states: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """As in the JSON Schema."""
-    records = outcome.records if outcome else {}
+def _left_as(prepared: PreparedRollout, outcome: RolloutOutcome) -> list[str]:
+    """A sentence for each host that answered after a signal had stopped the run: what it serves, by its own word."""
+    lines = []
+    for name in prepared.states:
+        state = outcome.states.get(name)
+        if state is None:
+            continue
+        trial, serves = open_trial(state), version_of(state.serves)
+        if trial is None:
+            lines.append(f"{name}: serves {serves}, and comes up with {version_of(state.committed)}")
+            continue
+        until = f" at {time_of(trial.until)}" if trial.until is not None else ""
+        back = f"it goes back to {version_of(trial.before)} by itself{until} where nobody confirms it"
+        lines.append(f"{name}: serves {serves}, and {version_of(trial.folder)} is on trial ({trial.state}): {back}")
+    return lines
+
+
+def _interrupted(prepared: PreparedRollout, first: Interruption, command: str, again: str) -> Interrupted:
+    state = f"nothing further was begun on the way of `{prepared.alias}` to {prepared.version}; above is what is where"
+    before = {version_of(served.committed) for served in prepared.states.values()} - {prepared.version}
+    back = "".join(f"; back: `steelyard rollback {prepared.alias} {version}`" for version in before if len(before) == 1)
+    then = f"go on: `{again}`{back}"
+    return Interrupted(where=f"steelyard {command}", signal=first.title, state=state, then=then)
+
+
+def rows_of(prepared: PreparedRollout, outcome: RolloutOutcome | None) -> list[RolloutRow]:
+    """A row for each host, in the order of the inventory: by its last word where a signal stopped the run."""
+    trials = outcome.records if outcome is not None else {}
+    rows = [RolloutRow.of(name, state, trials.get(name)) for name, state in prepared.states.items()]
+    states = outcome.states if outcome is not None else {}
+    return [row._replace(serves=version_of(states[row.host].serves)) if row.host in states else row for row in rows]
+
+
+def document(prepared: PreparedRollout, outcome: RolloutOutcome | None, again: str = "") -> dict[str, Any]:
+    """The JSON document, as in the JSON Schema."""
+    cut_short = outcome.cut_short if outcome is not None else None
     return {
-        "alias": alias, "to": version, "rolled_back": bool(outcome and outcome.rolled_back),
-        "hosts": [_row(name, states[name], records.get(name)) for name in states],
-        "unknown": sorted(outcome.left) if outcome else [],
-        "errors": [error.as_json() for error in outcome.errors.values()] if outcome else [],
-    }  # fmt: skip
+        "alias": prepared.alias,
+        "to": prepared.version,
+        "rolled_back": outcome is not None and outcome.rolled_back,
+        "hosts": [row._asdict() for row in rows_of(prepared, outcome)],
+        "unknown": sorted(outcome.left) if outcome is not None else [],
+        "errors": [error.as_json() for error in outcome.errors.values()] if outcome is not None else [],
+        "interrupted": {"signal": cut_short.signal.name, "again": again} if cut_short is not None else None,
+    }
 
 
 def _seconds(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f} s"
-
-
-def _row(name: str, state: dict[str, Any], record: dict[str, Any] | None) -> dict[str, Any]:
-    """What a host serves now, as far as it said."""
-    if record is None:
-        return {"host": name, "serves": _version(state["serves"]), "switch": "none", "strategy": None, "drained_s": None,
-                "gap_s": None, "seconds": None, "why": ""}  # fmt: skip
-    there = record["state"] in ("confirmed", "serving")
-    return {
-        "host": name, "serves": _version(record["folder"] if there else record["before"]), "switch": record["state"],
-        "strategy": record["strategy"], "drained_s": record.get("drained_s"), "gap_s": record.get("gap_s"),
-        "seconds": record.get("seconds"), "why": record["why"],
-    }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Plans, findings and errors as plain lines. Pure: what goes in is values, what comes out is text not yet masked.
+"""Commands, findings, advice and errors as plain lines, not masked yet. Pure.
 
 Hosts that say the same are one entry with a count and their names, so 500 hosts that lack one file are one line.
 """
@@ -8,16 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
+from steelyard.api.advice import Advice
+from steelyard.api.finding import Finding
 from steelyard.errors import SteelyardError, show
-from steelyard.finding import Finding
-from steelyard.outcome import Outcome
-from steelyard.unknowns import Unknown
 
 if TYPE_CHECKING:
-    from steelyard.engine.plan import HostPlan, Plan, PlannedCommand
+    from steelyard.drift.causes import Consequence
+    from steelyard.engine.plan import HostPlan, PlannedCommand
 
 DIFF_LINES = 40  # of one file, unless verbose; JSON holds all
 NAMES = 6  # of a group of hosts, unless verbose
+VALUES = 3  # of a finding that hosts have in common, unless verbose
 Item = TypeVar("Item")
 
 
@@ -28,49 +29,30 @@ def plural(count: int, word: str, many: str = "") -> str:
 
 def grouped(items: Iterable[Item], key: Callable[[Item], Hashable]) -> list[list[Item]]:
     """Items with the same key together, in the order of the first of each."""
-    found: dict[Hashable, list[Item]] = {}
+    groups: dict[Hashable, list[Item]] = {}
     for item in items:
-        found.setdefault(key(item), []).append(item)
-    return list(found.values())
+        groups.setdefault(key(item), []).append(item)
+    return list(groups.values())
 
 
 def hosts_named(names: Sequence[str], verbose: bool = False) -> str:
     """`gpu-1`, or `18 hosts (gpu-1, gpu-2, … gpu-18)`."""
     if len(names) == 1:
         return names[0]
-    shown = names if verbose or len(names) <= NAMES else [*names[: NAMES - 1], f"... {names[-1]}"]
-    return f"{len(names)} hosts ({', '.join(shown)})"
+    return f"{len(names)} hosts ({named(names, verbose)})"
 
 
-def plan_lines(plan: Plan, verbose: bool = False) -> list[str]:
-    """What would change, host by host or group by group, with reasons, commands and diffs."""
-    lines = []
-    for group in grouped(plan.hosts, lambda host: (host.tasks, tuple(map(_unknown_key, host.unknown)), host.outcome)):
-        name = hosts_named([host.host for host in group], verbose)
-        first = group[0]
-        if first.outcome is Outcome.FAILED:
-            lines.append(f"{name}: failed: " + ("not planned" if not first.tasks else "planned up to an error"))
-        elif first.outcome is Outcome.UNREACHABLE:
-            lines.append(f"{name}: unreachable: not planned")
-        for task in first.tasks:
-            lines.append(f"{name}: {task.title}")
-            for command in task.commands:
-                lines += [f"    {line}" for line in command_lines(command, verbose)]
-        lines += [
-            f"{name}: unknown: {unknown.what}: {unknown.because}; settled by {unknown.settled_by}" for unknown in first.unknown
-        ]
-    return lines
-
-
-def _unknown_key(unknown: Unknown) -> Hashable:
-    return unknown._replace(host="")
+def named(names: Sequence[str], verbose: bool = False) -> str:
+    """`gpu-1, gpu-2, … gpu-18`."""
+    return ", ".join(names if verbose or len(names) <= NAMES else [*names[: NAMES - 1], f"... {names[-1]}"])
 
 
 def command_lines(command: PlannedCommand, verbose: bool) -> list[str]:
     """The command with its reason, and the diff of a file."""
     reason = f"  [{command.live} -> {command.declared}]" if command.declared else ""
-    text = command.text if verbose or len(command.text) < 160 else command.text[:157] + "..."
-    first = text if verbose or not text else text.splitlines()[0]
+    whole = verbose or command.refusal is not None  # a refusal is a sentence: its end says what to do
+    text = command.text if whole or len(command.text) < 160 else command.text[:157] + "..."
+    first = text if whole or not text else text.splitlines()[0]
     shown = command.diff if verbose else command.diff[:DIFF_LINES]
     lines = [f"{first}{reason}", *(f"    {line}" for line in shown)]
     if len(shown) < len(command.diff):
@@ -78,18 +60,53 @@ def command_lines(command: PlannedCommand, verbose: bool) -> list[str]:
     return lines
 
 
-def finding_lines(findings: Sequence[Finding], verbose: bool = False) -> list[str]:
-    """Each finding with its fix; the same one on several hosts once."""
+def finding_lines(
+    findings: Sequence[Finding],
+    verbose: bool = False,
+    consequences_of: Callable[[str], Sequence[Consequence]] = lambda cause: (),
+) -> list[str]:
+    """Each finding with its fix, and what it leads to elsewhere; the same one on several hosts once."""
     lines = []
-    for group in grouped(findings, lambda found: (found.code, found.subject, found.declared, found.live, found.verdict)):
-        first = group[0]
+    for group in grouped(findings, lambda one: (one.code, one.subject, one.declared, one.verdict, one.severity)):
+        first, names = group[0], [finding.host for finding in group]
         mark = "" if first.severity == "error" else f" {first.severity}:"
         since = f", since {first.since}" if first.since else ""
-        lines.append(
-            f"{hosts_named([found.host for found in group], verbose)}: {first.verdict}:{mark} {first.subject}  ({first.code})"
-        )
-        lines.append(f"    declared: {first.declared}; live: {first.live}{since}")
-        lines.append(f"    fix: {_fix([found.host for found in group], first.fix)}")
+        lines.append(f"{hosts_named(names, verbose)}: {first.verdict}:{mark} {first.subject}  ({first.code})")
+        lines.append(f"    declared: {first.declared}; live: {_values(group, verbose)}{since}")
+        lines.append(f"    fix: {_fix(names, first.fix)}")
+        led_to = [consequence for finding in group for consequence in consequences_of(finding.id)]
+        lines += [f"    {line}" for line in consequence_lines("it", led_to, verbose)]
+    return lines
+
+
+def consequence_lines(cause: str, consequences: Sequence[Consequence], verbose: bool = False) -> list[str]:
+    """One line on what goes away with `cause`, each with what is seen of it; none where there is nothing."""
+    if not consequences:
+        return []
+    findings = [consequence.finding for consequence in consequences]
+    shown = findings if verbose or len(findings) <= NAMES else findings[: NAMES - 1]
+    more = f"; and {len(findings) - len(shown)} more" if len(shown) < len(findings) else ""
+    named = "; ".join(f"{finding.host}: {finding.subject} ({finding.live})" for finding in shown)
+    return [f"because of {cause}: {named}{more}"]
+
+
+def _values(group: Sequence[Finding], verbose: bool) -> str:
+    """What is live; where hosts differ in it, the values with their hosts."""
+    alike = grouped(group, lambda finding: finding.live)
+    if len(alike) == 1:
+        return group[0].live
+    shown = alike if verbose or len(alike) <= VALUES else alike[: VALUES - 1]
+    parts = [f"{same[0].live} on {hosts_named([finding.host for finding in same], verbose)}" for same in shown]
+    left = sum(len(same) for same in alike[len(shown) :])
+    return "; ".join([*parts, *([f"others on {plural(left, 'host')}"] if left else [])])
+
+
+def advice_lines(advice: Sequence[Advice], verbose: bool = False) -> list[str]:
+    """Each advice with its fix; the same one of several hosts once."""
+    lines = []
+    for group in grouped(advice, lambda given: given._replace(host="")):
+        names = hosts_named([given.host for given in group], verbose)
+        lines += [f"advice: {names}: {group[0].text}", f"  fix: {group[0].fix}"]
     return lines
 
 
@@ -102,10 +119,12 @@ def error_lines(failed: Sequence[tuple[SteelyardError, Sequence[str]]], verbose:
     """Errors with the last words of their hosts; of hosts with the same error, one message with all their names."""
     lines = []
     for group in grouped(failed, lambda entry: (type(entry[0]), _without_place(entry[0]))):
-        error, words = group[0]
-        lines += [f"{error.where}: | {line}" for line in words]
+        error, last_words = group[0]
+        said = [f"{error.where}: | {line}" for line in last_words if verbose or not error.explains]
+        if not error.explains:  # else the cause is the first line, and what the host said the proof of it
+            lines += said
         if len(group) == 1:
-            lines += show(error).splitlines()
+            lines += [*show(error).splitlines(), *(said if error.explains else [])]
             continue
         names = hosts_named([entry[0].where for entry in group], verbose)
         first = "fix" if len({entry[0].remedy for entry in group}) == 1 else f"fix, for {error.where}"
@@ -123,22 +142,8 @@ def _without_place(error: SteelyardError) -> str:
     return sentence
 
 
-def summary(plan: Plan, verb: str) -> str:
-    """One line that ends a plan or an apply; unreachable, failed, skipped and unknown are told apart."""
-    changed = sum(1 for host in plan.hosts if host.tasks)
-    parts = [f"{plural(plan.changes, 'task')} {verb} on {plural(changed, 'host')} of {len(plan.hosts)}"]
-    unknown = sum(len(host.unknown) for host in plan.hosts)
-    if unknown:
-        parts.append(f"{unknown} unknown")
-    for outcome in (Outcome.UNREACHABLE, Outcome.FAILED, Outcome.SKIPPED):
-        hosts = plan.of(outcome)
-        if hosts:
-            parts.append(f"{outcome}: {hosts_named([host.host for host in hosts])}")
-    return "; ".join(parts)
-
-
 def traffic_lines(hosts: Iterable[HostPlan]) -> list[str]:
-    """What each host cost."""
+    """Lines of what each host cost."""
     return [
         f"{host.host}: ssh: {plural(cost.connections, 'connection')}, {plural(cost.channels, 'channel')}, "
         f"{plural(cost.round_trips, 'round trip')} for {plural(cost.facts, 'fact')}"

@@ -1,44 +1,53 @@
-"""The engines that are built. What a host does with one (command line, unit) is its role's; how it counts is the helper's."""
+"""The engines that are built.
+
+What a host does with one (command line, unit) is its role's; how it counts is the helper's.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from steelyard_host.paths import ENGINES as ENGINE_FOLDERS
+
 from . import llamacpp_options, vllm_options
+from .options import EngineOptions
 
 
 @dataclass(frozen=True)
-class Kind:
-    """`section`: settings with its `version`; `owned`: options that steelyard sets, and what to write instead.
+class EngineKind:
+    """One kind of engine. `section`: the settings that hold its `version`; `reloads`: it takes weights in place.
 
-    `options`: version to the names it knows; `plain`: the one way to spell a name. `reloads`: takes weights in place.
-    `own_loading`: has ways of loading that are measured, chosen and shared: `bench load`, `models shard`, `models cache`.
+    `own_loading`: it has ways of loading that are measured, chosen and shared, by `bench load`, `models shard` and
+    `models cache`.
     """
 
     name: str
     title: str
     section: str
-    newest: str
-    owned: Mapping[str, str]
-    options: Mapping[str, frozenset[str]]
-    plain: Callable[[str], str]
+    options: EngineOptions
     reloads: bool
     own_loading: bool
 
 
 KINDS = {
-    "vllm": Kind(
-        "vllm", "vLLM", "vllm", vllm_options.NEWEST, vllm_options.OWN, vllm_options.KNOWN, vllm_options.plain, reloads=True,
-        own_loading=True,
-    ),
-    "llamacpp": Kind(
-        "llamacpp", "llama.cpp (xllamacpp)", "llamacpp", llamacpp_options.NEWEST, llamacpp_options.OWN, llamacpp_options.KNOWN,
-        llamacpp_options.plain, reloads=False, own_loading=False,
-    ),
-}  # fmt: skip
+    kind.name: kind
+    for kind in (
+        EngineKind("vllm", "vLLM", "vllm", vllm_options.OPTIONS, reloads=True, own_loading=True),
+        EngineKind(
+            "llamacpp", "llama.cpp (xllamacpp)", "llamacpp", llamacpp_options.OPTIONS, reloads=False, own_loading=False
+        ),
+    )
+}
 
 
 def engine_folder(engine: str, version: str) -> str:
-    """Where a host has a version of an engine: one environment each, so that two can live side by side."""
-    return f"/opt/steelyard/engines/{engine}-{version}"
+    """The folder of a version of an engine on its hosts: one environment each, so that two can live side by side."""
+    return f"{ENGINE_FOLDERS}/{engine}-{version}"
+
+
+def wheels_place(engine: str, version: str, site_vllm: str) -> str:
+    """The folder of an engine's wheels below the mirror's folder of wheels.
+
+    The site's vLLM lies in it directly, others in a folder of theirs.
+    """
+    return "" if (engine, version) == ("vllm", site_vllm) else f"{engine}-{version}"

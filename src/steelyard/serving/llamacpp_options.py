@@ -1,9 +1,13 @@
-"""Which options `serve.options` may hold for llama.cpp: attributes of xllamacpp's `CommonParams`, llama.cpp's own parameters.
+"""Options that `serve.options` may hold for llama.cpp: attributes of xllamacpp's `CommonParams`, llama.cpp's own
+parameters.
 
-Without those of its other programs (perplexity, imatrix, benchmarks) and those that steelyard sets itself. Source: the wheel of each version.
+Without those of its other programs (perplexity, imatrix, benchmarks) and those that steelyard sets itself. Source: the
+wheel of each version.
 """
 
 from __future__ import annotations
+
+from .options import EngineOptions
 
 OWN = {
     "model": "`version` and `source` of the model",
@@ -20,7 +24,7 @@ OWN = {
     "hf_token": "`source` of the model: hosts fetch nothing",
 }
 NEWEST = "2026.10.11549"  # what `llamacpp.version` is where nobody says another
-KNOWN: dict[str, frozenset[str]] = {
+KNOWN = {
     NEWEST: frozenset(
         [
             "attention_type",
@@ -102,3 +106,6 @@ KNOWN: dict[str, frozenset[str]] = {
 def plain(name: str) -> str:
     """`n-parallel` is a way to write `n_parallel`."""
     return name.replace("-", "_")
+
+
+OPTIONS = EngineOptions(NEWEST, OWN, KNOWN, plain)

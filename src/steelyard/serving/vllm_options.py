@@ -1,9 +1,11 @@
-"""Which options `serve.options` may hold: the engine's own names, without those that steelyard sets itself.
+"""Options that `serve.options` may hold: the engine's own names, without those that steelyard sets itself.
 
 Source: `vllm serve --help=all` of each version. Options of other versions are passed on as they are.
 """
 
 from __future__ import annotations
+
+from .options import EngineOptions
 
 OWN = {
     "model": "`version` and `source` of the model",
@@ -22,7 +24,7 @@ OWN = {
     "ssl-certfile": "`gateway.tls_pem`",
 }
 NEWEST = "0.32.0"  # what `vllm.version` is where nobody says another
-KNOWN: dict[str, frozenset[str]] = {
+KNOWN = {
     NEWEST: frozenset(
         [
             "additional-config",
@@ -349,3 +351,6 @@ KNOWN: dict[str, frozenset[str]] = {
 def plain(name: str) -> str:
     """`max_num_seqs` and `no-enable-x` are ways to write `max-num-seqs` and `enable-x`."""
     return name.replace("_", "-").removeprefix("no-")
+
+
+OPTIONS = EngineOptions(NEWEST, OWN, KNOWN, plain)

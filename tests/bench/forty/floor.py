@@ -15,9 +15,14 @@ import asyncssh
 
 async def look(host: dict[str, str | int], key: str, known_hosts: str, script: str) -> int:
     async with asyncssh.connect(
-        str(host["address"]), port=int(host.get("port", 22)), username="ops", client_keys=[key], known_hosts=known_hosts,
-        agent_path=None, config=None,
-    ) as connection:  # fmt: skip
+        str(host["address"]),
+        port=int(host.get("port", 22)),
+        username="ops",
+        client_keys=[key],
+        known_hosts=known_hosts,
+        agent_path=None,
+        config=None,
+    ) as connection:
         done = await connection.run("exec sudo -H -n sh", input=script, check=True)
         return len(done.stdout or "")
 

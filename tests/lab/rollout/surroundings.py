@@ -6,10 +6,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from conftest import on_host
 from faults import fault
-from gateway_pair import holders
-from matrix import Ground
+from support.fault_rows import Ground
+from support.gateway_pair import holders
+from support.lab_site import on_host
 
 PAIRED = {"one gateway dies"}  # rows of two gateways that share an address
 DAYS = 3 * 86400
@@ -17,7 +17,9 @@ DAYS = 3 * 86400
 
 @contextmanager
 def clock_off(ground: Ground, seconds: int) -> Iterator[None]:
-    """The clock that steelyard's own program on the host reads; hosts of the lab share their kernel's, so systemd keeps the right one."""
+    """The clock that steelyard's own program on the host reads; hosts of the lab share their kernel's, so systemd keeps
+    the right one.
+    """
     path = "/usr/lib/python3/dist-packages/skew.pth"
     line = f"import time; time.time = lambda was=time.time: was() + {seconds}"
     on_host(ground.site, ground.host, f"echo '{line}' > {path}")

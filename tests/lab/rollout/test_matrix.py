@@ -1,5 +1,6 @@
-"""Strategies by faults, on real hosts under load. Always: clean runs, and the gate that only live figures can test; the others in turn, all of them with
-STEELYARD_FAULTS=all (`make test-faults`), which also writes docs/how-it-works/faults.md and ends with the figures in one line. Cut short, it goes on where it was.
+"""Strategies by faults, on real hosts under load. Always: clean runs, and the gate that only live figures can test; the
+others in turn, all of them with STEELYARD_FAULTS=all (`make test-faults`), which also writes
+docs/how-it-works/faults.md and ends with the figures in one line. Cut short, it goes on where it was.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from conftest import Site
 from faults import EXPECTED
-from gateway_pair import gateway_pair, shared_address
-from matrix import Ground, Row, run_row
+from support.fault_rows import Ground, Row, run_row
+from support.fault_table import Table
+from support.gateway_pair import gateway_pair, shared_address
+from support.lab_site import Site
 from surroundings import PAIRED
-from table import Table
 
 STRATEGIES = ("reload", "swap", "sleep-swap", "surge")
 STARTS = {  # rows of strategies that start an engine
@@ -86,7 +87,9 @@ def paired(ground: Ground, site: Site, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.mark.parametrize(("strategy", "name"), chosen())
-def test_no_request_fails_whatever_happens_to_a_rollout(request: pytest.FixtureRequest, strategy: str, name: str) -> None:
+def test_no_request_fails_whatever_happens_to_a_rollout(
+    request: pytest.FixtureRequest, strategy: str, name: str
+) -> None:
     work, exits, serves = EXPECTED[name]
     row = run_row(request.getfixturevalue("paired" if name in PAIRED else "ground"), strategy, name, work)
     print(json.dumps(asdict(row)))

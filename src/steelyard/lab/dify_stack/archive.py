@@ -20,12 +20,12 @@ LATER_DAEMON = "0.6.10-local"
 
 def files_of(version: str) -> dict[str, bytes]:
     """Path below docker/ to content."""
-    found = {}
+    files = {}
     for path in sorted(RELEASE.rglob("*")):
         if path.is_file() and "__pycache__" not in path.parts:
             name = ".env.example" if path.name == "dotenv.example" else path.relative_to(RELEASE).as_posix()
-            found[name] = _of_version(path.read_text(), version).encode()
-    return found
+            files[name] = _of_version(path.read_text(), version).encode()
+    return files
 
 
 def _of_version(text: str, version: str) -> str:

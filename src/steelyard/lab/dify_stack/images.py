@@ -16,19 +16,27 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from steelyard.lab.paths import cache_root
-from steelyard.lab.programs import run
+import dify_double
+from steelyard.lab.nspawn.paths import cache_root
+from steelyard.lab.nspawn.programs import run
 
 from .archive import LATER_DAEMON
 
 PACKAGES = (
-    "redis-server", "redis-tools", "postgresql-17", "python3", "python3-psycopg2", "nginx-light", "busybox-static", "openssl",
+    "redis-server",
+    "redis-tools",
+    "postgresql-17",
+    "python3",
+    "python3-psycopg2",
+    "nginx-light",
+    "busybox-static",
+    "openssl",
     "squid",
-)  # fmt: skip
+)
 RELEASE = "trixie"
 FIRST = "langgenius/dify-api"  # the repository that gets every layer first
 HERE = Path(__file__).parent
-DOUBLE = HERE.parent / "dify_double"
+DOUBLE = Path(str(dify_double.__file__)).parent
 PYTHON = ("PYTHONPATH=/opt", "PYTHONDONTWRITEBYTECODE=1", "PYTHONUNBUFFERED=1")
 PG_BIN = "PATH=/usr/lib/postgresql/17/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 LAYER, CONFIG = "application/vnd.docker.image.rootfs.diff.tar.gzip", "application/vnd.docker.container.image.v1+json"
@@ -47,7 +55,7 @@ class Image:
 
     @property
     def repository(self) -> str:
-        """With `library/` before the names of Docker's own."""
+        """Repository of the image, with `library/` before the names of Docker's own."""
         path = self.name.rpartition(":")[0]
         return path if "/" in path else f"library/{path}"
 
@@ -57,7 +65,7 @@ class Image:
 
 
 def standin(name: str, *words: str) -> Image:
-    return Image(name, ("python3", "-m", "dify_double.standin", *words))
+    return Image(name, ("python3", "-m", "dify_double.service_stub", *words))
 
 
 def api(version: str) -> Image:
@@ -67,8 +75,12 @@ def api(version: str) -> Image:
 
 
 def images(*versions: str) -> tuple[Image, ...]:
-    """All that the compose files of these releases name."""
-    own = [each for version in versions for each in (api(version), standin(f"langgenius/dify-web:{version}", "--port", "3000"))]
+    """Return all images that the compose files of these releases name."""
+    own = [
+        image
+        for version in versions
+        for image in (api(version), standin(f"langgenius/dify-web:{version}", "--port", "3000"))
+    ]
     daemons = [
         replace(standin(f"langgenius/dify-plugin-daemon:{tag}", "--port", "5002", "--database"), installs=True)
         for tag in ("0.6.3-local", LATER_DAEMON)
@@ -118,9 +130,9 @@ def double_layer() -> bytes:
 
 def uv_layer() -> bytes:
     """The real uv, of this environment, as a gzipped tar."""
-    from steelyard.dify.seed import uv_program
+    from steelyard.artifacts.uv import uv_program
 
-    program = Path(uv_program())
+    program = Path(uv_program("steelyard lab"))
     kept = cache_root() / "dify" / f"uv-{program.stat().st_size}-{int(program.stat().st_mtime)}.tar.gz"
     if not kept.exists():
         with io.BytesIO() as packed:
@@ -144,7 +156,7 @@ def push(registry: str, wanted: tuple[Image, ...], say: Callable[[str], None]) -
     rootfs = ensure_rootfs(say)
     programs, double, uv = _described(rootfs), double_layer(), uv_layer()
     sums = {content: (digest(content), digest(gzip.decompress(content))) for content in (double, uv)}
-    found = {}
+    digests = {}
     for image in wanted:
         thin = [double, uv] if image.installs else [double]
         diffs = [programs["diff"], *(sums[content][1] for content in thin)]
@@ -153,15 +165,18 @@ def push(registry: str, wanted: tuple[Image, ...], say: Callable[[str], None]) -
             _blob(registry, image.repository, sums[content][0], content)
         config = json.dumps(_config(image, diffs), sort_keys=True).encode()
         _blob(registry, image.repository, digest(config), config)
-        described = [(rootfs.stat().st_size, programs["digest"]), *((len(content), sums[content][0]) for content in thin)]
+        described = [
+            (rootfs.stat().st_size, programs["digest"]),
+            *((len(content), sums[content][0]) for content in thin),
+        ]
         layers = [{"mediaType": LAYER, "size": size, "digest": name} for size, name in described]
         head = {"mediaType": CONFIG, "size": len(config), "digest": digest(config)}
         manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "config": head, "layers": layers}
         text = json.dumps(manifest, sort_keys=True).encode()
         for name in (image.tag, digest(text)):
             _request(registry, "PUT", f"/v2/{image.repository}/manifests/{name}", text, {"Content-Type": MANIFEST})
-        found[image.name] = digest(text)
-    return found
+        digests[image.name] = digest(text)
+    return digests
 
 
 def _described(rootfs: Path) -> dict[str, str]:
@@ -175,14 +190,20 @@ def _described(rootfs: Path) -> dict[str, str]:
         with gzip.open(rootfs) as file:
             for block in iter(lambda: file.read(1 << 20), b""):
                 unpacked.update(block)
-        kept.write_text(json.dumps({"digest": f"sha256:{packed.hexdigest()}", "diff": f"sha256:{unpacked.hexdigest()}"}))
-    found: dict[str, str] = json.loads(kept.read_text())
-    return found
+        kept.write_text(
+            json.dumps({"digest": f"sha256:{packed.hexdigest()}", "diff": f"sha256:{unpacked.hexdigest()}"})
+        )
+    digests: dict[str, str] = json.loads(kept.read_text())
+    return digests
 
 
 def _config(image: Image, diffs: list[str]) -> dict[str, object]:
-    run = {"Env": list(image.environment), "Cmd": list(image.command), "Entrypoint": list(image.entrypoint) or None,
-           "Labels": {"steelyard": "simulated Dify"}}  # fmt: skip
+    run = {
+        "Env": list(image.environment),
+        "Cmd": list(image.command),
+        "Entrypoint": list(image.entrypoint) or None,
+        "Labels": {"steelyard": "simulated Dify"},
+    }
     return {"architecture": "amd64", "os": "linux", "config": run, "rootfs": {"type": "layers", "diff_ids": diffs}}
 
 
@@ -190,7 +211,9 @@ def _blob(registry: str, repository: str, name: str, content: bytes | Path) -> N
     if _request(registry, "HEAD", f"/v2/{repository}/blobs/{name}", None, {}, (200, 404)).status == 200:
         return
     # another repository of the registry may have it
-    mounted = _request(registry, "POST", f"/v2/{repository}/blobs/uploads/?mount={name}&from={FIRST}", None, {}, (201, 202))
+    mounted = _request(
+        registry, "POST", f"/v2/{repository}/blobs/uploads/?mount={name}&from={FIRST}", None, {}, (201, 202)
+    )
     if mounted.status == 201:
         return
     place = mounted.headers["Location"]
@@ -201,7 +224,12 @@ def _blob(registry: str, repository: str, name: str, content: bytes | Path) -> N
 
 
 def _request(
-    registry: str, method: str, path: str, content: bytes | Path | None, headers: dict[str, str], allowed: tuple[int, ...] = ()
+    registry: str,
+    method: str,
+    path: str,
+    content: bytes | Path | None,
+    headers: dict[str, str],
+    allowed: tuple[int, ...] = (),
 ) -> http.client.HTTPResponse:
     connection = http.client.HTTPConnection(registry, timeout=300)
     try:

@@ -1,7 +1,7 @@
-"""Where versions come from: a kind of source per file, and what they have in common in `record`.
+"""The sources of versions: a kind of source per file, and what they have in common in `record`.
 
-`file:///folder` is read where it lies. The others are fetched by `models add`, held against the source's own hashes, and pinned:
-what models.yml declares names content, never something that moves.
+`file:///folder` is read where it lies. The others are fetched by `models add`, held against the source's own hashes,
+and pinned: what models.yml declares names content, never something that moves.
 """
 
 from __future__ import annotations
@@ -9,20 +9,15 @@ from __future__ import annotations
 from steelyard.errors import SourceWrong
 
 from . import hub, modelscope, s3, web
-from .record import Asked, Record, altered, fetched, kept, sha256_of
+from .record import FetchRequest, Record, altered_file, fetched, record_of, sha256_of
 
-__all__ = ["PINNED", "Asked", "Record", "fetch", "fetched", "is_local", "kept", "parse"]
-
-HASH = "[0-9a-f]{64}"
-PINNED = (
-    rf"^(file://\S+|hf://[^@\s#]+@[0-9a-f]{{40}}|modelscope://[^@\s#]+@[^\s#]+#sha256={HASH}"
-    rf"|https?://[^\s#]+#sha256={HASH}|s3://[^\s#]+#sha256={HASH})$"
-)
+__all__ = ["FetchRequest", "Record", "fetch", "fetched", "is_local", "parse", "record_of"]
 
 Source = hub.HubSource | modelscope.ModelScopeSource | web.WebSource | s3.S3Source
 
 
 def is_local(uri: str) -> bool:
+    """True for a folder of this machine, which is read where it lies."""
     return uri.startswith("file://")
 
 
@@ -41,11 +36,17 @@ def parse(uri: str, where: str) -> Source:
     raise SourceWrong(where=where, source=uri)
 
 
-def fetch(source: Source, asked: Asked) -> Record:
-    """Bring a source here and compare it; its record is pinned. Raises HubUnreachable, HubRefused, DownloadFailed, SourceRefused."""
-    here = kept(source.uri) if source.pinned else None
+def fetch(source: Source, asked: FetchRequest) -> Record:
+    """Bring a source here and compare it; its record is pinned. Raises HubUnreachable, HubRefused, DownloadFailed,
+    SourceRefused.
+    """
+    here = record_of(source.uri) if source.pinned else None
     # the Hub's client looks into its own cache
-    if here and not isinstance(source, hub.HubSource) and altered(here, lambda name: sha256_of(here.paths[name])) is None:
+    if (
+        here
+        and not isinstance(source, hub.HubSource)
+        and altered_file(here, lambda name: sha256_of(here.paths[name])) is None
+    ):
         return here
     match source:
         case hub.HubSource():

@@ -12,19 +12,22 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple, cast
 
 from steelyard.errors import SourceRefused
+from steelyard.models.content.file_policy import name_wrong, refuse, same_when_folded
 
-from .record import leaves_folder, refuse, same_when_folded
+from .decompression import MOST_MEMBERS, RATIO, BoundedHeader, Decompressed, packed_by, unpacked_limit
 
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")
 ENDINGS = (*TARS, ".zip")
+ZIPPED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)
 BLOCK = 4 << 20  # bytes
+STREAM = 256 << 10  # bytes that a tar archive is read by
 
 
 class Member(NamedTuple):
-    """`why` says what is wrong with it; None: a plain file."""
+    """One member of an archive. `why` says what is wrong with it; None: a plain file."""
 
     name: str
     size: int
@@ -47,7 +50,9 @@ def unpack(archive: Path, kind: str, folder: Path, model: str, where: str) -> No
                 with target.open("xb") as out:
                     shutil.copyfileobj(member.stream, out, BLOCK)
                     if out.tell() != member.size:
-                        raise refuse(where, model, member.name, f"it has {out.tell()} bytes, the archive says {member.size}")
+                        raise refuse(
+                            where, model, member.name, f"it has {out.tell()} bytes, the archive says {member.size}"
+                        )
         _lift(folder)
     except SourceRefused:
         shutil.rmtree(folder, ignore_errors=True)
@@ -65,15 +70,20 @@ def _sentence(error: Exception, folder: Path) -> str:
 
 def _check(archive: Path, kind: str, folder: Path, model: str, where: str) -> None:
     """Every member before the first byte is written."""
-    names, total = [], 0
+    names, total, limit = [], 0, unpacked_limit(archive)
     with _Members(archive, kind) as members:
         for name, size, why, _ in members:
             if why is None:
-                why = _name_wrong(name)
+                why = name_wrong(name)
             if why is not None:
                 raise refuse(where, model, name, why)
             names.append(name)
             total += size
+            if len(names) > MOST_MEMBERS:
+                raise refuse(where, model, PurePosixPath(kind).name, f"it has more than {MOST_MEMBERS} files")
+            if total > limit:
+                why = f"it unpacks to more than {limit} bytes: {RATIO} times its own size is taken for a trap"
+                raise refuse(where, model, PurePosixPath(kind).name, why)
     for name, count in Counter(names).items():
         if count > 1:
             raise refuse(where, model, name, "the archive has it twice")
@@ -86,28 +96,25 @@ def _check(archive: Path, kind: str, folder: Path, model: str, where: str) -> No
         raise refuse(where, model, PurePosixPath(kind).name, f"it unpacks to {total} bytes, and {free} are free")
 
 
-def _name_wrong(name: str) -> str | None:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return "its name is not UTF-8"
-    if leaves_folder(name):
-        return "its name leaves the archive's folder"
-    return None if name.isprintable() else "its name has characters that cannot be printed"
-
-
 class _Members:
     """Members of an archive, their streams open while they are looked at."""
 
     def __init__(self, archive: Path, kind: str) -> None:
         self._zip = zipfile.ZipFile(archive) if kind.endswith(".zip") else None
-        self._tar = None if self._zip else tarfile.open(archive, "r:*")  # noqa: SIM115
+        packed = None if self._zip else packed_by(archive)
+        self._plain = Decompressed(archive, packed) if packed else None
+        self._tar = None if self._zip else self._opened(archive)
+
+    def _opened(self, archive: Path) -> tarfile.TarFile:
+        if self._plain is None:
+            return tarfile.open(archive, "r:", tarinfo=BoundedHeader)
+        return tarfile.open(fileobj=cast(Any, self._plain), mode="r|", tarinfo=BoundedHeader, bufsize=STREAM)
 
     def __enter__(self) -> Iterator[Member]:
         return self._zipped(self._zip) if self._zip else self._tarred(self._tar)
 
     def __exit__(self, *_: object) -> None:
-        for opened in (self._zip, self._tar):
+        for opened in (self._zip, self._tar, self._plain):
             if opened is not None:
                 opened.close()
 
@@ -119,6 +126,9 @@ class _Members:
             mode = entry.external_attr >> 16
             plain = stat.S_IFMT(mode) in (0, stat.S_IFREG)
             why = None if plain else "a link or a device"
+            if entry.compress_type not in ZIPPED:
+                yield Member(entry.filename, 0, "it is packed in a way that no limit of memory can be set for", None)
+                continue
             with archive.open(entry) as stream:
                 yield Member(entry.filename, entry.file_size, why, stream if plain else None)
 

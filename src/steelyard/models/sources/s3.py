@@ -1,7 +1,8 @@
-"""`s3://BUCKET/PREFIX#sha256=HEX`: objects below a prefix, by boto3; endpoint and keys come from its own variables and files.
+"""Objects below a prefix of a bucket, `s3://BUCKET/PREFIX#sha256=HEX`, by boto3.
 
-The pin is the sha256 over the sorted hashes and names of all objects. Objects are held against what the store itself knows:
-their sha256 checksum where they were uploaded with one, else their ETag, that of a multipart upload too.
+Endpoint and keys come from boto3's own variables and files. The pin is the sha256 over the sorted hashes and names of
+all objects. Objects are held against what the store itself knows: their sha256 checksum where they were uploaded with
+one, else their ETag, that of a multipart upload too.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from steelyard.errors import DownloadFailed, LibraryMissing, SourceWrong
-from steelyard.models.refused import wanted_names
+from steelyard.errors import DownloadFailed, LibraryMissing
+from steelyard.models.content.file_policy import allowed_files, refuse
 
-from .record import Asked, PinnedByContent, Record, leaves_folder, listing_hash, place, publish, refuse, sha256_of
+from .record import FetchRequest, PinnedByContent, Record, listing_hash, parsed, publish, sha256_of, source_folder
 
 FORM = re.compile(
     r"^s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(?P<prefix>[^\s#]*)(?:#sha256=(?P<sha256>[0-9a-f]{64}))?$"
@@ -25,7 +26,7 @@ FORM = re.compile(
 
 @dataclass(frozen=True)
 class S3Source(PinnedByContent):
-    """`prefix` ends with a slash, or is empty; `sha256` is None until it is pinned."""
+    """Objects of a bucket below a prefix, which ends with a slash, or is empty."""
 
     bucket: str
     prefix: str
@@ -33,20 +34,21 @@ class S3Source(PinnedByContent):
 
     @property
     def url(self) -> str:
+        """The address without its pin."""
         return f"s3://{self.bucket}/{self.prefix}"
 
 
 def parse(uri: str, where: str) -> S3Source:
-    """Raises SourceWrong."""
-    found = FORM.match(uri)
-    if found is None:
-        raise SourceWrong(where=where, source=uri)
-    prefix = found["prefix"].strip("/")
-    return S3Source(found["bucket"], f"{prefix}/" if prefix else "", found["sha256"])
+    """The source that an address names. Raises SourceWrong."""
+    parts = parsed(FORM, uri, where)
+    prefix = parts["prefix"].strip("/")
+    return S3Source(parts["bucket"], f"{prefix}/" if prefix else "", parts["sha256"])
 
 
-def fetch(source: S3Source, asked: Asked) -> Record:
-    """Bring the objects here; those that are here and whole are not fetched again. Raises DownloadFailed, SourceRefused."""
+def fetch(source: S3Source, asked: FetchRequest) -> Record:
+    """Bring the objects here; those that are here and whole are not fetched again. Raises DownloadFailed,
+    SourceRefused.
+    """
     try:
         import boto3
         from botocore.config import Config
@@ -57,28 +59,27 @@ def fetch(source: S3Source, asked: Asked) -> Record:
         client = boto3.client("s3", config=Config(retries={"mode": "standard", "total_max_attempts": 5}))
         return _fetch(client, source, asked)
     except ClientError as error:
-        told = error.response.get("Error", {})
-        raise DownloadFailed(where=source.uri, why=f"{told.get('Code')}: {told.get('Message')}") from error
+        answer = error.response.get("Error", {})
+        raise DownloadFailed(where=source.uri, why=f"{answer.get('Code')}: {answer.get('Message')}") from error
     except BotoCoreError as error:
         raise DownloadFailed(where=source.uri, why=str(error).rstrip(".")) from error
     except OSError as error:
         raise DownloadFailed(where=source.uri, why=f"{error.strerror}: {error.filename}") from error
 
 
-def _fetch(client: Any, source: S3Source, asked: Asked) -> Record:
+def _fetch(client: Any, source: S3Source, asked: FetchRequest) -> Record:
     objects = {}
     for page in client.get_paginator("list_objects_v2").paginate(Bucket=source.bucket, Prefix=source.prefix):
         for entry in page.get("Contents", ()):
             name = entry["Key"].removeprefix(source.prefix)
-            if not name.endswith("/"):
+            if not _is_folder_marker(name, entry["Size"]):
                 objects[name] = entry
     if not objects:
         raise DownloadFailed(where=source.uri, why="no object has this prefix")
-    names, refused = wanted_names(objects, asked.code, asked.pickles)
-    refused = refused or next(((name, "its name leaves the folder") for name in names if leaves_folder(name)), None)
+    names, refused = allowed_files(objects, asked.code, asked.pickles)
     if refused is not None:
         raise refuse(source.uri, asked.model, *refused)
-    folder, done = place(source.url) / "files", 0
+    folder, done = source_folder(source.url) / "files", 0
     total = sum(objects[name]["Size"] for name in names)
     hashes = {}
     for name in names:
@@ -91,7 +92,7 @@ def _fetch(client: Any, source: S3Source, asked: Asked) -> Record:
             def moved(count: int) -> None:
                 nonlocal so_far
                 so_far += count
-                asked.told(so_far, total)
+                asked.on_progress(so_far, total)
 
             client.download_file(source.bucket, objects[name]["Key"], str(path), Callback=moved)
             wrong = _wrong(client, source, objects[name], path)
@@ -99,18 +100,24 @@ def _fetch(client: Any, source: S3Source, asked: Asked) -> Record:
                 path.unlink()
                 raise refuse(source.uri, asked.model, name, f"{wrong}; it was removed")
         done += size
-        asked.told(done, total)
+        asked.on_progress(done, total)
         hashes[name] = f"sha256:{sha256_of(path)}"
-    found = listing_hash(hashes)
-    if source.sha256 not in (None, found):
-        raise refuse(
-            source.uri, asked.model, names[0], f"the objects have changed: their hash is {found[:12]}, not that of the pin"
-        )
-    return publish(S3Source(source.bucket, source.prefix, found).uri, folder, hashes)
+    content = listing_hash(hashes)
+    why = f"the objects have changed: their hash is {content[:12]}, not that of the pin"
+    source.hold_to_pin(content, asked.model, next(iter(names), ""), why)
+    return publish(S3Source(source.bucket, source.prefix, content).uri, folder, hashes)
+
+
+def _is_folder_marker(name: str, size: int) -> bool:
+    """Whether an object stands for a folder: consoles make one that ends with a slash, Hadoop an empty `_$folder$`.
+
+    That of the prefix itself has no name left.
+    """
+    return not name or name.endswith("/") or (size == 0 and name.endswith("_$folder$"))
 
 
 def _wrong(client: Any, source: S3Source, entry: dict[str, Any], path: Path) -> str | None:
-    """What tells that a file is not the object; None where it is."""
+    """The sign that a file is not the object; None where it is."""
     if path.stat().st_size != entry["Size"]:
         return f"it has {path.stat().st_size} bytes, the object {entry['Size']}"
     known = {"Bucket": source.bucket, "Key": entry["Key"]}

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from . import Report
+from . import Report, in_command
 
 MOST = 10  # GitHub shows ten errors and ten warnings of a step; the last one counts the rest
 
 
 def write(report: Report) -> str:
     lines = [
-        _command(str(finding.severity), f"{finding.host}: {finding.subject}", report.inventory,
-                 f"declared: {finding.declared}; live: {finding.live}\nfix: {finding.fix}")
+        _command(
+            str(finding.severity),
+            f"{finding.host}: {finding.subject}",
+            report.inventory,
+            f"declared: {finding.declared}; live: {finding.live}\nfix: {finding.fix}",
+        )
         for finding in report.drifted.findings
-    ]  # fmt: skip
+    ]
     lines += [
         _command("error", f"{error.where}: not looked at", report.inventory, f"{error}\nfix: {error.remedy}")
         for error in report.errors
@@ -24,12 +28,8 @@ def write(report: Report) -> str:
 
 
 def _command(level: str, title: str, file: str, message: str) -> str:
-    return f"::{level} title={_property(title)},file={_property(file)}::{_data(message)}\n"
-
-
-def _data(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return f"::{level} title={_property(title)},file={_property(file)}::{in_command(message)}\n"
 
 
 def _property(text: str) -> str:
-    return _data(text).replace(":", "%3A").replace(",", "%2C")
+    return in_command(text).replace(":", "%3A").replace(",", "%2C")

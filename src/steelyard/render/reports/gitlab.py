@@ -14,14 +14,14 @@ def write(report: Report) -> str:
     entries = [
         {
             "description": f"{finding.host}: {finding.subject}: declared: {finding.declared}; live: {finding.live}. "
-                           f"Fix: {finding.fix}",
+            f"Fix: {finding.fix}",
             "check_name": finding.code,
             "fingerprint": finding.fingerprint,
             "severity": SEVERITIES[finding.severity],
             "location": {"path": report.inventory, "lines": {"begin": 1}},
         }
         for finding in report.drifted.findings
-    ]  # fmt: skip
+    ]
     entries += [
         {
             "description": f"{error}. Fix: {error.remedy}",

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import re
+
+from steelyard.errors.visible import harmless
+
 from . import Report
+
+CODE = re.compile(r"(`[^`]+`)")
+CALLS = re.compile(r"((?<![\w`])[@#!][A-Za-z0-9][\w/-]*)")  # people, issues, merge requests
+MARKS = re.compile(r"[\\|<>\[\]*_`~!]|^[#+=-]|(?<=^\d)[.)]|(?<=^\d\d)[.)]")
 
 
 def write(report: Report) -> str:
-    found, excepted = report.drifted.findings, report.drifted.excepted
-    hosts = len({finding.host for finding in found})
-    title = f"{len(found)} findings on {hosts} hosts" if found else "no drift"
+    findings, excepted = report.drifted.findings, report.drifted.excepted
+    hosts = len({finding.host for finding in findings})
+    title = f"{len(findings)} findings on {hosts} hosts" if findings else "no drift"
     lines = [f"# Drift: {title}", ""]
-    lines += [f"`{report.inventory}`, {report.made}: {len(report.looked_at)} hosts looked at, {len(report.errors)} not.", ""]
-    if found:
+    lines += [
+        f"{_cell(report.inventory)}, {report.made}: {len(report.looked_at)} hosts looked at, {len(report.errors)} not.",
+        "",
+    ]
+    if findings:
         lines += ["| host | what | declared | live | since | fix |", "|---|---|---|---|---|---|"]
-        for finding in found:
+        for finding in findings:
             cells = (finding.host, finding.subject, finding.declared, finding.live, finding.since or "now", finding.fix)
             lines.append("| " + " | ".join(map(_cell, cells)) + " |")
         lines.append("")
@@ -32,7 +43,23 @@ def write(report: Report) -> str:
 
 
 def _cell(text: str) -> str:
-    """Live text cannot end a cell, nor become markup."""
-    for mark in ("\\", "|", "<", ">", "[", "]", "*", "_"):
-        text = text.replace(mark, "\\" + mark)
-    return " ".join(text.split())
+    """The text so that it ends no cell and becomes no markup; what stands between backticks is code, as we write it.
+
+    Names with `@` or `#` before them would call people and issues.
+    """
+    parts = CODE.split(" ".join(harmless(text).split()))
+    return "".join(_code(part) if number % 2 else _plain(part) for number, part in enumerate(parts))
+
+
+def _plain(text: str) -> str:
+    calls = CALLS.split(text)
+    return "".join(_code(f"`{part}`") if number % 2 else _escaped(part) for number, part in enumerate(calls))
+
+
+def _escaped(text: str) -> str:
+    return MARKS.sub(r"\\\g<0>", text.replace("&", "&amp;"))
+
+
+def _code(span: str) -> str:
+    """Code, in which nothing but the end of a cell is markup."""
+    return span.replace("|", r"\|")

@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 from steelyard import __version__
-from steelyard.finding import Finding
+from steelyard.api.finding import Finding
 
 from . import Report
 
@@ -24,10 +24,16 @@ def write(report: Report) -> str:
     driver = {
         "name": "steelyard",
         "version": __version__,
-        "rules": [{"id": code, "shortDescription": {"text": code.replace(".", ": ").replace("-", " ")}} for code in codes],
+        "rules": [
+            {"id": code, "shortDescription": {"text": code.replace(".", ": ").replace("-", " ")}} for code in codes
+        ],
     }
     notes = [
-        {"level": "error", "message": {"text": f"{error}; fix: {error.remedy}"}, "descriptor": {"id": type(error).__name__}}
+        {
+            "level": "error",
+            "message": {"text": _no_link(f"{error}; fix: {error.remedy}")},
+            "descriptor": {"id": type(error).__name__},
+        }
         for error in report.errors
     ]
     invocation: dict[str, Any] = {"executionSuccessful": not notes, "endTimeUtc": report.made}
@@ -37,8 +43,15 @@ def write(report: Report) -> str:
     return json.dumps({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}, indent=1) + "\n"
 
 
+def _no_link(text: str) -> str:
+    """The text without `[text](address)`, which viewers show as a link."""
+    return text.replace("](", "] (")
+
+
 def _result(finding: Finding, cover: Any, codes: list[str], inventory: str) -> dict[str, Any]:
-    text = f"{finding.host}: {finding.subject}: declared: {finding.declared}; live: {finding.live}. Fix: {finding.fix}"
+    text = _no_link(
+        f"{finding.host}: {finding.subject}: declared: {finding.declared}; live: {finding.live}. Fix: {finding.fix}"
+    )
     place = {
         "physicalLocation": {"artifactLocation": {"uri": inventory}, "region": {"startLine": 1}},
         "logicalLocations": [{"name": finding.host, "kind": "resource", "fullyQualifiedName": finding.id}],

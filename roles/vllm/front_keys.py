@@ -1,0 +1,80 @@
+"""The key that gateways show to the front of a host, and the change from one to another.
+
+The front knows keys by their hashes: the declared one, and those of before until every gateway shows the declared one.
+Engines ask for none: nobody but the front and root reaches their sockets, so a change of the key restarts nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TypedDict
+
+from steelyard.modules.operations.path import file
+from steelyard.modules.operations.proxy_keys import key_before_kept
+from steelyard.roles.base.settings import Settings as BaseSettings
+from steelyard.serving.key_ends import NEVER
+from steelyard.serving.refusals import HttpRefusal, error_lines, proxy_errors
+from steelyard_host import paths
+from steelyard_host.proxy.front import KEY_PATH
+
+from .settings import Settings
+
+UNIT = "steelyard-front.service"
+SERVER_S = 900  # the front's `timeout server`
+NO_KEY = HttpRefusal(401, "this front accepts the key of its gateway and no other: ask there", "invalid_request_error")
+
+
+class KeyValues(TypedDict):
+    """Values of the front's template about keys and refusals."""
+
+    with_key: bool
+    key: str
+    before: str
+    key_path: str
+    no_key: str
+    errors: list[str]
+
+
+def key_line(wanted: Settings) -> str:
+    """The map's line for the declared key; of none at all the hash is that of an empty text."""
+    key = wanted.api_key.get_secret_value() if wanted.api_key else ""
+    return f"{hashlib.sha256(key.encode()).hexdigest()} {NEVER}\n"
+
+
+def key_sha256(wanted: Settings) -> str:
+    """The hash of the map with the declared key."""
+    return hashlib.sha256(key_line(wanted).encode()).hexdigest()
+
+
+def key_values(wanted: Settings) -> KeyValues:
+    """Values for the template."""
+    unavailable = "no engine of this host is ready: the gateway asks again, or another host"
+    refusals = proxy_errors("front", f"`journalctl -u {UNIT}`", unavailable, SERVER_S)
+    return KeyValues(
+        with_key=wanted.api_key is not None,
+        key=paths.PROXY_KEY,
+        before=paths.PROXY_KEYS_BEFORE,
+        key_path=KEY_PATH,
+        no_key=NO_KEY.answer,
+        errors=error_lines(refusals),
+    )
+
+
+def write_key(wanted: Settings, base: BaseSettings) -> None:
+    """Write the declared key beside those that are accepted already; the front loads both."""
+    key_before_kept(
+        name="Go on accepting the key of before",
+        declared=paths.PROXY_KEY,
+        before=paths.PROXY_KEYS_BEFORE,
+        older=paths.KEYS,
+        wanted_sha256=key_sha256(wanted),
+        group=base.front_user,
+    )
+    file(
+        name="Write the key that the front accepts",
+        path=paths.PROXY_KEY,
+        content=key_line(wanted),
+        mode="0640",
+        group=base.front_user,
+        secret=True,
+    )

@@ -1,0 +1,154 @@
+"""`steelyard dify`: what Dify has, whether it answers, and what its release needs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from steelyard.cli.common import Run, command
+from steelyard.errors import Exit
+
+from .host import backup, backups, restore, upgrade, verify
+
+app = typer.Typer(help="Dify: its models, its release, its backups.", no_args_is_help=True)
+
+
+@app.callback()
+def group() -> None:
+    """Dify: its models, its release, its backups."""
+
+
+@app.command("ls")
+@command()
+def ls(run: Run) -> Exit:
+    """List the models of the declared provider as Dify has them. Whoever registered them; reads only."""
+    from steelyard.dify.desired_state import DesiredState
+    from steelyard.dify.reconcile import models_by_hand
+    from steelyard.render.dify import show_models
+    from steelyard.roles.dify import connection, dify_settings
+
+    fleet = run.read()
+    client, provider = connection(fleet)
+    by_hand = models_by_hand(client, DesiredState(provider, dify_settings(fleet).credential))
+    show_models(run.screen, client.where, provider, client.models(provider), by_hand)
+    return Exit.DONE
+
+
+@app.command("install")
+@command(yes=True)
+def install(run: Run) -> Exit:
+    """Bring the Dify host to all that is declared of it. The same as `apply -l dify`: from Docker to the registered
+    models.
+    """
+    from steelyard.cli.apply import apply_declared
+    from steelyard.cli.options import SITE
+
+    run.limit, run.deploy = "dify", SITE
+    return apply_declared(run)
+
+
+@app.command("register")
+@command(yes=True)
+def register(run: Run) -> Exit:
+    """Bring Dify to the declared plugins, models and release. The same as `apply --deploy dify`."""
+    from steelyard.cli.apply import apply_declared
+
+    run.limit = run.deploy = "dify"
+    return apply_declared(run)
+
+
+@app.command("check")
+@command()
+def check(run: Run) -> Exit:
+    """Ask every registered model as a user of Dify does. By an app or a knowledge base of its own, used and removed
+    again.
+
+    Exit 0: all that can be asked answered. 2: one did not. 3: Dify did not answer.
+    """
+    from steelyard.dify.proof import prove
+    from steelyard.render.dify import show_proofs
+    from steelyard.roles.dify import connection
+
+    client, provider = connection(run.read())
+    proofs = []
+    for proof in prove(client, provider, client.models(provider)):
+        run.screen.note(f"{proof.type} {proof.model}: {proof.result}")
+        proofs.append(proof)
+    show_proofs(run.screen, client.where, proofs)
+    return Exit.CHANGES if any(proof.result == "failed" for proof in proofs) else Exit.DONE
+
+
+@app.command("images")
+@command()
+def images(run: Run) -> Exit:
+    """Name every image that the declared release runs. One a line: what the list by digest must have; reads the archive
+    only.
+    """
+    from steelyard.render.dify import show_image_names
+    from steelyard.roles.dify import image_names
+
+    show_image_names(run.screen, image_names(run.read()))
+    return Exit.DONE
+
+
+@app.command("secrets")
+@command(vault_first=True)
+def secrets(
+    run: Run,
+    renew: Annotated[
+        list[str] | None, typer.Option("--renew", metavar="NAME", help="Make this one anew as well; may be repeated.")
+    ] = None,
+) -> Exit:
+    """Make the secrets of a Dify of your own. Encrypted with the inventory's vault, in
+    group_vars/dify/dify_secrets.yml.
+
+    Those that are there stay, unless named with --renew. The next apply puts them in place. Exit 0: all are there.
+    """
+    from steelyard.dify.environment import SECRETS, new_secrets
+    from steelyard.errors import UsageWrong, VaultPasswordNeeded
+    from steelyard.inventory.layers import own_folder
+    from steelyard.inventory.password import password_file
+    from steelyard.render.dify import show_secrets
+    from steelyard.workflows.dify_secrets import SECRETS_FILE, write_secrets
+
+    path = own_folder(run.inventory) / SECRETS_FILE
+    password = password_file(run.inventory, run.vault_password_file)
+    if password is None:
+        raise VaultPasswordNeeded(where=str(path))
+    for name in renew or ():
+        if name not in SECRETS:
+            raise UsageWrong(
+                where="steelyard dify secrets",
+                why=f"--renew: there is no secret `{name}`; there are {', '.join(SECRETS)}",
+            )
+    names = write_secrets(path, password, frozenset(renew or ()), new_secrets())
+    show_secrets(run.screen, path, names)
+    return Exit.DONE
+
+
+@app.command("seed")
+@command(inventory="none")
+def seed(
+    package: Annotated[Path, typer.Argument(metavar="PACKAGE", help="The plugin's .difypkg.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="Where the packed cache goes.")],
+    run: Run,
+    python: Annotated[
+        str, typer.Option("--python", metavar="VERSION", help="Python of Dify's plugin daemon.")
+    ] = "3.12",
+) -> Exit:
+    """Pack what a plugin needs to be installed offline. It is uv's cache, filled here from its lock, and proved without
+    a network.
+
+    Exit 0: packed, and an install from it without a network was tried. 1: it could not be.
+    """
+    from steelyard.dify.seed import make_seed
+    from steelyard.render.dify import show_seed
+
+    show_seed(run.screen, package, make_seed(package, python, output))
+    return Exit.DONE
+
+
+for host_command in (backup, backups, verify, restore, upgrade):
+    app.command()(host_command)

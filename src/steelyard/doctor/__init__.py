@@ -1,0 +1,1 @@
+"""The subjects of `steelyard doctor`: this machine, host keys, GPUs."""

@@ -1,0 +1,1 @@
+"""The fit of a version into GPU memory: footprint, KV cache, suggestions."""

@@ -1,0 +1,1 @@
+"""Use cases on models: push, share, export, query, measure."""

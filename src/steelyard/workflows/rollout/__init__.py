@@ -1,0 +1,1 @@
+"""The rollout of an alias on connected hosts."""

@@ -1,0 +1,1 @@
+"""The cause why an engine did not start, or died: its journal, the rules, the verdict."""

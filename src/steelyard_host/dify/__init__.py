@@ -1,0 +1,1 @@
+"""Dify on this host: the stack, its database, backups, upgrades."""

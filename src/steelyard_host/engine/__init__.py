@@ -1,0 +1,1 @@
+"""An engine on this host: its service, control API, probes, metrics and logs."""

@@ -1,0 +1,1 @@
+"""The hardware of this machine: GPUs, their partitions, links, memory, disks."""

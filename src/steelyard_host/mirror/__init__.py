@@ -1,0 +1,1 @@
+"""Images and wheels that a mirror host serves."""

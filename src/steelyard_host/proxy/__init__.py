@@ -1,0 +1,1 @@
+"""The proxies before engines: the local one and the gateway's HAProxy."""

@@ -1,0 +1,1 @@
+"""Moves of a service to another version, on trial, and back."""

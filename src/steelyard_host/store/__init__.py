@@ -1,0 +1,1 @@
+"""The model store of this host: versions, chunks, leases, garbage."""

@@ -1,0 +1,1 @@
+"""Supervision of engines on this host: status, watchdog, on-demand starts."""

@@ -1,0 +1,1 @@
+"""systemd, files and time limits: what every other room builds on."""

@@ -23,6 +23,7 @@ class GatewayAnswers(NamedTuple):
     unnamed: str
     no_model: str
     not_let_in: str
+    ended_over_it: str
 
     @classmethod
     def of(cls, body_mib: int) -> GatewayAnswers:
@@ -53,6 +54,12 @@ class GatewayAnswers(NamedTuple):
                 "the service does not accept the key of this gateway: its operator runs `steelyard apply`",
                 "server_error",
                 5,
+            ).answer,
+            ended_over_it=HttpRefusal(
+                502,
+                "the services that were given this request ended before they answered: it may be what ends them",
+                "server_error",
+                told_not_to=True,
             ).answer,
         )
 

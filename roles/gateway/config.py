@@ -10,6 +10,8 @@ from steelyard.site.site import Service, backend_name
 from .settings import ClientLimit, Settings
 
 SOCKET = "/run/haproxy/admin.sock"
+AGAIN = "/run/haproxy/again.sock"  # where a request enters the gateway's own second half
+AGAIN_SERVER = "at-most-twice/routed"
 
 
 def limit_lines(limits: dict[str, ClientLimit], what: str) -> str:

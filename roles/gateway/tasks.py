@@ -30,7 +30,7 @@ from steelyard.site.site import Service, Site, backend_name
 from .answers import GatewayAnswers, gateway_errors
 from .checks import UNIT, check_aliases, check_certificate, check_ends, server_needs
 from .clients import declared_keys, end_lines, key_lines
-from .config import SOCKET, backends, limit_lines, model_list, vrrp
+from .config import AGAIN, AGAIN_SERVER, SOCKET, backends, limit_lines, model_list, vrrp
 from .settings import Settings
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -65,8 +65,8 @@ def gateway() -> None:
     installed(name="Install HAProxy", packages=("haproxy",))
     _haproxy(site, wanted, aliases)
     by_server = {f"{backend_name(alias)}/{service.host}": service for alias in aliases for service in aliases[alias]}
-    late = tuple(f"{server}-late" for server in by_server)
-    states_forgotten(name="Keep no state of what is gone", socket=SOCKET, path=STATES, servers=(*by_server, *late))
+    known = (*by_server, *(f"{server}-late" for server in by_server), AGAIN_SERVER)
+    states_forgotten(name="Keep no state of what is gone", socket=SOCKET, path=STATES, servers=known)
     with task_group("services give tokens"):
         healthy(
             name="See the services give tokens",
@@ -102,6 +102,7 @@ def _haproxy(site: Site, wanted: Settings, aliases: dict[str, tuple[Service, ...
         "wanted": wanted,
         "folder": FOLDER,
         "socket": SOCKET,
+        "again": AGAIN,
         "with_key": engine_key is not None,
         "never": NEVER,
         "answers": GatewayAnswers.of(wanted.body_mib),

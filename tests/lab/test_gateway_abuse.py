@@ -7,6 +7,7 @@ from __future__ import annotations
 import http.client
 import http.server
 import json
+import random
 import socket
 import subprocess
 import threading
@@ -34,7 +35,9 @@ class SimulatedEngine(http.server.BaseHTTPRequestHandler):
     seen = 0
 
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
+        self.answer(self.rfile.read(int(self.headers["Content-Length"])))
+
+    def answer(self, _: bytes) -> None:
         type(self).seen += 1
         body = json.dumps({"usage": {"prompt_tokens": 1, "completion_tokens": 1}}).encode()
         self.send_response(200)
@@ -47,18 +50,48 @@ class SimulatedEngine(http.server.BaseHTTPRequestHandler):
         """Silent."""
 
 
+class MortalEngine:
+    """A simulated engine that ends over a prompt `poison`, closes its port, and is back after half a second."""
+
+    def __init__(self) -> None:
+        self.poisoned, self.port, self.ended = 0, free_port(), threading.Event()
+        threading.Thread(target=self._live, daemon=True).start()
+
+    def _live(self) -> None:
+        died, engine = threading.Event(), self
+
+        class Handler(SimulatedEngine):
+            def answer(self, body: bytes) -> None:
+                if b"poison" not in body:
+                    super().answer(body)
+                    return
+                engine.poisoned += 1
+                died.set()
+                self.close_connection = True
+
+        while not self.ended.is_set():
+            with http.server.ThreadingHTTPServer(("127.0.0.1", self.port), Handler) as server:
+                threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+                while not died.wait(0.1) and not self.ended.is_set():
+                    """It lives."""
+                server.shutdown()
+            died.clear()
+            time.sleep(0.5)
+
+
 class Gateway:
-    """A gateway on loopback: `tiny` is served, `gone` has no service that answers."""
+    """A gateway on loopback: `tiny` is served, `gone` has no service that answers, those of `alone` and `pair` are
+    mortal.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.socket, self.port = str(folder / "admin.sock"), free_port()
         self.engine = http.server.ThreadingHTTPServer(("127.0.0.1", 0), SimulatedEngine)
         threading.Thread(target=self.engine.serve_forever, daemon=True).start()
-        ports = {"tiny": self.engine.server_port, "gone": free_port()}
-        served = {alias: Serve(hosts="gpu").model_copy(update={"port": port}) for alias, port in ports.items()}
-        aliases = {
-            alias: (Service(alias, "llm/x", "v1", "g1", "127.0.0.1", alias, serve),) for alias, serve in served.items()
-        }
+        self.mortals = {"alone": [MortalEngine()], "pair": [MortalEngine(), MortalEngine()]}
+        ports = {"tiny": [self.engine.server_port], "gone": [free_port()]}
+        ports |= {alias: [engine.port for engine in engines] for alias, engines in self.mortals.items()}
+        aliases = {alias: services(alias, numbers) for alias, numbers in ports.items()}
         clients = {"one": Client.model_validate({"keys": [{"key": "sk-one"}]})}
         wanted = Settings(port=self.port, clients=clients, body_mib=BODY_MIB, per_address=PER_ADDRESS)
         program, environment = haproxy()
@@ -104,11 +137,27 @@ class Gateway:
         self.process.terminate()
         self.process.wait()
         self.engine.shutdown()
+        for engines in self.mortals.values():
+            for engine in engines:
+                engine.ended.set()
+
+
+def services(alias: str, ports: list[int]) -> tuple[Service, ...]:
+    serve = Serve(hosts="gpu")
+    return tuple(
+        Service(alias, "llm/x", "v1", f"g{number}", "127.0.0.1", alias, serve.model_copy(update={"port": port}))
+        for number, port in enumerate(ports, start=1)
+    )
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
+    """One that no client's connection is given by chance."""
+    while True:
+        try:
+            with socket.create_server(("127.0.0.1", random.randrange(20_000, 32_000))) as taken:
+                return int(taken.getsockname()[1])
+        except OSError:
+            continue  # it is taken
 
 
 def status_of(link: socket.socket) -> int:
@@ -179,6 +228,36 @@ def test_bodies_have_a_bound(gateway: Gateway) -> None:
     small = b'11\r\n{"model": "tiny"}\r\n0\r\n\r\n'
     assert status_of(gateway.begin(small, chunked, "127.0.0.7")) in (200, 411, 502)
     assert SimulatedEngine.seen <= before + 2
+
+
+@pytest.mark.parametrize("alias", ["alone", "pair"])
+def test_a_request_that_ends_engines_meets_two_and_the_others_are_answered(gateway: Gateway, alias: str) -> None:
+    """Before, it was sent until `hold_s` was over: to each replica, and to each again as it came back."""
+    gateway.until(lambda: gateway.asked(alias, source="127.0.0.8") == 200)
+    others: list[int] = []
+    done = threading.Event()
+
+    def ask() -> None:
+        while not done.is_set():
+            others.append(gateway.asked(alias, source="127.0.0.8"))
+
+    clients = [threading.Thread(target=ask) for _ in range(3)]
+    for client in clients:
+        client.start()
+    gateway.until(lambda: len(others) > 10)
+    body = json.dumps({"model": alias, "prompt": "poison"}).encode()
+    with gateway.begin(body, {**GOOD, "Content-Length": str(len(body))}, "127.0.0.8") as link:
+        answer = http.client.HTTPResponse(link)
+        answer.begin()
+    assert (answer.status, answer.headers["X-Should-Retry"], answer.headers["X-Steelyard-Hop"]) == (502, "false", None)
+    before = len(others)
+    gateway.until(lambda: len(others) > before + 30)
+    done.set()
+    for client in clients:
+        client.join()
+    assert set(others) == {200}
+    # fewer where the second one met a port that was just closing
+    assert sum(engine.poisoned for engine in gateway.mortals[alias]) in (1, 2)
 
 
 def _pour(link: socket.socket) -> None:

@@ -37,6 +37,7 @@ def gateway_config(
         wanted=wanted,
         folder=str(folder),
         socket=socket or "/run/haproxy/admin.sock",
+        again=str(folder / "again.sock"),
         with_key=True,
         never=NEVER,
         answers=GatewayAnswers.of(wanted.body_mib),
@@ -46,6 +47,9 @@ def gateway_config(
         gateways=[(name, f"192.0.2.{number}") for number, name in enumerate(hosts[:3], start=1)],
     )
     path = folder / "haproxy.cfg"
-    ours = ("    user haproxy", "    group haproxy")  # accounts that this machine may lack
-    path.write_text("\n".join(line for line in config.splitlines() if line not in ours) + "\n")
+    # accounts that this machine may lack
+    ours = ("    user haproxy\n", "    group haproxy\n", " user haproxy group haproxy")
+    for words in ours:
+        config = config.replace(words, "")
+    path.write_text(config)
     return path

@@ -14,14 +14,15 @@ INVALID, OVERLOADED, SERVER = "invalid_request_error", "overloaded_error", "serv
 
 
 class HttpRefusal(NamedTuple):
-    """A refusal: its status, a message that says what to do, the type of OpenAI's that it is, and the seconds after
-    which it is worth another try, None where it is not.
+    """A refusal: its status, a message that says what to do, the type of OpenAI's that it is, the seconds after which
+    it is worth another try, None where it is not, and whether OpenAI's clients are told not to try by themselves.
     """
 
     status: int
     message: str
     kind: str
     retry_s: int | None = None
+    told_not_to: bool = False
 
     @property
     def body(self) -> str:
@@ -34,7 +35,8 @@ class HttpRefusal(NamedTuple):
         """Words behind `http-request return` or `http-error`."""
         assert "'" not in self.body, self.body  # the quotes of HAProxy
         retry = f" hdr Retry-After {self.retry_s}" if self.retry_s is not None else ""
-        return f"status {self.status} content-type application/json lf-string '{self.body}'{retry}"
+        refrain = " hdr X-Should-Retry false" if self.told_not_to else ""
+        return f"status {self.status} content-type application/json lf-string '{self.body}'{retry}{refrain}"
 
 
 def proxy_errors(proxy: str, log: str, unavailable: str, server_s: int) -> tuple[HttpRefusal, ...]:

@@ -61,7 +61,8 @@ def venv_commands(
             ">/dev/null; true",
             **what,
         ),
-        Change("mv -T", lock, QuoteString(f"{folder}/{MARK}"), **what),
+        # what was installed is on the disk before anything says so
+        Change("sync -f", at, "&& mv -T", lock, QuoteString(f"{folder}/{MARK}"), "&& sync", at, **what),
     ]
 
 

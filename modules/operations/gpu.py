@@ -108,7 +108,7 @@ def burned_in(version: str) -> Generator[StringCommand, None, None]:
     record = f"{STATE}/burn-in-{version}"
     if host.get_fact(Path, path=record).kind == "file":
         return
-    tried = f"mkdir -p {STATE} && dcgmi diag -r 2 >{record}.log && mv {record}.log {record}"
+    tried = f"mkdir -p {STATE} && dcgmi diag -r 2 >{record}.log && sync {record}.log && mv {record}.log {record}"
     complain = f"{{ tail -n 15 {record}.log >&2; exit 1; }}"
     yield Change(
         tried,

@@ -35,7 +35,7 @@ def line(path: str, line: str, match: str | None = None) -> Generator[StringComm
     variables = [StringCommand("LINE=", QuoteString(line), _separator="")]
     if match is not None:
         variables.append(StringCommand("MATCH=", QuoteString(match), _separator=""))
-    written = ["awk", QuoteString(program), at, ">", new, "&& mv -T", new, at]
+    written = ["awk", QuoteString(program), at, ">", new, "&& sync", new, "&& mv -T", new, at]
     live = f"`{matching[0]}`" if matching else "missing"
     yield Change(
         "cp -p", at, new, "&&", *variables, *written, subject=f"{path}: {line}", declared=f"`{line}`", live=live

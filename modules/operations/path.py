@@ -119,7 +119,8 @@ def link(path: str, target: str) -> Generator[StringCommand, None, None]:
         yield Refusal(f"{path} is a {current.kind} and a link is declared; move it away")
         return
     new = QuoteString(f"{path}.steelyard-new")
-    bits = ["ln -sfn", QuoteString(target), new, "&& mv -T", new, QuoteString(path)]
+    parent = QuoteString(path.rsplit("/", 1)[0] or "/")
+    bits = ["ln -sfn", QuoteString(target), new, "&& mv -T", new, QuoteString(path), "&& sync", parent]
     yield Change(*bits, subject=path, declared=f"link to {target}", live=shown(current))
 
 

@@ -108,7 +108,7 @@ def keep_commands(
     wish = "the key of before is accepted too, until gateways show the declared one" if changes else "there"
     live = "one key accepted" if changes else "missing"
     owner = QuoteString(f"root:{group}")
-    made = ("&& chown", owner, new, "&& chmod 0640", new, "&& mv -T", new, kept)
+    made = ("&& chown", owner, new, "&& chmod 0640", new, "&& sync", new, "&& mv -T", new, kept)
     return [Change("umask 077;", *listed, filtered, new, *made, subject=before, declared=wish, live=live)]
 
 
@@ -143,6 +143,8 @@ def end_command(before: str, unit: str, grace_s: int) -> StringCommand:
         "&& cp -p",
         at,
         kept,
+        "&& sync",
+        new,
         "&& mv -T",
         new,
         at,

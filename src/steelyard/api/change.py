@@ -91,7 +91,8 @@ class FileWrite(Change):
         ]
         if check:
             bits += ["&&", "{", check, new, "|| { rm -f", new, "; exit 1; }; }"]
-        bits += ["&& mv -T", new, QuoteString(path)]
+        # a file system may have the name before the content: what the power's cut leaves is an empty file then
+        bits += ["&& sync", new, "&& mv -T", new, QuoteString(path), "&& sync", parent]
         super().__init__(
             *bits,
             subject=path,

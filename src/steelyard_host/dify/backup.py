@@ -254,7 +254,7 @@ def drop_aside(folder: Path, archive: Path) -> None:
 
 def _mark(folder: Path, archive: Path) -> None:
     """Writes down for which archive a folder is set aside."""
-    json_file.write_atomically(folder / ASIDE_OF, {"archive": str(archive)}, mode=0o600, durable=True)
+    json_file.write_atomically(folder / ASIDE_OF, {"archive": str(archive)}, mode=0o600)
 
 
 def _back(stack: Stack, aside: Path, saved: dict[str, Path]) -> None:

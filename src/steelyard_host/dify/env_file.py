@@ -105,6 +105,6 @@ def unsafe(live: dict[str, str], template: dict[str, str]) -> list[str]:
 def write(folder: Path) -> EnvChanges:
     """Puts the merged text in place by rename, readable by root only; which keys it changed."""
     text, changes = merged(folder)
-    json_file.write_atomically(folder / LIVE, text, mode=0o600, durable=True)
-    json_file.write_atomically(folder / MERGED, _read(folder / TEMPLATE), mode=0o600, durable=True)
+    json_file.write_atomically(folder / LIVE, text, mode=0o600)
+    json_file.write_atomically(folder / MERGED, _read(folder / TEMPLATE), mode=0o600)
     return changes

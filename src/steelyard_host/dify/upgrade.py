@@ -19,6 +19,7 @@ from steelyard_host import paths
 from steelyard_host.dify import archive as archives
 from steelyard_host.dify import backup, database, env_file, exclusive, job_progress, lifecycle
 from steelyard_host.dify.stack import RECORD, WRITERS, DifyError, Stack, declared_stack
+from steelyard_host.errors import HelperError
 from steelyard_host.system import beneath, json_file
 from steelyard_host.wire.codec import WireError, to_json
 from steelyard_host.wire.dify import Pulled, Rehearsal, Upgrade, UpgradeState, UpgradeStep
@@ -254,13 +255,15 @@ def progress() -> Upgrade:
 
     Raises DifyError where its record is not one that this helper understands: what it names may be the way back.
     """
-    document = json_file.read_object(STATE)
     try:
-        upgrade = Upgrade.of_json(document) if document else Upgrade()
+        document = json_file.read_state(STATE)
+        upgrade = Upgrade.of_json(document) if document is not None else Upgrade()
+    except HelperError as error:
+        raise DifyError(str(error)) from error
     except WireError as error:
         raise DifyError("the record %s cannot be read: %s" % (STATE, error)) from error
     return upgrade._replace(doing=job_progress.current() if upgrade.state is UpgradeState.RUNNING else None)
 
 
 def _write(upgrade: Upgrade) -> None:
-    json_file.write_atomically(STATE, to_json(upgrade._replace(doing=None)), mode=0o600, durable=True)
+    json_file.write_atomically(STATE, to_json(upgrade._replace(doing=None)), mode=0o600)

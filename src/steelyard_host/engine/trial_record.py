@@ -65,7 +65,7 @@ def read(service: HostService) -> Trial | None:
     version was committed already. Raises HelperError where a newer helper wrote what this one does not know.
     """
     path = RECORDS / (service.name + ".json")
-    stored = json_file.read(path)
+    stored = json_file.read_state(path)
     if stored is None:
         return None
     try:
@@ -83,7 +83,7 @@ def write(trial: Trial) -> Trial:
     """The record on disk, and there to stay; gives it back. Raises OSError."""
     # prompts may be nobody else's business
     path = RECORDS / (trial.service + ".json")
-    json_file.write_atomically(path, to_json(trial), mode=0o600, durable=True)
+    json_file.write_atomically(path, to_json(trial), mode=0o600)
     return trial
 
 

@@ -138,7 +138,9 @@ def hold(path: str, config: Path, seconds: int) -> int:
         return 1
     stamp = "%s-hold-%d" % (loaded.split("-hold-")[0], seconds)
     held = re.sub(r'(STEELYARD_CONFIG) "[^"]*"', r'\1 "%s"' % stamp, declared, count=1)
-    json_file.write_atomically(config, re.sub(r"(?m)^    retries .*", "    retries %d" % (seconds * 4), held), mode)
+    json_file.write_atomically(
+        config, re.sub(r"(?m)^    retries .*", "    retries %d" % (seconds * 4), held, count=1), mode
+    )
     try:
         return 0 if _reloaded(path, stamp) else 1
     finally:

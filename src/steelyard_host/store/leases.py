@@ -5,6 +5,7 @@ A lease is a file named by its holder; it ends by itself at a time, so who forge
 
 from __future__ import annotations
 
+import json
 import time
 import urllib.parse
 from pathlib import Path
@@ -28,13 +29,20 @@ def _path(root: Path, project: str, version: str, who: str) -> Path:
 def of(root: Path, project: str, version: str, now: float | None = None) -> tuple[VersionLease, ...]:
     """Leases of a version; those that are over by `now`, seconds since 1970, are left out."""
     now = time.time() if now is None else now
-    stored = [json_file.read_object(path) for path in sorted(_folder(root, project, version).glob("*.json"))]
-    leases = [
-        VersionLease(entry["who"], entry["why"], entry["until"])
-        for entry in stored
-        if {*VersionLease._fields} <= entry.keys()
-    ]
-    return tuple(lease for lease in leases if float(lease.until) > now)
+    leases = (_read(path) for path in sorted(_folder(root, project, version).glob("*.json")))
+    return tuple(lease for lease in leases if lease is not None and lease.until > now)
+
+
+def _read(path: Path) -> VersionLease | None:
+    """A lease, None where it was released meanwhile; one that cannot be read keeps its version as long as any may."""
+    try:
+        stored = json.loads(path.read_text())
+        return VersionLease(stored["who"], stored["why"], float(stored["until"]))
+    except FileNotFoundError:
+        return None
+    except (OSError, KeyError, TypeError, ValueError):
+        who = urllib.parse.unquote(path.name[: -len(".json")])
+        return VersionLease(who, "its record cannot be read", path.stat().st_mtime + LONGEST_S)
 
 
 def take(root: Path, project: str, version: str, who: str, seconds: float, why: str) -> VersionLease:

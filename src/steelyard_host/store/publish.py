@@ -67,7 +67,7 @@ def switch(root: Path, project: str, version: str) -> LinkedVersions:
         if before is not None and before != version and (root / project / before).is_dir():
             replace_link(root / project / "previous", before)
         replace_link(root / project / "current", version)
-        _sync_folder(root / project)
+        json_file.sync_folder(root / project)
     except OSError as error:
         raise HelperError(
             "%s: %s; `current` is %s" % (root / project, error.strerror, before or "not there")
@@ -133,7 +133,7 @@ def publish(root: Path, project: str, version: str, manifest: ManifestDocument, 
     else:
         os.rename(staged, target)
     shutil.rmtree(staged, ignore_errors=True)
-    _sync_folder(target.parent)
+    json_file.sync_folder(target.parent)
     record(root, project, version, manifest)
     return target
 
@@ -145,18 +145,11 @@ def record(root: Path, project: str, version: str, manifest: ManifestDocument) -
         name: PublishedFile(entry["size"], entry["sha256"], entry["blake3"], layout.file_stat(folder / name))._asdict()
         for name, entry in manifest.files.items()
     }
-    json_file.write_atomically(layout.manifest_path(root, manifest.id), manifest.document, durable=True)
+    json_file.write_atomically(layout.manifest_path(root, manifest.id), manifest.document)
     json_file.write_atomically(
         layout.record_path(root, project, version),
         {"project": project, "version": version, "id": manifest.id, "files": files},
-        durable=True,
     )
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    os.fsync(handle)
-    os.close(handle)
 
 
 def _replace_files(staged: Path, target: Path, manifest: ManifestDocument) -> None:

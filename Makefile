@@ -8,7 +8,7 @@ BENCH := PYTHONPATH=tests:tools $(BIN)/python tests/bench
 SOURCES := src modules roles deploy tests tools
 PROGRAMS := systemd-nspawn:systemd-container mmdebstrap:mmdebstrap ip:iproute2 iptables:iptables ssh:openssh-client cc:gcc gpg:gnupg bwrap:bubblewrap mkfs.xfs:xfsprogs
 
-.PHONY: demo transcript demo-down test test-fast golden lint types docs docs-check ci-lock format system clean bench-lab bench-engine bench-scale bench-distribute bench-verify bench-load compare-inventories test-hosts test-dify test-faults test-causes test-hands test-ansible test-gpu bench-rollout bench-restarts bench-backup
+.PHONY: demo transcript demo-down test test-fast golden lint types docs docs-check ci-lock format system clean bench-lab bench-engine bench-scale bench-distribute bench-verify bench-load compare-inventories test-hosts test-dify test-faults test-causes test-hands test-hardening test-ansible test-gpu bench-rollout bench-restarts bench-backup
 
 demo: $(VENV)/.ready | system
 	$(BIN)/python tools/demo.py
@@ -20,9 +20,10 @@ transcript: $(VENV)/.ready | system
 demo-down: $(VENV)/.ready
 	$(BIN)/steelyard lab down
 
-# The lab of the whole site takes half an hour and half of two cores; all other tests run beside it, and are shown when it has ended.
+# The lab of the whole site takes half of two cores for as long as all other tests: those, and what has a lab of its own, run beside it, and
+# are shown when it has ended.
 OUTSIDE := $(filter-out tests/lab/ tests/gpu/,$(sort $(dir $(wildcard tests/*/test_*.py))) $(wildcard tests/test_*.py))
-BESIDE := tests/lab/test_dify_stack.py tests/lab/test_guides.py $(wildcard tests/lab/test_hosts_*.py)
+BESIDE := tests/lab/hands tests/lab/test_dify_stack.py tests/lab/test_guides.py $(wildcard tests/lab/test_hosts_*.py)
 
 test: lint types docs-check $(VENV)/.ready | system
 	@mkdir -p build
@@ -41,7 +42,7 @@ golden: $(VENV)/.ready
 
 test-hosts: $(VENV)/.ready | system
 	@mkdir -p build
-	STEELYARD_COUNT_DRIFTS=build/drifts.json $(BIN)/pytest -m hosts
+	STEELYARD_HOSTS=all STEELYARD_COUNT_DRIFTS=build/drifts.json $(BIN)/pytest -m hosts
 	@cat build/drifts.json
 
 test-fast: $(VENV)/.ready
@@ -86,13 +87,21 @@ bench-load: $(VENV)/.ready | system
 
 test-dify: $(VENV)/.ready | system
 	@mkdir -p build
-	$(BIN)/pytest -o junit_family=xunit1 --junitxml=build/dify.xml tests/unit/test_dify_*.py tests/lab/test_dify_stack.py; \
+	STEELYARD_DIFY=all $(BIN)/pytest -o junit_family=xunit1 --junitxml=build/dify.xml tests/unit/test_dify_*.py tests/lab/test_dify_stack.py; \
 	ended=$$?; $(BIN)/python tools/dify_counts.py build/dify.xml && exit $$ended
 
 test-hands: $(VENV)/.ready | system
 	@mkdir -p build && rm -f build/hands.jsonl
 	STEELYARD_HANDS=all STEELYARD_HANDS_COUNTS=build/hands.jsonl $(BIN)/pytest tests/lab/hands; ended=$$?; \
 	$(BIN)/python tools/hands_counts.py build/hands.jsonl && exit $$ended
+
+# the promises of SECURITY.md
+HARDENING := STEELYARD_POWER_CUTS=204 STEELYARD_LOCK_SCHEDULES=100000
+test-hardening: $(VENV)/.ready | system
+	@mkdir -p build
+	STEELYARD_DEAR=all STEELYARD_DIFY=all $(HARDENING) $(BIN)/pytest -o junit_family=xunit1 --junitxml=build/hardening.xml \
+	  $$($(BIN)/python tools/hardening_counts.py --tests); \
+	$(BIN)/python tools/hardening_counts.py build/hardening.xml
 
 test-ansible: $(VENV)/.ready
 	STEELYARD_ANSIBLE=all $(BIN)/pytest tests/unit/test_newer_ansible.py

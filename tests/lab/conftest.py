@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,11 +14,20 @@ from support.lab_site import Site, assert_no_trace_since, steelyard, traces
 
 from steelyard.lab.nspawn.record import require_lab
 
+BEGUN = time.monotonic()
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(item.fspath).is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.lab)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A pipeline has an end, and one that is cut there says nothing: what would begin too late is not begun."""
+    minutes = float(os.environ.get("STEELYARD_MINUTES", "inf"))
+    if Path(item.fspath).is_relative_to(Path(__file__).parent) and time.monotonic() - BEGUN > minutes * 60:
+        pytest.skip(f"{minutes:.0f} minutes were over before its turn came (STEELYARD_MINUTES)")
 
 
 def pytest_report_header() -> str:

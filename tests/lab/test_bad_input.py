@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from support.dear import dear
 from support.lab_site import BIN, Site, on_host, steelyard
 
 from steelyard.inventory.ansible import encrypt_value
@@ -203,6 +204,7 @@ def test_port_in_use_is_told_with_the_proxys_words(site: Site, broken: Path) -> 
     assert site.changed("plan") == {}
 
 
+@dear(0, 3)
 def test_engine_that_does_not_start_is_told_by_its_cause(site: Site, broken: Path) -> None:
     add_model = {
         "source": f"file://{cache_root()}/models/tiny/v1",

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from support.dear import dear
 from support.lab_site import Site, steelyard
 
 from steelyard.dirs import cache_folder
@@ -83,6 +84,7 @@ def planted(site: Site, tmp_path: Path) -> Path:
     return inventory
 
 
+@dear(2, 3)
 def test_no_canary_gets_out_anywhere(site: Site, planted: Path, tmp_path: Path, watch: Watch) -> None:
     uses = tmp_path / "uses.py"
     uses.write_text(USES)

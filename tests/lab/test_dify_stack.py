@@ -38,10 +38,12 @@ from dify_stack import (
     own_databases,
     ready,
 )
+from support.dear import dear
 from support.lab_site import STEELYARD, steelyard
 
 from steelyard.artifacts.uv import uv_program
 
+pytestmark = dear(0, 3, "STEELYARD_DIFY")
 HELPER = "python3 -I /usr/lib/steelyard/steelyard-host.pyz"
 
 

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import pytest
 from gpu_hosts import COUNTED, PROBE, assert_drifts, drift, plan, run
+from support.dear import dear
 from support.lab_site import Site
 
-pytestmark = pytest.mark.hosts
+pytestmark = [pytest.mark.hosts, dear(1, 3, "STEELYARD_HOSTS")]
 CLEAN = ("mirror-1", "gpu-1", "gpu-2")
 
 

@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 from gpu_hosts import DRIVER, NEXT_BRANCH, NEXT_PATCH, apply, drift, plan, run, settings, write
+from support.dear import dear
 from support.lab_site import Site, on_host, steelyard
 
 from steelyard.artifacts.repository_keys import fingerprints
 from steelyard.lab.simulated import nvidia_repo
 from steelyard.lab.simulated.nvidia_packages import UNSOLVABLE
 
-pytestmark = pytest.mark.hosts
+pytestmark = [pytest.mark.hosts, dear(1, 3, "STEELYARD_HOSTS")]
 GPUS = "/usr/lib/steelyard-lab/gpus.conf"
 
 

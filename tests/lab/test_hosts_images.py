@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 from gpu_hosts import PROBE, apply, drift, plan, run, settings, write
+from support.dear import dear
 from support.lab_site import Site, steelyard
 from support.oci_image import make_image
 
-pytestmark = pytest.mark.hosts
+pytestmark = [pytest.mark.hosts, dear(1, 3, "STEELYARD_HOSTS")]
 
 
 def started(site: Site, host: str, name: str) -> str:

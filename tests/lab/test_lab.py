@@ -8,6 +8,7 @@ import signal
 import subprocess
 from pathlib import Path
 
+from support.dear import dear
 from support.lab_site import Site, assert_no_trace_since, shell, steelyard, traces
 
 from steelyard.lab.nspawn.record import require_lab
@@ -73,6 +74,7 @@ def test_simulated_gpus_are_named_so_and_have_their_sysfs_entries(bare: Site) ->
     assert "2 x simulated GPU" in lab("status", "--name", "test").stdout
 
 
+@dear(2, 3)
 def test_second_lab_beside_the_first_comes_and_goes_without_a_trace(bare: Site, tmp_path: Path) -> None:
     """Debian 13, one host with Docker; then taken down half-made, with a host killed hard and a mount left over."""
     before = traces("second")

@@ -208,6 +208,7 @@ def test_backups_and_restores_beside_a_neighbour_who_swaps(
     backups = until(neighbour, ROUNDS, 100, backup)
     record_property("rounds", neighbour.rounds)
     record_property("backups", backups)
+    record_property("outside_writes", int(state(outside) != before))
     assert neighbour.rounds >= ROUNDS
     assert told > 0, "nothing was swapped while a backup stood at it"
     assert leaks == []
@@ -253,6 +254,7 @@ def test_files_laid_beside_a_neighbour_who_swaps(
     until(neighbour, ROUNDS // 2, 100, lay)
     record_property("rounds", neighbour.rounds)
     record_property("laid", laid)
+    record_property("outside_writes", int(state(outside) != before))
     assert neighbour.rounds >= ROUNDS // 2
     assert laid > 0
     assert refused > 0, "nothing was swapped while a file was laid"

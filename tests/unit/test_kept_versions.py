@@ -186,10 +186,10 @@ def test_where_no_link_can_be_made_a_clone_takes_no_room(xfs: Path, monkeypatch:
     root, body = xfs / "root", os.urandom(32 << 20)
     publish(root, a_txt=body)
     monkeypatch.setattr(os, "link", too_many)
-    os.sync()
+    subprocess.run(["sync", "-f", xfs], check=True)
     before = os.statvfs(xfs).f_bavail * os.statvfs(xfs).f_frsize
     publish(root, "v2", a_txt=body, b_txt=b"x")
-    os.sync()
+    subprocess.run(["sync", "-f", xfs], check=True)
     taken = before - os.statvfs(xfs).f_bavail * os.statvfs(xfs).f_frsize
     assert not (root / "llm/x/v1/a.txt").samefile(root / "llm/x/v2/a.txt")
     assert (root / "llm/x/v2/a.txt").read_bytes() == body

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
@@ -19,13 +20,14 @@ REAL_ORDERS = 50  # of four requests each
 ENOUGH = 6000  # schedules in which a broken lock is found
 
 
-def test_no_schedule_has_two_holders() -> None:
+def test_no_schedule_has_two_holders(record_property: Callable[[str, object], None]) -> None:
     held, double = 0, []
     for number in range(SCHEDULES):
         schedule = Schedule(number)
         if (both := schedule.double()) is not None:
             double.append((number, both))
         held += schedule.held
+    record_property("double_locks", len(double))
     assert double == []
     assert held > SCHEDULES, "locks were had, and not only refused"
 

@@ -36,8 +36,8 @@ def newer_python() -> Path | None:
 @pytest.mark.parametrize(
     "release",
     [
-        pytest.param("2.20", marks=dear(0, 2, "STEELYARD_ANSIBLE")),
-        pytest.param("2.21", marks=dear(1, 2, "STEELYARD_ANSIBLE")),
+        pytest.param("2.20", marks=dear(0, 4, "STEELYARD_ANSIBLE")),
+        pytest.param("2.21", marks=dear(2, 4, "STEELYARD_ANSIBLE")),
     ],
 )
 def test_inventories_and_connections_hold_with(release: str, tmp_path: Path) -> None:

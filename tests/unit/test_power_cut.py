@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -77,13 +77,21 @@ def cut(disk: Disk, kinds: dict[str, Kind], times: int) -> Iterator[tuple[str, i
         writer.process.wait()
 
 
-def test_what_was_done_is_there_and_whole_after_every_cut(disk: Disk) -> None:
+def test_what_was_done_is_there_and_whole_after_every_cut(
+    disk: Disk, record_property: Callable[[str, object], None]
+) -> None:
+    looks = [
+        look
+        for one, kind in KINDS.items()  # alone: another's waiting writes what is in the journal of the file system too
+        for look in cut(disk, {one: kind}, max(CUTS // 2 // len(KINDS), 1))
+    ]
     lost = [
         f"{name}: round {done} was done, and found is {found}"
-        for one, kind in KINDS.items()  # alone: another's waiting writes what is in the journal of the file system too
-        for name, done, found in cut(disk, {one: kind}, max(CUTS // 2 // len(KINDS), 1))
+        for name, done, found in looks
         if isinstance(found, str) or found < done
     ]
+    record_property("power_cuts", len(looks))
+    record_property("unknown_states", len(lost))
     assert not lost, "\n".join(lost[:10])
 
 

@@ -103,7 +103,7 @@ def test_a_service_of_two_replicas_with_its_model_and_a_client(hands: HandsSite,
     count(removals=4, left_references=len(scanned), failed_requests=others.counts.failed)
 
 
-@dear(1, 3)
+@dear(1, 6, "STEELYARD_HANDS")
 def test_a_host_that_is_declared(hands: HandsSite, tmp_path: Path) -> None:
     words = ["gpu-3", hands.address("gpu-3")]
     with kept_inventory(hands, tmp_path):
@@ -149,7 +149,7 @@ def test_what_is_refused(hands: HandsSite, tmp_path: Path) -> None:
     in_sync(hands)
 
 
-@dear(0, 3)
+@dear(0, 6, "STEELYARD_HANDS")
 def test_one_of_two_replicas(hands: HandsSite, tmp_path: Path) -> None:
     with kept_inventory(hands, tmp_path):
         hands.serve("pair", "gpu-1", 8010)
@@ -168,7 +168,7 @@ def test_one_of_two_replicas(hands: HandsSite, tmp_path: Path) -> None:
     count(removals=1, left_references=0, failed_requests=load.counts.failed + back.counts.failed)
 
 
-@dear(1, 3)
+@dear(4, 6, "STEELYARD_HANDS")
 def test_a_host_that_left_the_inventory(hands: HandsSite, tmp_path: Path) -> None:
     words = ["gpu-3", hands.address("gpu-3")]
     with kept_inventory(hands, tmp_path):
@@ -189,7 +189,7 @@ def test_a_host_that_left_the_inventory(hands: HandsSite, tmp_path: Path) -> Non
     count(removals=1, left_references=len(scanned), failed_requests=load.counts.failed)
 
 
-@dear(2, 3)
+@dear(2, 6, "STEELYARD_HANDS")
 def test_a_gateway_of_two(hands: HandsSite, tmp_path: Path) -> None:
     with kept_inventory(hands, tmp_path):
         path = hands.inventory / "hosts.yml"
@@ -209,7 +209,7 @@ def test_a_gateway_of_two(hands: HandsSite, tmp_path: Path) -> None:
     count(removals=1, left_references=len(scanned), failed_requests=load.counts.failed)
 
 
-@dear(0, 3)
+@dear(3, 6, "STEELYARD_HANDS")
 def test_a_model_that_is_only_stored(hands: HandsSite, tmp_path: Path) -> None:
     with kept_inventory(hands, tmp_path):
         hands.serve("okapi", "gpu-1", 8013)
@@ -228,7 +228,7 @@ def test_a_model_that_is_only_stored(hands: HandsSite, tmp_path: Path) -> None:
     count(removals=1, left_references=len(scanned))
 
 
-@dear(2, 3)
+@dear(5, 6, "STEELYARD_HANDS")
 def test_a_new_replica_gets_requests_with_one_command(hands: HandsSite, tmp_path: Path) -> None:
     with kept_inventory(hands, tmp_path):
         hands.serve("pair", "gpu-1:gpu-2:gpu-3", 8010)

@@ -125,7 +125,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "version": {"version": "v2"},
 }
 ROWS = [("pair", "option"), ("trio", "environment"), ("pair", "version"), ("trio", "option"), ("pair", "environment")]
-TODAY = ROWS if ALL else [ROWS[0], ROWS[1 + date.today().toordinal() % (len(ROWS) - 1)]]
+TODAY = ROWS if ALL else [ROWS[date.today().toordinal() % len(ROWS)]]
 
 
 @pytest.mark.parametrize(("alias", "change"), TODAY)
@@ -149,7 +149,7 @@ def test_replicas_restart_one_after_the_other(
     count(restarts_under_load=len(hosts), failed_requests=load.counts.failed)
 
 
-@dear(0, 2)
+@dear(0, 4, "STEELYARD_HANDS")
 def test_a_changed_unit_restarts_every_alias_side_by_side_and_its_replicas_in_turn(hands: HandsSite) -> None:
     """As another version of an engine would, of which there is one here: the unit is part of what it runs with."""
     key = hands.secrets["engine_key"]
@@ -198,6 +198,7 @@ def test_where_one_replica_does_not_come_back_the_other_stays(
     count(restarts_under_load=2, failed_requests=load.counts.failed)
 
 
+@dear(1, 4, "STEELYARD_HANDS")
 def test_a_single_replica_restarts_beside_a_second_engine_or_says_who_waits(hands: HandsSite) -> None:
     try:
         hands.serve("solo", "gpu-3", 8011, options={"n_threads": 1, "n_batch": 256})
@@ -239,7 +240,7 @@ def taken(hands: HandsSite, host: str) -> Iterator[None]:
         hands.sh(host, f"rm -rf {folder}")
 
 
-@dear(1, 2)
+@dear(2, 4, "STEELYARD_HANDS")
 def test_one_broken_service_of_a_host_does_not_stop_the_other(hands: HandsSite) -> None:
     hands.serve("duo", "gpu-3", 8012)
     hands.apply()

@@ -120,7 +120,7 @@ def assert_hidden(hands: HandsSite, said: str, *keys: str) -> None:
         )
 
 
-@dear(1, 3)
+@dear(1, 4, "STEELYARD_HANDS")
 def test_engine_key_rotates_twice_in_a_row_by_one_apply_each(hands: HandsSite) -> None:
     first, second = fresh("one"), fresh("two")
     before, said = engines(hands), ""
@@ -142,7 +142,7 @@ def test_engine_key_rotates_twice_in_a_row_by_one_apply_each(hands: HandsSite) -
         assert_hidden(hands, said, first, second)
 
 
-@dear(0, 3)
+@dear(0, 4, "STEELYARD_HANDS")
 def test_engine_key_rotates_host_by_host_and_the_gateway_waits_for_all(hands: HandsSite) -> None:
     key, old = fresh("by-host"), hands.secrets["engine_key"]
     with settled(hands):
@@ -166,7 +166,7 @@ def test_engine_key_rotates_host_by_host_and_the_gateway_waits_for_all(hands: Ha
         assert_hidden(hands, early.stdout + early.stderr, key)
 
 
-@dear(1, 3)
+@dear(3, 4, "STEELYARD_HANDS")
 def test_client_has_two_keys_until_the_first_one_ends(hands: HandsSite) -> None:
     demo, new, door = hands.secrets["demo_client_key"], fresh("demo"), hands.address("gw-1")
     with settled(hands):
@@ -195,7 +195,7 @@ def test_client_has_two_keys_until_the_first_one_ends(hands: HandsSite) -> None:
         assert_hidden(hands, said + plan.stdout + json.dumps(finding), new)
 
 
-@dear(2, 3)
+@dear(2, 4, "STEELYARD_HANDS")
 def test_key_of_dify_follows_and_never_goes_before_dify_has_the_next(hands: HandsSite) -> None:
     dify, new, door = hands.secrets["dify_client_key"], fresh("dify"), hands.address("gw-1")
     both = [{"key": dify, "until": "2999-12-31"}, {"key": new}]

@@ -37,9 +37,8 @@ ROWS = [
 ALWAYS = {
     ("reload", "none"),
     ("swap", "none"),
-    ("reload", "latency gate fails"),
-    ("sleep-swap", "quality gate fails"),
 }
+GATES = (("reload", "latency gate fails"), ("sleep-swap", "quality gate fails"))  # one of them each day
 TURNS = 36  # a run takes so many-th of the other faults, others each day
 # minutes each, because engines start again and again, and surge starts two of them: in the full matrix only
 LONG = {
@@ -62,8 +61,9 @@ def chosen() -> list[tuple[str, str]]:
     if os.environ.get("STEELYARD_FAULTS") == "all":
         return [row for row in ROWS if row not in TABLE.passed()]
     day = int(time.time() // 86400)
+    always = {*ALWAYS, GATES[day % len(GATES)]}
     short = [row for row in ROWS if row[0] != "surge" and row[1] not in LONG]
-    return [row for number, row in enumerate(short) if row in ALWAYS or (number + day) % TURNS == 0]
+    return [row for number, row in enumerate(short) if row in always or (number + day) % TURNS == 0]
 
 
 @pytest.fixture(scope="module")

@@ -148,6 +148,7 @@ def test_a_site_with_trusted_keys_takes_signed_versions_only(pushing: Pushing, t
     assert (done.returncode, "the signature is not of a trusted key" in done.stderr) == (3, True), done.stderr
 
 
+@dear(0, 2, "STEELYARD_STORE")
 def test_a_link_that_is_cut_costs_the_others_nothing_and_is_taken_up_again(pushing: Pushing) -> None:
     site = pushing.site
     machine = next(machine for machine in site.lab.machines if machine.host.name == "gw-1")
@@ -312,6 +313,7 @@ def test_compiled_artefacts_are_kept_under_their_key_and_used_by_an_empty_servic
     assert site.changed("plan") == {}
 
 
+@dear(1, 2, "STEELYARD_STORE")
 def test_what_was_measured_of_loading_is_used_at_the_next_start_and_is_no_reason_for_one(site: Site) -> None:
     done = steelyard("bench", "load", "-i", str(site.inventory), "--repeats", "1", "--ways", "prefetch-8", "--json")
     assert done.returncode == 0, done.stdout + done.stderr

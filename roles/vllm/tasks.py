@@ -63,6 +63,7 @@ from .settings import Settings
 TEMPLATES = Path(__file__).parent / "templates"
 ENGINES = {engine.kind: engine for engine in (VLLM, LLAMACPP)}
 GIB = 1 << 30
+UNPRIVILEGED = 1024  # the first port that needs no capability
 HALTING_XIDS = ",".join(str(number) for number, action in sorted(ACTIONS.items()) if action.halts)
 FRONT_SOCKET = paths.PROXY_SOCKET
 FRONT_HERE = paths.PROXY_HERE  # it answers itself there
@@ -349,7 +350,13 @@ def _front(services: tuple[Service, ...], wanted: Settings, base: BaseSettings) 
     stamp = config_id(render(TEMPLATES / "front.cfg.j2", **given, stamp=""), key)
     config = render(TEMPLATES / "front.cfg.j2", **given, stamp=stamp)
     names = " ".join(service.name for service in services)
-    unit = render(TEMPLATES / "front.service.j2", user=base.front_user, group=base.engine_user, names=names)
+    unit = render(
+        TEMPLATES / "front.service.j2",
+        user=base.front_user,
+        group=base.engine_user,
+        names=names,
+        low_ports=any(port < UNPRIVILEGED for _, port, _ in ports),
+    )
     file(name="Write the unit of the front", path="/etc/systemd/system/steelyard-front.service", content=unit)
     file(name="Make the table of versions", path=front.VERSIONS, content="# filled in the running front only\n")
     write_key(wanted, base)

@@ -7,7 +7,8 @@ from pathlib import Path
 import hardening_counts
 import pytest
 
-ROWS = [line for line in hardening_counts.PAGE.read_text().splitlines() if line.startswith("| ")][1:]
+PROMISED = hardening_counts.PAGE.read_text().partition("## What is promised")[2].partition("\n## ")[0]
+ROWS = [line for line in PROMISED.splitlines() if line.startswith("| ")][1:]
 
 
 @pytest.mark.parametrize("row", ROWS)

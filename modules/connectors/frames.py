@@ -20,6 +20,7 @@ from steelyard_host.paths import AUDIT_LOG as AUDIT_LOG
 from steelyard_host.wire.progress import LISTENS, RS
 
 KEPT_OF_AN_ORDER = 1 << 20  # bytes of output; the last ones, because they hold the reason
+MOST = 256 << 20  # bytes of an answer, or of a line: a host is not to fill this machine's memory
 PLAIN = re.compile(r"^(?P<login>sudo -H -n (?:-u \S+ )?)?sh -c (?P<inner>.+)$", re.S)
 
 
@@ -226,8 +227,13 @@ def _said(line: bytes) -> dict[str, Any] | None:
     return said if isinstance(said, dict) and isinstance(said.get("what"), str) else None
 
 
+def too_much() -> OSError:
+    """Return what ends the talk with a host that says more than it may."""
+    return OSError(f"it said more than {MOST >> 20} MiB in one answer")
+
+
 class OutputTail:
-    """Lines of one output, all or the last ones."""
+    """Lines of one output, all or the last ones; of all no more than `MOST` bytes, or OSError is raised."""
 
     def __init__(self, most: int | None) -> None:
         self.most, self.size, self.lines = most, 0, deque[bytes]()
@@ -239,6 +245,8 @@ class OutputTail:
     def add(self, line: bytes) -> None:
         self.lines.append(line if self.most is None else line[-self.most :])
         self.size += len(self.lines[-1]) + 1
+        if self.size > MOST:
+            raise too_much()
         while self.most is not None and self.size > self.most and len(self.lines) > 1:
             self.size -= len(self.lines.popleft()) + 1
 

@@ -80,14 +80,17 @@ class HelperStream:
             data = self._channel.recv(1)  # a byte too many would be the helper's
             if not data:
                 return b""
-            before += data
-            if before.endswith(self._greeting):
+            before = (before + data)[-len(self._greeting) :]  # a login file may print for as long as it likes
+            if before == self._greeting:
                 self._greeting = b""
         return self._channel.recv(most)
 
     def _last_line(self) -> str:
         """The last line on the helper's standard error; empty where there is none."""
-        lines = b"".join(iter(lambda: self._channel.recv_stderr(65536), b"")).decode(errors="replace").strip()
+        last = b""
+        while data := self._channel.recv_stderr(65536):
+            last = (last + data)[-65536:]
+        lines = last.decode(errors="replace").strip()
         return lines.splitlines()[-1] if lines else ""
 
     def close(self) -> None:

@@ -134,7 +134,7 @@ def enter(
             if given and last.startswith("su:"):
                 raise PasswordWrong
             raise ShellRefused(last)
-        said += received
+        said = (said + received)[-(1 << 16) :]
         if not become.asks(said, prompt):
             continue
         if given:
@@ -146,10 +146,12 @@ def enter(
 
 
 def lines_of(channel: Channel, end: Callable[[], float], heard: Callable[[], None] = lambda: None) -> Iterator[bytes]:
-    """Lines of a channel until `end` says (monotonic seconds); a line may be as long as it likes. `heard` is told of
-    bytes.
+    """Lines of a channel until `end` says (monotonic seconds). `heard` is told of bytes.
+
+    Raises TimeoutError, and OSError where a line is longer than an answer may be.
     """
     pieces: list[bytes] = []
+    size = 0
     while True:
         if time.monotonic() > end():
             raise TimeoutError
@@ -159,8 +161,11 @@ def lines_of(channel: Channel, end: Callable[[], float], heard: Callable[[], Non
         heard()
         if b"\n" not in received:
             pieces.append(received)
+            size += len(received)
+            if size > frames.MOST:
+                raise frames.too_much()
             continue
         first, *whole = received.split(b"\n")
         yield b"".join([*pieces, first])
         yield from whole[:-1]
-        pieces = [whole[-1]] if whole[-1] else []
+        pieces, size = ([whole[-1]] if whole[-1] else []), len(whole[-1])

@@ -26,7 +26,7 @@ def test_another_lock_or_a_lost_distribution_means_from_scratch() -> None:
         assert commands[0] == "rm -rf /opt/e && python3 -m venv /opt/e"
         assert "--require-hashes" in commands[2]
         assert "--isolated" in commands[2]
-        assert commands[-1] == "mv -T /opt/e/.lock.new /opt/e/.steelyard-lock"
+        assert commands[-1] == "sync -f /opt/e && mv -T /opt/e/.lock.new /opt/e/.steelyard-lock && sync /opt/e"
 
 
 def test_silent_mirror_is_refused_while_applying() -> None:

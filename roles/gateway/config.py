@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Literal, NamedTuple, TypedDict
 
-from steelyard.site.site import Service, backend_name
+from steelyard.site.site import Service, Site, backend_name
 
 from .settings import ClientLimit, Settings
 
@@ -64,6 +64,15 @@ def backends(aliases: dict[str, tuple[Service, ...]]) -> list[Backend]:
         )
         for alias, services in aliases.items()
     ]
+
+
+def peers(site: Site) -> list[tuple[str, str]]:
+    """Return names and addresses of the gateways that tell each other what clients asked for.
+
+    One alone tells only the process that a reload starts: nobody else's business, so on loopback.
+    """
+    names = site.groups.get("gateway", ())
+    return [(name, site.addresses[name] if len(names) > 1 else "127.0.0.1") for name in names]
 
 
 def vrrp(wanted: Settings, hosts: tuple[str, ...], addresses: dict[str, str], own: str, interface: str) -> VrrpValues:

@@ -30,7 +30,7 @@ from steelyard.site.site import Service, Site, backend_name
 from .answers import GatewayAnswers, gateway_errors
 from .checks import UNIT, check_aliases, check_certificate, check_ends, server_needs
 from .clients import declared_keys, end_lines, key_lines
-from .config import AGAIN, AGAIN_SERVER, SOCKET, backends, limit_lines, model_list, vrrp
+from .config import AGAIN, AGAIN_SERVER, SOCKET, backends, limit_lines, model_list, peers, vrrp
 from .settings import Settings
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -109,7 +109,7 @@ def _haproxy(site: Site, wanted: Settings, aliases: dict[str, tuple[Service, ...
         "errors": gateway_errors(wanted.hold_s),
         "backends": backends(aliases),
         "name": host.data.host_name,
-        "gateways": [(name, site.addresses[name]) for name in site.groups.get("gateway", ())],
+        "gateways": peers(site),
     }
     stamp = config_id(
         render(TEMPLATES / "haproxy.cfg.j2", stamp="", **values), *keys, *public.values(), secret, pem or ""

@@ -10,9 +10,11 @@ from pydantic import ValidationError
 
 from steelyard.modules.operations.proxy_keys import client_changes, lost_at_once
 from steelyard.roles.gateway.clients import end_lines, key_lines
+from steelyard.roles.gateway.config import peers
 from steelyard.roles.gateway.settings import Settings
 from steelyard.serving.key_ends import NEVER
 from steelyard.site.secret_settings import is_on_a_path, secret_paths
+from steelyard.site.site import Site
 
 OLD, NEW, OTHER = "a" * 64, "b" * 64, "c" * 64
 END = 1_798_761_600  # 2027-01-01
@@ -130,3 +132,10 @@ def test_plan_names_each_client_whose_keys_change(live: Any, declared: Any, sent
 def test_client_is_lost_at_once_only_where_none_of_its_keys_stays_declared() -> None:
     live = cut(demo={OLD: NEVER}, dify={OTHER: NEVER}, gone={NEW: NEVER})
     assert lost_at_once(live, (("demo", ((OLD, 1), (NEW, NEVER))), ("dify", ((NEW, NEVER),)))) == ["dify"]
+
+
+def test_a_gateway_alone_listens_for_its_own_next_process_only() -> None:
+    addresses = {"g1": "10.0.0.1", "g2": "10.0.0.2"}
+    assert peers(Site("/m", {}, (), {}, addresses, {"gateway": ("g1",)})) == [("g1", "127.0.0.1")]
+    both = Site("/m", {}, (), {}, addresses, {"gateway": ("g1", "g2")})
+    assert peers(both) == [("g1", "10.0.0.1"), ("g2", "10.0.0.2")]

@@ -8,7 +8,7 @@ BENCH := PYTHONPATH=tests:tools $(BIN)/python tests/bench
 SOURCES := src modules roles deploy tests tools
 PROGRAMS := systemd-nspawn:systemd-container mmdebstrap:mmdebstrap ip:iproute2 iptables:iptables ssh:openssh-client cc:gcc gpg:gnupg bwrap:bubblewrap mkfs.xfs:xfsprogs
 
-.PHONY: demo transcript demo-down test test-fast golden lint types docs docs-check ci-lock format system clean bench-lab bench-engine bench-scale bench-distribute bench-verify bench-load compare-inventories test-hosts test-dify test-faults test-causes test-hands test-hardening test-ansible test-gpu bench-rollout bench-restarts bench-backup
+.PHONY: demo transcript demo-down test test-fast golden lint types docs docs-check ci-lock format system clean bench-lab bench-engine bench-scale bench-distribute bench-verify bench-load compare-inventories test-hosts test-dify test-faults test-causes test-hands test-hardening test-abuse test-ansible test-gpu bench-rollout bench-restarts bench-backup
 
 demo: $(VENV)/.ready | system
 	$(BIN)/python tools/demo.py
@@ -102,6 +102,11 @@ test-hardening: $(VENV)/.ready | system
 	STEELYARD_DEAR=all STEELYARD_DIFY=all $(HARDENING) $(BIN)/pytest -o junit_family=xunit1 --junitxml=build/hardening.xml \
 	  $$($(BIN)/python tools/hardening_counts.py --tests); \
 	$(BIN)/python tools/hardening_counts.py build/hardening.xml
+
+test-abuse: $(VENV)/.ready | system
+	@mkdir -p build && rm -f build/abuse.jsonl
+	STEELYARD_ABUSE_COUNTS=build/abuse.jsonl $(BIN)/pytest tests/lab/test_gateway_abuse.py && \
+	$(BIN)/python tools/abuse_counts.py build/abuse.jsonl
 
 test-ansible: $(VENV)/.ready
 	STEELYARD_ANSIBLE=all $(BIN)/pytest tests/unit/test_newer_ansible.py

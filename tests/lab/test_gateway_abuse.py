@@ -5,169 +5,24 @@ front of an engine that is simulated.
 from __future__ import annotations
 
 import http.client
-import http.server
 import json
-import random
+import os
 import socket
+import statistics
 import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.gateway_config import gateway_config
+from support.abuse import KINDS
+from support.gateway_here import BODY_MIB, GOOD, MIB, PER_ADDRESS, Gateway, SimulatedEngine, status_of
 from support.lab_site import Site
-from support.real_parsers import haproxy
 
-from steelyard.roles.gateway.clients import Client
-from steelyard.roles.gateway.settings import Settings
-from steelyard.site.schema import Serve
-from steelyard.site.site import Service
-from steelyard_host.proxy.haproxy import ask
-
-MIB = 1 << 20
-GOOD, BODY_MIB, PER_ADDRESS = {"Authorization": "Bearer sk-one"}, 2, 40
-
-
-class SimulatedEngine(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    seen = 0
-
-    def do_POST(self) -> None:
-        self.answer(self.rfile.read(int(self.headers["Content-Length"])))
-
-    def answer(self, _: bytes) -> None:
-        type(self).seen += 1
-        body = json.dumps({"usage": {"prompt_tokens": 1, "completion_tokens": 1}}).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Silent."""
-
-
-class MortalEngine:
-    """A simulated engine that ends over a prompt `poison`, closes its port, and is back after half a second."""
-
-    def __init__(self) -> None:
-        self.poisoned, self.port, self.ended = 0, free_port(), threading.Event()
-        threading.Thread(target=self._live, daemon=True).start()
-
-    def _live(self) -> None:
-        died, engine = threading.Event(), self
-
-        class Handler(SimulatedEngine):
-            def answer(self, body: bytes) -> None:
-                if b"poison" not in body:
-                    super().answer(body)
-                    return
-                engine.poisoned += 1
-                died.set()
-                self.close_connection = True
-
-        while not self.ended.is_set():
-            with http.server.ThreadingHTTPServer(("127.0.0.1", self.port), Handler) as server:
-                threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-                while not died.wait(0.1) and not self.ended.is_set():
-                    """It lives."""
-                server.shutdown()
-            died.clear()
-            time.sleep(0.5)
-
-
-class Gateway:
-    """A gateway on loopback: `tiny` is served, `gone` has no service that answers, those of `alone` and `pair` are
-    mortal.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.socket, self.port = str(folder / "admin.sock"), free_port()
-        self.engine = http.server.ThreadingHTTPServer(("127.0.0.1", 0), SimulatedEngine)
-        threading.Thread(target=self.engine.serve_forever, daemon=True).start()
-        self.mortals = {"alone": [MortalEngine()], "pair": [MortalEngine(), MortalEngine()]}
-        ports = {"tiny": [self.engine.server_port], "gone": [free_port()]}
-        ports |= {alias: [engine.port for engine in engines] for alias, engines in self.mortals.items()}
-        aliases = {alias: services(alias, numbers) for alias, numbers in ports.items()}
-        clients = {"one": Client.model_validate({"keys": [{"key": "sk-one"}]})}
-        wanted = Settings(port=self.port, clients=clients, body_mib=BODY_MIB, per_address=PER_ADDRESS)
-        program, environment = haproxy()
-        config = gateway_config(folder, aliases, wanted, ["g1"], self.socket)
-        self.process = subprocess.Popen([program, "-db", "-f", str(config)], env=environment)
-        self.until(lambda: self.asked("tiny", source="127.0.0.9") == 200)
-
-    def until(self, done: Callable[[], bool], seconds: float = 60) -> None:
-        end = time.monotonic() + seconds
-        while True:
-            try:
-                if done():
-                    return
-            except OSError:
-                pass
-            assert time.monotonic() < end
-            assert self.process.poll() is None
-            time.sleep(0.05)
-
-    def connect(self, source: str = "127.0.0.1") -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=30, source_address=(source, 0))
-
-    def begin(self, body: bytes, headers: dict[str, str], source: str = "127.0.0.1") -> socket.socket:
-        """A request whose head is whole, and whose body is what is given of it."""
-        link = self.connect(source)
-        lines = [f"{name}: {value}" for name, value in {"Host": "x", **headers}.items()]
-        link.sendall("\r\n".join(["POST /v1/completions HTTP/1.1", *lines, "", ""]).encode() + body)
-        return link
-
-    def asked(self, alias: str, body: bytes = b"", source: str = "127.0.0.1", **headers: str) -> int:
-        """The status of a whole request."""
-        whole = body or json.dumps({"model": alias}).encode()
-        link = self.begin(whole, {**GOOD, "Content-Length": str(len(whole)), **headers}, source)
-        with link:
-            return status_of(link)
-
-    def connections(self) -> int:
-        """Those that there are, with that which asks."""
-        found = [line for line in ask(self.socket, "show info").splitlines() if line.startswith("CurrConns:")]
-        return int(found[0].split()[1])
-
-    def close(self) -> None:
-        self.process.terminate()
-        self.process.wait()
-        self.engine.shutdown()
-        for engines in self.mortals.values():
-            for engine in engines:
-                engine.ended.set()
-
-
-def services(alias: str, ports: list[int]) -> tuple[Service, ...]:
-    serve = Serve(hosts="gpu")
-    return tuple(
-        Service(alias, "llm/x", "v1", f"g{number}", "127.0.0.1", alias, serve.model_copy(update={"port": port}))
-        for number, port in enumerate(ports, start=1)
-    )
-
-
-def free_port() -> int:
-    """One that no client's connection is given by chance."""
-    while True:
-        try:
-            with socket.create_server(("127.0.0.1", random.randrange(20_000, 32_000))) as taken:
-                return int(taken.getsockname()[1])
-        except OSError:
-            continue  # it is taken
-
-
-def status_of(link: socket.socket) -> int:
-    """The status that comes; 0 where the link ends before."""
-    answer = http.client.HTTPResponse(link)
-    try:
-        answer.begin()
-    except (OSError, http.client.HTTPException):
-        return 0
-    return answer.status
+COUNTS = os.environ.get("STEELYARD_ABUSE_COUNTS")
+REQUESTS = 2000 if COUNTS else 200  # of good clients, calm and beside each kind
 
 
 @pytest.fixture(scope="module")
@@ -266,3 +121,66 @@ def _pour(link: socket.socket) -> None:
             link.sendall(b"x" * (MIB // 16))
     except OSError:
         pass
+
+
+class GoodClients:
+    """Three that ask one after another; what they were answered, and how long each answer took, in seconds."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.statuses: list[int] = []
+        self.took: list[float] = []
+        self._gateway, self._done = gateway, threading.Event()
+        self._threads = [threading.Thread(target=self._ask, args=(f"127.0.1.{n}",)) for n in (1, 2, 3)]
+
+    def _ask(self, source: str) -> None:
+        while not self._done.is_set():
+            begun = time.monotonic()
+            try:
+                self.statuses.append(self._gateway.asked("tiny", source=source))
+            except OSError:
+                self.statuses.append(0)
+            self.took.append(time.monotonic() - begun)
+
+    def during(self, requests: int) -> list[float]:
+        """What so many requests take."""
+        begun = len(self.took)
+        for thread in self._threads:
+            if not thread.is_alive():
+                thread.start()
+        self._gateway.until(lambda: len(self.took) >= begun + requests)
+        return self.took[begun:]
+
+    def end(self) -> None:
+        self._done.set()
+        for thread in self._threads:
+            thread.join()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_three_good_clients_are_answered_beside(gateway: Gateway, kind: str) -> None:
+    good = GoodClients(gateway)
+    calm = good.during(REQUESTS)
+    abuser = subprocess.Popen(
+        [sys.executable, "-m", "support.abuse", kind, str(gateway.port)], cwd=Path(__file__).parents[1]
+    )
+    try:
+        good.during(REQUESTS // 10)  # it has begun
+        beside = good.during(REQUESTS)
+        assert abuser.poll() is None, "it ended"
+    finally:
+        abuser.kill()
+        abuser.wait()
+        good.end()
+    keep(kind, calm, beside, good.statuses)
+    assert set(good.statuses) == {200}
+    gateway.until(lambda: gateway.connections() <= 1, seconds=90)
+
+
+def keep(kind: str, calm: list[float], beside: list[float], statuses: list[int]) -> None:
+    """One line for `make test-abuse`."""
+    if COUNTS:
+        p95 = [statistics.quantiles(took, n=20)[-1] * 1000 for took in (calm, beside)]
+        failed = sum(status != 200 for status in statuses)
+        row = {"kind": kind, "asked": len(statuses), "failed": failed, "calm_p95_ms": p95[0], "p95_ms": p95[1]}
+        with Path(COUNTS).open("a") as file:
+            file.write(json.dumps(row) + "\n")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer")
 # what must end well although the connection may break: in a unit of its own, of which there is one at a time
-UNIT = "systemd-run --quiet --collect --unit={unit} {wait}"
+UNIT = "systemd-run --quiet --collect --unit={unit} {options}"
 
 
 def call_helper(
@@ -60,11 +60,13 @@ def helper_document(
     stdin: str | None = None,
     unit: str = "",
     wait: bool = True,
+    on_failure: str = "",
 ) -> dict[str, object] | None:
     """The helper's answer as JSON; None where it is not installed, does not know the words yet, or answers no object.
 
     `idle`: what serves goes before it. `unit`: it runs in that unit, so a connection that breaks does not end it;
-    without `wait` nobody waits for its answer. Raises HostError with its sentence where it refuses.
+    without `wait` nobody waits for its answer, and `on_failure` is the unit that systemd starts where it is killed.
+    Raises HostError with its sentence where it refuses.
     """
     arguments: dict[str, Any] = {"_sudo": bool(host.data.get("_sudo")), "_timeout": seconds}
     if host.data.get("_sudo_password"):
@@ -73,7 +75,9 @@ def helper_document(
         arguments["_stdin"] = stdin
     quoted = [QuoteString(word) for word in argv]
     older = "|| test $? = 2"  # argparse's status for words that it does not know
-    before = IDLE if idle else UNIT.format(unit=unit, wait="--wait --pipe" if wait else "") if unit else ""
+    options = ["--wait --pipe"] if wait else []
+    options += [f"--property=OnFailure={on_failure}"] if on_failure else []
+    before = IDLE if idle else UNIT.format(unit=unit, options=" ".join(options)) if unit else ""
     command = StringCommand("if test -e", HELPER, "; then", before, RUN_HELPER, *quoted, older, "; fi")
     done, output = host.run_shell_command(command, **arguments)
     lines = output.stdout_lines

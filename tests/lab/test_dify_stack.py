@@ -365,6 +365,19 @@ def test_a_host_that_goes_down_in_the_middle_comes_back_with_the_old_release(sit
     assert registered(site) == ["small", "tiny"]
 
 
+def test_an_upgrade_whose_process_is_killed_goes_back_at_once(site: DifySite) -> None:
+    running = begun_upgrade(site, MUTE, "start it, its migrations first")
+    site.sh("dify-1", "systemctl kill --signal=KILL steelyard-dify-work")
+    _, said = running.communicate(timeout=300)
+    assert running.returncode == 5
+    assert f"{FIRST} was restored: it was cut in the middle" in said
+    site.until(site.answers)
+    site.declare(plugins=[plugin(site)])
+    site.apply()
+    assert site.drift() == (0, [])
+    assert registered(site) == ["small", "tiny"]
+
+
 def test_an_upgrade_goes_on_without_its_controller_and_keeps_everything(site: DifySite) -> None:
     running = begun_upgrade(site, NEXT, "stop what writes")
     os.kill(running.pid, signal.SIGKILL)

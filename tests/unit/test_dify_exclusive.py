@@ -202,6 +202,21 @@ def test_the_way_back_at_boot_removes_what_its_own_upgrade_set_aside_and_nothing
     )
 
 
+@pytest.mark.parametrize("state", ["done", "restored"])
+def test_an_upgrade_that_had_ended_is_not_gone_back_from(host: Path, state: str) -> None:
+    """The power went after its last word, and before its mark was away."""
+    archive = backup.make(Stack(json.loads((host / "dify.json").read_text())), "before 1.10.0").archive
+    with_docker_that_tells(host)
+    record = {"state": state, "steps": [], "from": "1.9.0", "to": "1.10.0", "begun": 1.5, "archive": archive}
+    (host / "state/upgrade.json").write_text(json.dumps(record))
+    (host / "state/upgrade-open").touch()
+    done = helper(host, "dify-recover")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads((host / "state/upgrade.json").read_text()) == record
+    assert not (host / "state/upgrade-open").exists()
+    assert not stopped(host)
+
+
 def test_an_upgrade_that_was_cut_is_gone_back_from_before_another_begins(host: Path) -> None:
     record = {"state": "running", "steps": [], "from": "1.9.0", "to": "1.10.0", "begun": 1.5, "archive": None}
     (host / "state/upgrade.json").write_text(json.dumps(record))

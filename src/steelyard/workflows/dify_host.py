@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from steelyard.inventory.fleet import Fleet
 
 UNIT = "steelyard-dify-work"
+RECOVER = "steelyard-dify-recover.service"
 Answer = TypeVar("Answer")
 ANSWER_S = 120
 NOT_BEGUN_LOOKS = 5  # a second apart, at a unit that ended without a word
@@ -131,7 +132,7 @@ class DifyHost:
         Raises DifyUpgradeFailed where the old release runs again, DifyHostRefused where neither does.
         """
         begun = self.ask(Upgrade, "dify-progress").begun
-        self._begin("dify-switch")
+        self._begin("dify-switch", on_failure=RECOVER)
         steps_told = looks_idle = 0
         while True:
             is_active = self.ask_patiently(JobState, "dify-doing", UNIT).active
@@ -159,13 +160,13 @@ class DifyHost:
             why = f"neither {new} nor {old} answers: {upgrade.why}; the backup is {archive}"
             raise DifyHostRefused(where=self.name, why=why)
 
-    def _begin(self, *argv: str) -> None:
-        """Begin work in a unit of its own, and wait for nothing."""
-        self._document(*argv, unit=UNIT, wait=False)
+    def _begin(self, *argv: str, on_failure: str = "") -> None:
+        """Begin work in a unit of its own, and wait for nothing; a process that is killed hands on to `on_failure`."""
+        self._document(*argv, unit=UNIT, wait=False, on_failure=on_failure)
 
-    def _document(self, *argv: str, unit: str = "", wait: bool = True) -> dict[str, Any] | None:
+    def _document(self, *argv: str, unit: str = "", wait: bool = True, on_failure: str = "") -> dict[str, Any] | None:
         try:
-            return helper_document(self.host, *argv, seconds=ANSWER_S, unit=unit, wait=wait)
+            return helper_document(self.host, *argv, seconds=ANSWER_S, unit=unit, wait=wait, on_failure=on_failure)
         except HostError as failed:
             if isinstance(failed.error, HelperRefused):
                 raise DifyHostRefused(where=self.name, why=failed.error.why) from failed

@@ -228,9 +228,8 @@ def _undo(stack: Stack, archive: Path | None, log: _UpgradeLog, outage: _Outage,
 
 
 def recover() -> Upgrade:
-    """Goes back at boot, where an upgrade was cut: to the backup, or, before there was one, to what is there as it is.
-
-    Raises DifyError.
+    """Goes back where an upgrade was cut, at boot or where its process was killed: to the backup, or, before there was
+    one, to what is there as it is. One that had come to its end stays as it ended. Raises DifyError.
     """
     with exclusive.held("the way back from an upgrade", wait=True):
         return _recover()
@@ -238,13 +237,16 @@ def recover() -> Upgrade:
 
 def _recover() -> Upgrade:
     upgrade = progress()
+    if upgrade.state in (UpgradeState.DONE, UpgradeState.RESTORED):  # cut between its last word and the mark's end
+        OPEN.unlink(missing_ok=True)
+        return upgrade
     stack = declared_stack()
     if upgrade.archive and Path(upgrade.archive).exists():
         backup.drop_aside(stack.folder, Path(upgrade.archive))  # cut while it went back: it is of the failed release
         backup.restore(Path(upgrade.archive))
     else:
         lifecycle.start(stack, stack.ready_s)
-    upgrade = upgrade._replace(state=UpgradeState.RESTORED, why="the host went down in the middle")
+    upgrade = upgrade._replace(state=UpgradeState.RESTORED, why="it was cut in the middle")
     _write(upgrade)
     OPEN.unlink(missing_ok=True)
     return upgrade

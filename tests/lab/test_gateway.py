@@ -144,6 +144,7 @@ def balanced(site: Site, affinity: str, weights: dict[str, int], asked: list[dic
         "wanted": Settings(port=18080, hold_s=0, check_s=1),
         "folder": "/tmp/balanced",
         "socket": "/tmp/balanced/admin.sock",
+        "again": "/tmp/balanced/again.sock",
         "with_key": False,
         "errors": gateway_errors(0),
         "answers": GatewayAnswers.of(32),

@@ -7,7 +7,6 @@ Each kind writes the number of the round, and reads one back; what cannot be rea
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -21,7 +20,7 @@ from steelyard.api.change import FileWrite
 from steelyard.rollout.journal import RolloutJournal
 from steelyard_host.store import layout, leases
 from steelyard_host.store import publish as store
-from steelyard_host.system import beneath, json_file
+from steelyard_host.system import json_file
 
 PROJECT, FILLING = "llm/x", 3000
 
@@ -53,13 +52,6 @@ def _role_file(folder: Path, number: int) -> None:
     )
     script, text = command.get_raw_value(), command.connector_arguments["_stdin"]
     subprocess.run(["sh", "-c", script], input=str(text), text=True, check=True)
-
-
-def _beneath(folder: Path, number: int) -> None:
-    top = os.open(folder, os.O_RDONLY)
-    with beneath.new_file(top, "seed/file", 0o600) as file:
-        file.write(_text(number).encode())
-    os.close(top)
 
 
 def _version(folder: Path, number: int) -> None:
@@ -122,7 +114,6 @@ KINDS = {
         lambda folder, number: json_file.write_atomically(folder / "state/record", _text(number), mode=0o600),
         lambda folder: _number(folder / "state/record"),
     ),
-    "file below another's folder": Kind(_beneath, lambda folder: _number(folder / "seed/file")),
     "version": Kind(_version, _current),
     "lease": Kind(_lease, _leased),
     "journal of a rollout": Kind(_journal, _journalled),

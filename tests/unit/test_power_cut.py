@@ -15,7 +15,7 @@ import pytest
 from support.power_cut import Disk
 from support.state_writer import HASTY, KINDS, Kind
 
-CUTS = int(os.environ.get("STEELYARD_POWER_CUTS", "24"))  # of all kinds, on both file systems
+CUTS = int(os.environ.get("STEELYARD_POWER_CUTS", "20"))  # of all kinds, on both file systems
 TESTS = Path(__file__).parents[1]
 pytestmark = [
     pytest.mark.lab,

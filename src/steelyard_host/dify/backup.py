@@ -196,6 +196,7 @@ def restore(path: Path) -> Restored:
             raise why from error
         _back(stack, aside, saved)
         raise DifyError("the restore failed, what was there before runs again: %s" % why) from error
+    os.sync()  # before what was there goes
     MARKS.unlink(missing_ok=True)  # the keys in the archive may be older ones
     for left in set_aside(folder):
         beneath.discard_tree(left)

@@ -101,6 +101,7 @@ def place(folder: Path, below: str, archive: BinaryIO, mark: str | None = None) 
             while stream.read(untar.BLOCK):
                 pass  # to the end: the sum of all is there
             if mark is not None:
+                os.sync()  # the mark says that all of it is there
                 with beneath.new_file(top, mark, 0o644):
                     pass
     except OSError as error:

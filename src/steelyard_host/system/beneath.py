@@ -128,9 +128,7 @@ def new_file(top: int, name: str, mode: int) -> Iterator[BinaryIO]:
                 yield file
                 file.flush()
                 os.fchmod(file.fileno(), mode)
-                os.fsync(file.fileno())
             os.rename(beside, last, src_dir_fd=parent, dst_dir_fd=parent)
-            os.fsync(parent)
         except BaseException:
             with suppress(OSError):
                 os.unlink(beside, dir_fd=parent)

@@ -20,10 +20,9 @@ transcript: $(VENV)/.ready | system
 demo-down: $(VENV)/.ready
 	$(BIN)/steelyard lab down
 
-# The lab of the whole site takes half of two cores for as long as all other tests: those, and what has a lab of its own, run beside it, and
-# are shown when it has ended.
+# The labs of a whole site take half of two cores, for about as long as all other tests: those run beside them, and are shown at the end.
 OUTSIDE := $(filter-out tests/lab/ tests/gpu/,$(sort $(dir $(wildcard tests/*/test_*.py))) $(wildcard tests/test_*.py))
-BESIDE := tests/lab/hands tests/lab/test_dify_stack.py tests/lab/test_guides.py $(wildcard tests/lab/test_hosts_*.py)
+BESIDE := tests/lab/test_dify_stack.py tests/lab/test_guides.py $(wildcard tests/lab/test_hosts_*.py)
 
 test: lint types docs-check $(VENV)/.ready | system
 	@mkdir -p build

@@ -15,6 +15,7 @@ from pyinfra.context import host
 from steelyard.api.change import Change, Effect
 from steelyard.artifacts.helper import RUN_HELPER
 from steelyard.modules.facts.helper import helper_fact
+from steelyard_host import paths
 from steelyard_host.wire.remains import LeftService, Remains
 from steelyard_host.wire.services import ProxyState
 
@@ -54,15 +55,19 @@ def forgotten_commands(left: tuple[LeftService, ...]) -> list[StringCommand]:
         subject = next((unit for unit in service.units if _is_engine(unit)), f"service {service.name}")
         what = {"subject": subject, "declared": UNDECLARED, "live": live}
         first = [unit for unit in service.units if not _is_engine(unit)]
+        marks: list[str] = []
+        if f"steelyard-watch@{service.name}.timer" in first:  # a look may begin, and leave its mark, after this plan
+            first = sorted({*first, f"steelyard-watch@{service.name}.service"})
+            marks = [f"{paths.WATCHED}/{service.name}.json"]
         stops: list[Any] = []
         for units in (first, [unit for unit in service.units if _is_engine(unit)]):
             if units:
                 stops += ["systemctl disable --now --quiet", *_quoted(units), "2>/dev/null;"]
                 stops += ["systemctl reset-failed", *_quoted(units), "2>/dev/null;"]
-        running = [f"! systemctl is-active --quiet {unit}" for unit in service.units]
+        running = [f"! systemctl is-active --quiet {unit}" for unit in sorted({*service.units, *first})]
         if stops:
             commands.append(_stop(*stops, " && ".join(running), **what))
-        files = [*service.files, *_drop_ins(service)]
+        files = [*service.files, *_drop_ins(service), *(mark for mark in marks if mark not in service.files)]
         if files:
             commands.append(_removal("rm -rf", *_quoted(files), "&& systemctl daemon-reload", **what))
     return commands

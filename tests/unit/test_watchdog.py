@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import cast
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from steelyard_host.engine import trial_record
+from steelyard_host.engine.service import HostService
+from steelyard_host.errors import HelperError
 from steelyard_host.hardware import gpu
+from steelyard_host.supervise import watchdog
 from steelyard_host.supervise.watchdog import LastProgress, Observation, decide
 from steelyard_host.system import systemd
 from steelyard_host.wire.hardware import XidCount
@@ -99,3 +106,14 @@ def test_a_gpu_that_is_gone_is_not_usable(monkeypatch: pytest.MonkeyPatch) -> No
 )
 def test_times_of_systemd_are_read(said: str, meant: float | None) -> None:
     assert systemd.timespan_s(said) == meant
+
+
+def test_a_service_whose_trial_cannot_be_read_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def torn(_: object) -> None:
+        raise HelperError("the record /var/lib/steelyard/switches/tiny.json cannot be read: Expecting value")
+
+    monkeypatch.setattr(systemd, "show", lambda *_: {"ActiveState": "active", "MainPID": "7"})
+    monkeypatch.setattr(trial_record, "read", torn)
+    looked = watchdog._observe(cast(HostService, SimpleNamespace(unit="steelyard-vllm@tiny.service")))
+    assert looked.busy_with is not None
+    assert "cannot be read" in looked.busy_with

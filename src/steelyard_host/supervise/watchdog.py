@@ -16,6 +16,7 @@ from steelyard_host import paths
 from steelyard_host.causes import evidence
 from steelyard_host.engine import control_api, kill_log, metrics, probe, trial_record
 from steelyard_host.engine.service import HostService
+from steelyard_host.errors import HelperError
 from steelyard_host.proxy import front
 from steelyard_host.supervise import on_demand
 from steelyard_host.system import json_file, systemd
@@ -90,7 +91,10 @@ def _observe(service: HostService) -> Observation:
     pid = int(shown.get("MainPID") or 0)
     if shown.get("ActiveState") != "active":  # starting has its own limit, and the port is closed
         return Observation(0, False, "it is %s" % shown.get("ActiveState"), 0)
-    trial = trial_record.read(service)
+    try:
+        trial = trial_record.read(service)
+    except HelperError as error:  # whether it is on trial is not known, so it is left alone
+        return Observation(pid, False, "", 0, busy_with=str(error))
     if trial is not None and not trial.state.is_settled:
         return Observation(pid, False, "", 0, busy_with="a switch")
     gives, reason = probe.one_token(service.socket, service.name, PROBE_S)

@@ -32,7 +32,9 @@ ROOMS = {
     "host.causes": "host.engine host.errors host.wire",
     "host.proxy": "host.engine host.paths host.system host.wire",
     "host.store": "host.engine host.errors host.hardware host.paths host.system host.wire",
-    "host.supervise": "host.causes host.engine host.hardware host.mirror host.paths host.proxy host.system host.wire",
+    "host.supervise": (
+        "host.causes host.engine host.errors host.hardware host.mirror host.paths host.proxy host.system host.wire"
+    ),
     "host.rollout": (
         "host.causes host.engine host.errors host.hardware host.paths host.proxy host.store host.supervise "
         "host.system host.wire"

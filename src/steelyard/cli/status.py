@@ -82,10 +82,16 @@ def _on_a_terminal(screen: Screen, every: float, once: Callable[[], Look]) -> No
 
     picture, seen = Picture(screen, every), once()
     with screen.still():  # the picture has the whole screen
-        while True:
-            picture.show(seen)
-            gevent.sleep(every)
-            seen = once()
+        try:
+            while True:
+                picture.show(seen)
+                gevent.sleep(every)
+                seen = once()
+        except Stopped as stopped:
+            if stopped.interruption.by_hand:
+                HANDLER.absorb()
+                picture.show(seen)  # what the terminal itself writes for Ctrl-C may stand anywhere in it
+            raise
 
 
 def _in_a_log(run: Run, every: float, once: Callable[[], Look]) -> NoReturn:

@@ -11,7 +11,7 @@ from .settings import ClientLimit, Settings
 
 SOCKET = "/run/haproxy/admin.sock"
 AGAIN = "/run/haproxy/again.sock"  # where a request enters the gateway's own second half
-AGAIN_SERVER = "at-most-twice/routed"
+AGAIN_SERVERS = ("at-most-twice/routed", "until-it-is-awake/routed")
 
 
 def limit_lines(limits: dict[str, ClientLimit], what: str) -> str:

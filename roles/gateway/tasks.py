@@ -30,7 +30,7 @@ from steelyard.site.site import Service, Site, backend_name
 from .answers import GatewayAnswers, gateway_errors
 from .checks import UNIT, check_aliases, check_certificate, check_ends, server_needs
 from .clients import declared_keys, end_lines, key_lines
-from .config import AGAIN, AGAIN_SERVER, SOCKET, backends, limit_lines, model_list, peers, vrrp
+from .config import AGAIN, AGAIN_SERVERS, SOCKET, backends, limit_lines, model_list, peers, vrrp
 from .settings import Settings
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -65,7 +65,7 @@ def gateway() -> None:
     installed(name="Install HAProxy", packages=("haproxy",))
     _haproxy(site, wanted, aliases)
     by_server = {f"{backend_name(alias)}/{service.host}": service for alias in aliases for service in aliases[alias]}
-    known = (*by_server, *(f"{server}-late" for server in by_server), AGAIN_SERVER)
+    known = (*by_server, *(f"{server}-late" for server in by_server), *AGAIN_SERVERS)
     states_forgotten(name="Keep no state of what is gone", socket=SOCKET, path=STATES, servers=known)
     with task_group("services give tokens"):
         healthy(

@@ -48,7 +48,7 @@ class SimulatedEngine(http.server.BaseHTTPRequestHandler):
         """Silent."""
 
 
-class MortalEngine:
+class SimulatedMortalEngine:
     """A simulated engine that ends over a prompt `poison`, closes its port, and is back after half a second."""
 
     def __init__(self) -> None:
@@ -86,7 +86,7 @@ class Gateway:
         self.socket, self.port = str(folder / "admin.sock"), free_port()
         self.engine = http.server.ThreadingHTTPServer(("127.0.0.1", 0), SimulatedEngine)
         threading.Thread(target=self.engine.serve_forever, daemon=True).start()
-        self.mortals = {"alone": [MortalEngine()], "pair": [MortalEngine(), MortalEngine()]}
+        self.mortals = {"alone": [SimulatedMortalEngine()], "pair": [SimulatedMortalEngine(), SimulatedMortalEngine()]}
         ports = {"tiny": [self.engine.server_port], "gone": [free_port()]}
         ports |= {alias: [engine.port for engine in engines] for alias, engines in self.mortals.items()}
         aliases = {alias: services(alias, numbers) for alias, numbers in ports.items()}

@@ -38,7 +38,10 @@ if TYPE_CHECKING:
 Answer = TypeVar("Answer")
 PIECE = 1 << 18
 # of steelyard_host, each after what it needs
-MODULES = ("system.digest", "system.vanishing", "mirror.wheels", "mirror.receive_wheels")
+MODULES = (
+    *("errors", "system.digest", "system.json_file", "system.vanishing"),
+    *("mirror.wheels", "mirror.receive_wheels"),
+)
 LOADER = """
 import sys, types
 for name in ("steelyard_host", "steelyard_host.system", "steelyard_host.mirror"):

@@ -67,6 +67,7 @@ def make(stack: Stack, why: str, stopped: bool = False) -> Backup:
         listed = write(stack, work, head)
         verify(work / "archive")
         os.replace(work / "archive", target)
+        json_file.sync_folder(target.parent)
     except OSError as error:
         raise DifyError("no backup: %s: %s; the ones before are untouched" % (folder, error.strerror)) from error
     finally:

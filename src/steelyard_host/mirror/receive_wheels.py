@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from steelyard_host.mirror import wheels
+from steelyard_host.system import json_file
 from steelyard_host.system.digest import sha256_file
 
 FRAME = struct.Struct(">II")
@@ -140,17 +141,9 @@ class Receiver:
             left.unlink()
         (self.folder / INCOMING).rmdir()
         for changed in (self.folder / "files", self.folder):
-            _sync(changed)
+            json_file.sync_folder(changed)
         wheels.index(self.folder)
         return hashlib.sha256((self.folder / wheels.LOCK).read_bytes()).hexdigest()
-
-
-def _sync(folder: Path) -> None:
-    number = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
 
 
 def main(words: list[str]) -> int:

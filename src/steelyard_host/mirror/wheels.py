@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import html
 import json
-import os
 import re
 import shutil
 import urllib.parse
@@ -16,7 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from steelyard_host.system import vanishing
+from steelyard_host.system import json_file, vanishing
 from steelyard_host.system.digest import sha256_file
 
 if TYPE_CHECKING:
@@ -110,5 +109,4 @@ def index(folder: Path) -> None:
         (LOCK, "\n".join(lock_lines(hashes)) + "\n"),
         (RECORD, json.dumps({"files": now, "hashes": hashes})),
     ):
-        (folder / (name + ".new")).write_text(text)
-        os.replace(folder / (name + ".new"), folder / name)
+        json_file.write_atomically(folder / name, text)

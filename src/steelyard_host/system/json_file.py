@@ -36,7 +36,9 @@ def read_state(path: Path) -> Any:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise HelperError("the record %s cannot be read: %s" % (path, error)) from error
+        raise HelperError(
+            "the record %s cannot be read: %s; remove it where no work of it is under way" % (path, error)
+        ) from error
 
 
 def sync_folder(folder: Path) -> None:

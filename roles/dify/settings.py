@@ -11,7 +11,6 @@ from steelyard.api.names import (
     Address,
     ClientName,
     Clock,
-    ComposeSecret,
     Folder,
     LineOfText,
     NetworkOrAddress,
@@ -21,6 +20,7 @@ from steelyard.api.names import (
     VariableName,
 )
 from steelyard.api.settings import RoleSettings
+from steelyard.dify.environment import wrong_secret
 
 PASSWORD = re.compile(r"^(?=.*[a-zA-Z])(?=.*\d).{8,}$")
 SHA256 = r"^[0-9a-f]{64}$"
@@ -148,7 +148,7 @@ class Settings(RoleSettings):
 
     release: Release | None = Field(None, description="The release to install; None: Dify is installed by others.")
     folder: Folder = Field("/opt/dify", description="The compose project's folder on the host.")
-    secrets: dict[VariableName, ComposeSecret] = Field(
+    secrets: dict[VariableName, SecretStr] = Field(
         default_factory=dict,
         description=(
             "Values for the well-known secrets of the release, over those of the variable `dify_secrets`, "
@@ -156,13 +156,18 @@ class Settings(RoleSettings):
         ),
     )
     env: dict[VariableName, LineOfText] = Field(
-        default_factory=dict, description="Further keys of its `.env`, over our own; not secret."
+        default_factory=dict,
+        description="Further keys of its `.env`, over our own, with the text that containers shall get; not secret.",
     )
     images: dict[str, str] = Field(
         default_factory=dict, description="Image by service of the compose file, over `release.images`."
     )
     resources: dict[str, dict[Literal["cpus", "memory"], str]] = Field(
         default_factory=dict, description='Limits by service: `cpus` ("2.0"), `memory` ("4g").'
+    )
+    collaboration: bool = Field(
+        False,
+        description="Whether several people edit a workflow at once, since 1.14; browsers reach it at `proxy.name`.",
     )
     workers: int | None = Field(None, ge=1, description="API worker processes; None: by the host's cores and memory.")
     ready_s: int = Field(
@@ -192,6 +197,10 @@ class Settings(RoleSettings):
             raise ValueError(
                 "`release` as well, when a plugin has a `cache`: it is laid into the installed Dify's folder"
             )
+        for name, secret in self.secrets.items():
+            allowed = wrong_secret(name, secret.get_secret_value())
+            if allowed is not None:
+                raise ValueError(f"`secrets.{name}` of {allowed}")
         if self.password is not None and not PASSWORD.match(self.password.get_secret_value()):
             raise ValueError("`password` with at least 8 characters, a letter and a digit: Dify refuses others")
         return self

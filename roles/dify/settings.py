@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from steelyard.api.names import (
     Address,
@@ -185,6 +185,16 @@ class Settings(RoleSettings):
         default_factory=lambda: BackupSettings.model_validate({}), description="Backups by a timer."
     )
 
+    @field_validator("secrets")
+    @classmethod
+    def secrets_arrive(cls, secrets: dict[str, SecretStr]) -> dict[str, SecretStr]:
+        """A secret reaches every container as it stands, or is refused."""
+        for name, secret in secrets.items():
+            allowed = wrong_secret(name, secret.get_secret_value())
+            if allowed is not None:
+                raise ValueError(f"{name} of {allowed}")
+        return secrets
+
     @model_validator(mode="after")
     def one_way_in(self) -> Settings:
         """A URL needs exactly one way to log in; a fresh Dify takes only certain passwords."""
@@ -197,10 +207,6 @@ class Settings(RoleSettings):
             raise ValueError(
                 "`release` as well, when a plugin has a `cache`: it is laid into the installed Dify's folder"
             )
-        for name, secret in self.secrets.items():
-            allowed = wrong_secret(name, secret.get_secret_value())
-            if allowed is not None:
-                raise ValueError(f"`secrets.{name}` of {allowed}")
         if self.password is not None and not PASSWORD.match(self.password.get_secret_value()):
             raise ValueError("`password` with at least 8 characters, a letter and a digit: Dify refuses others")
         return self

@@ -13,10 +13,14 @@ from pathlib import Path
 
 from steelyard.lab.nspawn.paths import cache_root
 
-SOURCE = (
-    "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian {release} main\n"
-)
+KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 RELEASE, PACKAGE = "trixie", "docker-compose"
+
+
+def archive() -> str:
+    """Return the address of Debian's archive that this machine's own apt uses. Raises CalledProcessError."""
+    asked = ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages", "Label: Debian"]
+    return subprocess.run(asked, check=True, capture_output=True, text=True).stdout.split()[0]
 
 
 @lru_cache
@@ -27,9 +31,9 @@ def compose_program() -> Path:
     if not program.exists():
         for name in ("lists/partial", "cache/archives/partial", "root", "parts"):
             (top / name).mkdir(parents=True, exist_ok=True)
-        (top / "sources.list").write_text(SOURCE.format(release=RELEASE))
+        (top / "sources.list").write_text(f"deb [signed-by={KEYRING}] {archive()} {RELEASE} main\n")
         (top / "status").touch()
-        os.chmod(top, 0o755)
+        top.chmod(0o755)
         options = {
             "Dir::Etc::SourceList": top / "sources.list",
             "Dir::Etc::SourceParts": top / "parts",

@@ -114,7 +114,7 @@ def test_a_password_comes_out_of_the_address_of_redis_as_it_went_in(password: st
 @pytest.mark.parametrize(
     ("name", "value", "good"),
     [
-        ("REDIS_PASSWORD", "it's $5 \"quoted\" \\ #", True),
+        ("REDIS_PASSWORD", 'it\'s $5 "quoted" \\ #', True),
         ("SECRET_KEY", "ä{}$(x)`y`", True),
         ("SECRET_KEY", "two\nlines", False),
         ("INIT_PASSWORD", "x" * 31, False),

@@ -55,7 +55,7 @@ _TOKENS = (_TOKEN, "ASCII letters, digits and `._~+/=@:%!^*-`: it goes into head
 
 
 def wrong_secret(name: str, value: str) -> str | None:
-    """What the secret of this name may be made of, where the value is made of something else."""
+    """The characters that the secret of this name may have, where the value has others; None where it may be."""
     pattern, allowed = _RULES.get(name, _TOKENS)
     if not pattern.fullmatch(value):
         return allowed
@@ -63,8 +63,8 @@ def wrong_secret(name: str, value: str) -> str | None:
     return f"at most {longest} characters" if longest is not None and len(value) > longest else None
 
 
-def new_secrets(stores: tuple[str, ...] = tuple(STORES)) -> dict[str, str]:
-    """Every one anew, those of these vector stores too."""
+def new_secrets(stores: tuple[str, ...] = ()) -> dict[str, str]:
+    """Every one anew, and those of these vector stores."""
     names = [*SECRETS, *(name for store in stores for name in STORES.get(store, {}))]
     made = {name: "".join(secrets.choice(LETTERS) for _ in range(LENGTHS.get(name, 40))) for name in names}
     made["DIFY_AGENT_SERVER_SECRET_KEY"] = base64.urlsafe_b64encode(secrets.token_bytes(33)).decode()  # no padding

@@ -62,7 +62,7 @@ def settle_password(stack: Stack) -> None:
     user, password = live.get("DB_USERNAME") or "postgres", live.get("DB_PASSWORD", "")
     # E'...' reads a backslash alike under every setting of the server
     said = password.replace("\\", "\\\\").replace("'", "''")
-    text = 'ALTER USER "%s" PASSWORD E\'%s\';\n' % (user, said)
+    text = "ALTER USER \"%s\" PASSWORD E'%s';\n" % (user, said)
     command, _ = _command(stack, ["psql", "-d", "postgres", "-q", "-v", "ON_ERROR_STOP=1"])
     run(command, True, cwd=stack.folder, input=text)
 

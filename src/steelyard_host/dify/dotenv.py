@@ -41,17 +41,18 @@ class Statement(NamedTuple):
 
 def statements(text: str) -> list[Statement]:
     """The keys of a file, in its order. Raises DotenvError with the line that Compose would not read."""
-    found, at = [], 0
+    read: list[Statement] = []
+    at = 0
     text = text.replace("\r\n", "\n")
     while True:
         at = _past_blanks_and_comments(text, at)
         if at >= len(text):
-            return found
+            return read
         named = _KEY.match(text, at)
         if named is None:
             raise DotenvError("line %d is no KEY=VALUE" % _line(text, at))
         if not named[2]:
-            found.append(Statement(named[1], None, at, named.end()))
+            read.append(Statement(named[1], None, at, named.end()))
             at = named.end()
             continue
         begin = named.end()
@@ -60,7 +61,7 @@ def statements(text: str) -> list[Statement]:
         end = _end_of_value(text, begin, named[1])
         if not text.startswith("'", begin) and _HALF_REFERENCE.search(_REFERENCE.sub("", _unescaped(text[begin:end]))):
             raise DotenvError("`${` in the value of %s in line %d begins no reference" % (named[1], _line(text, begin)))
-        found.append(Statement(named[1], text[begin:end].rstrip(), at, end))
+        read.append(Statement(named[1], text[begin:end].rstrip(), at, end))
         at = end
 
 
@@ -133,10 +134,10 @@ def text_of(raw: str | None, before: Mapping[str, str]) -> str:
 
 def texts(text: str) -> dict[str, str]:
     """The text of each key of a file: a value may refer to the keys before it. Raises DotenvError."""
-    found: dict[str, str] = {}
+    read: dict[str, str] = {}
     for statement in statements(text):
-        found[statement.key] = text_of(statement.raw, found)
-    return found
+        read[statement.key] = text_of(statement.raw, read)
+    return read
 
 
 def _unescaped(raw: str) -> str:
@@ -160,11 +161,11 @@ def _expanded(text: str, known: Mapping[str, str]) -> str:
     def taken(match: re.Match[str]) -> str:
         if match[1]:
             return "$"
-        found, how, other = known.get(match[2] or match[3], ""), match[4] or "", match[5] or ""
+        text, how, other = known.get(match[2] or match[3], ""), match[4] or "", match[5] or ""
         if how.endswith("-"):
-            return found or _expanded(other, known)
+            return text or _expanded(other, known)
         if how.endswith("+"):
-            return _expanded(other, known) if found else ""
-        return found
+            return _expanded(other, known) if text else ""
+        return text
 
     return _REFERENCE.sub(taken, text)

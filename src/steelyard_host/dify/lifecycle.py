@@ -19,6 +19,7 @@ from steelyard_host.dify.stack import (
     DATABASE,
     PROXY,
     RECORD,
+    Container,
     DifyError,
     Stack,
     declared_config,
@@ -90,13 +91,18 @@ def state(folder: Path) -> StackState:
             unready = {PROXY: why}
     except DifyError as error:
         return current._replace(error=str(error))
-    published = [port for name, container in containers.items() if name != PROXY for port in container.ports]
     reachable = DATABASE in containers or not stack.has_own_database
     return current._replace(
         unready=unready,
-        open=tuple(sorted({address for address in published if not address.startswith(("127.", "[::1]"))})),
+        open=open_ports(containers),
         keyless=tuple(tenant_keys.lost(stack)) if reachable else (),
     )
+
+
+def open_ports(containers: dict[str, Container]) -> tuple[str, ...]:
+    """Published addresses that other hosts reach, but for the proxy's."""
+    published = {port for name, container in containers.items() if name != PROXY for port in container.ports}
+    return tuple(sorted(address for address in published if not address.startswith(("127.", "[::1]"))))
 
 
 def compose_version() -> str:
@@ -105,8 +111,8 @@ def compose_version() -> str:
         said = run(["docker", "compose", "version", "--short"], True).stdout
     except DifyError:
         return ""
-    found = re.search(r"\d+\.\d+\.\d+", said)
-    return found[0] if found else ""
+    numbers = re.search(r"\d+\.\d+\.\d+", said)
+    return numbers[0] if numbers else ""
 
 
 def install_record(folder: Path, version: str, names: list[str]) -> InstalledRelease:

@@ -1,4 +1,4 @@
-"""Which keys of Dify's `.env` hold secrets, and what every copy of a release has in them. Source: 1.12.1 to 1.16.1.
+"""The keys of Dify's `.env` that hold secrets, and what every copy of a release has in them. Source: 1.12.1 to 1.16.1.
 
 A secret has one name in `dify.secrets`, and the keys that must hold it: what a service is given, and what asks it.
 """
@@ -21,8 +21,8 @@ SECRETS: dict[str, tuple[str, ...]] = {
     "DIFY_AGENT_AUTH_TOKEN": ("DIFY_AGENT_SHELLCTL_AUTH_TOKEN", "DIFY_AGENT_LOCAL_SANDBOX_AUTH_TOKEN"),
 }
 _PGVECTOR = ("PGVECTOR_POSTGRES_PASSWORD", "PGVECTOR_PASSWORD")
-_OCEANBASE = {"OCEANBASE_VECTOR_PASSWORD": ("OCEANBASE_VECTOR_PASSWORD",)}
-_ELASTICSEARCH = {"ELASTICSEARCH_PASSWORD": ("ELASTICSEARCH_PASSWORD",)}
+_OCEANBASE: dict[str, tuple[str, ...]] = {"OCEANBASE_VECTOR_PASSWORD": ("OCEANBASE_VECTOR_PASSWORD",)}
+_ELASTICSEARCH: dict[str, tuple[str, ...]] = {"ELASTICSEARCH_PASSWORD": ("ELASTICSEARCH_PASSWORD",)}
 # of the vector store that runs, by its Compose profile; weaviate's stand in every template
 STORES: dict[str, dict[str, tuple[str, ...]]] = {
     "qdrant": {"QDRANT_API_KEY": ("QDRANT_API_KEY",)},

@@ -136,6 +136,23 @@ def test_what_a_human_wrote_in_quotes_over_several_lines_or_with_export_survives
     assert env_file.write(folder).differs == ()
 
 
+def test_what_is_declared_no_more_is_the_template_s_again_and_what_a_human_made_of_it_stays(folder: Path) -> None:
+    ours = {"DB_PASSWORD": "s", "LOG_LEVEL": "DEBUG", "EXTRA": "1", "EDITION": "OTHER", "MORE": "mine too"}
+    env_file.OURS.write_text(json.dumps(ours))
+    env_file.write(folder)
+    path = folder / env_file.LIVE
+    path.write_text(path.read_text().replace('MORE="mine too"', "MORE=human"))
+    env_file.OURS.write_text(json.dumps({"DB_PASSWORD": "s"}))
+    assert env_file.write(folder).differs == ("EDITION", "EXTRA", "LOG_LEVEL")
+    assert (live(folder)["LOG_LEVEL"], live(folder)["EDITION"], live(folder)["MORE"]) == (
+        "INFO",
+        "SELF_HOSTED",
+        "human",
+    )
+    assert "EXTRA" not in live(folder)
+    assert env_file.write(folder).differs == ()
+
+
 def test_another_way_to_write_the_same_text_is_no_difference(folder: Path) -> None:
     env_file.write(folder)
     path = folder / env_file.LIVE

@@ -1,8 +1,8 @@
 """Dify's `.env`, merged key by key: the release's template, what a human set, and what is declared; told without
 values.
 
-A key's value is the declared one; else the one a human set (it differs from the template that was merged last); else
-the template's. Keys that the release knows without having them in its template (in the optional files below `envs/`,
+A key's value is the declared one; else the one a human set (it differs from what was merged last, without a human);
+else the template's. Keys that the release knows without having them in its template (in the optional files below `envs/`,
 or in its compose file) stay at the end, and so do those that it does not know, which are told; renamed ones move.
 """
 
@@ -62,11 +62,11 @@ def optional_keys(folder: Path) -> set[str]:
 
 def merged(folder: Path) -> tuple[str, EnvChanges]:
     """The text that shall be, and which keys it changes. Raises DifyError where one of the files cannot be read."""
-    template = _read(folder / TEMPLATE).replace("\r\n", "\n")
+    template = _template(folder)
     known, live, before = (_parsed(folder / name) for name in (TEMPLATE, LIVE, MERGED))
-    ours = {key: dotenv.quoted(value) for key, value in (json.loads(_read(OURS)) if OURS.exists() else {}).items()}
+    ours = _declared()
     elsewhere = optional_keys(folder)
-    # a human's: not what the template said, and not what we declared then
+    # a human's: neither what the template said nor what was declared when it was merged last
     human = {
         key: raw
         for key, raw in live.items()
@@ -84,10 +84,6 @@ def merged(folder: Path) -> tuple[str, EnvChanges]:
     values = {**known, **{key: raw for key, raw in human.items() if key in known}, **ours}
     strange = {key: raw for key, raw in human.items() if key not in known and key not in renamed}
     more = {**{key: ours[key] for key in ours if key not in known}, **strange}
-    text = _filled(template, values)
-    if more:
-        text += "\n# steelyard: keys that the template does not have\n"
-    text += "".join(_line(key, raw) for key, raw in more.items())
     target = {**values, **strange}
     changes = EnvChanges(
         differs=tuple(sorted(key for key in target.keys() | live.keys() if _differs(key, target, live))),
@@ -95,7 +91,17 @@ def merged(folder: Path) -> tuple[str, EnvChanges]:
         renamed={old: new or "" for old, new in renamed.items()},
         unsafe=tuple(unsafe_keys(live_texts(folder), dotenv.texts(template))),
     )
-    return text, changes
+    return _filled(template, values, more), changes
+
+
+def _template(folder: Path) -> str:
+    return _read(folder / TEMPLATE).replace("\r\n", "\n")
+
+
+def _declared() -> dict[str, str | None]:
+    """Raw values of what is declared, by key."""
+    said: dict[str, str] = json.loads(_read(OURS)) if OURS.exists() else {}
+    return {key: dotenv.quoted(value) for key, value in said.items()}
 
 
 def _differs(key: str, target: dict[str, str | None], live: dict[str, str | None]) -> bool:
@@ -108,18 +114,23 @@ def _line(key: str, raw: str | None) -> str:
     return "%s\n" % key if raw is None else "%s=%s\n" % (key, raw)
 
 
-def _filled(template: str, values: dict[str, str | None]) -> str:
-    """The template with these values in it; its comments stay."""
+def _filled(template: str, values: dict[str, str | None], more: dict[str, str | None]) -> str:
+    """The template with these values in it, and further keys after it; its comments stay."""
     parts, at = [], 0
     for statement in dotenv.statements(template):
         parts += [template[at : statement.begin], _line(statement.key, values[statement.key])[:-1]]
         at = statement.end
-    return ("".join(parts) + template[at:]).rstrip("\n") + "\n"
+    text = ("".join(parts) + template[at:]).rstrip("\n") + "\n"
+    if more:
+        text += "\n# steelyard: keys that the template does not have\n"
+    return text + "".join(_line(key, raw) for key, raw in more.items())
 
 
 def write(folder: Path) -> EnvChanges:
     """Puts the merged text in place by rename, readable by root only; which keys it changed."""
     text, changes = merged(folder)
+    known, ours = _parsed(folder / TEMPLATE), _declared()
+    without_a_human = _filled(_template(folder), {**known, **ours}, {key: ours[key] for key in ours.keys() - known})
     json_file.write_atomically(folder / LIVE, text, mode=0o600)
-    json_file.write_atomically(folder / MERGED, _read(folder / TEMPLATE), mode=0o600)
+    json_file.write_atomically(folder / MERGED, without_a_human, mode=0o600)
     return changes

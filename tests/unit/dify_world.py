@@ -10,9 +10,11 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from dify_recordings import recorded_routes
 
+from dify_double import documents
 from dify_double.__main__ import handler_of, kept_in
 from dify_double.canned_answers import VERSION
 from dify_double.credential_forms import PROVIDERS
@@ -131,7 +133,8 @@ def a_world(tmp_path: Path, **console: Any) -> Iterator[World]:
 
     dify, url = served(Handler)
     engine, endpoint = served(Engine)
-    yield World(made, url, endpoint, requests)
+    with patch.object(documents, "INDEX_S", 0.0):  # a document is indexed when its status is first asked for
+        yield World(made, url, endpoint, requests)
     dify.shutdown()
     engine.shutdown()
     if made.release == VERSION:  # of other releases nothing was recorded

@@ -91,6 +91,7 @@ from .lab import (
     LabStepFailed,
 )
 from .models import (
+    CopyUnproven,
     DownloadFailed,
     HashLibraryMissing,
     HelperRefused,
@@ -185,6 +186,7 @@ __all__ = [
     "ConfirmationImpossible",
     "ConnectionLost",
     "ConnectionNotSupported",
+    "CopyUnproven",
     "DeployBroken",
     "DeployMissing",
     "DidMore",

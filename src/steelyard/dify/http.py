@@ -12,6 +12,7 @@ from typing import Any
 from steelyard.errors import DifyUnreachable
 
 TIMEOUT_S = 330  # Dify itself waits 300 s for an endpoint while it validates
+GATEWAY = (502, 503, 504)  # what a proxy says, in no JSON, where Dify's API does not answer it
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,9 @@ def exchange(
         connection.close()
     try:
         decoded: Any = json.loads(content) if content else None
-    except ValueError:
+    except ValueError as error:
+        if answer.status in GATEWAY:
+            raise DifyUnreachable(where=base, why=f"the proxy before it says {answer.status}") from error
         decoded = {"message": content[:200].decode(errors="replace")}
     return HttpResponse(answer.status, tuple(answer.getheaders()), decoded)
 

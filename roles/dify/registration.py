@@ -137,11 +137,19 @@ def administrator(wanted: Settings) -> Administrator | None:
     return Administrator(wanted.email, wanted.name, wanted.password.get_secret_value(), wanted.language, secret)
 
 
-def wanted_of(wanted: Settings, models: tuple[DesiredModel, ...]) -> DesiredState:
-    """Return all that Dify shall have, without what the host keeps."""
+def wanted_of(wanted: Settings, models: tuple[DesiredModel, ...], mark_key: str) -> DesiredState:
+    """Return all that Dify shall have, without the marks that the host keeps; `mark_key` is the key of those."""
     secret = wanted.admin_key or wanted.password
-    key = secret.get_secret_value() if secret else ""
-    return DesiredState(wanted.provider, wanted.credential, models, wanted.prune, wanted.remove_used, mark_key=key)
+    older = secret.get_secret_value() if secret else None
+    return DesiredState(
+        wanted.provider,
+        wanted.credential,
+        models,
+        wanted.prune,
+        wanted.remove_used,
+        mark_key=mark_key,
+        older_mark_key=older,
+    )
 
 
 def dify_settings(fleet: Fleet) -> Settings:

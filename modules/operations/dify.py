@@ -138,7 +138,7 @@ def plugins_installed(access: DifyAccess, packages: tuple[Package, ...]) -> Call
 
 
 def _tell_what_is_at_stake(client: DifyClient, difference: PluginDifference) -> None:
-    """Whether a plugin's daemon can put another version in place of one that came as a package shows only when asked."""
+    """Declare as unknown whether the daemon can put another version in place of one that came as a package."""
     there, package = difference.installed, difference.package
     if there is None or there.source == GITHUB or client.preserves_credentials():
         return

@@ -139,10 +139,13 @@ class DifyPluginFailed(SteelyardError):
 class DifyPluginKept(SteelyardError):
     """Another version of a plugin could only come by an uninstall, and that would delete credentials of persons."""
 
-    sentence = "plugin `{plugin}` stays {live}: this Dify can put {version} there only by an uninstall, which deletes {credentials}"
+    sentence = (
+        "plugin `{plugin}` stays {live}: this Dify can put {version} there only by an uninstall, and that deletes "
+        "{credentials}"
+    )
     fix = (
-        "declare {live} in `dify.plugins`, or bring Dify to a release that keeps them (1.17); or note those keys, delete "
-        "them in Dify, apply, and enter them again"
+        "declare {live} in `dify.plugins`, or bring Dify to a release that keeps them (1.17); or note those keys, "
+        "delete them in Dify, apply, and enter them again"
     )
     sample = {
         "where": "http://dify.example/console/api",

@@ -259,8 +259,11 @@ def _answers(access: DifyAccess) -> bool:
 
 def _kept() -> dict[str, str]:
     """The marks of keys and packages that were last given to Dify, and their own key."""
-    marks: dict[str, str] = json.loads(host.get_fact(Content, path=MARKS) or b"{}")
-    return marks
+    try:
+        marks = json.loads(host.get_fact(Content, path=MARKS) or b"{}")
+    except ValueError:
+        return {}  # a file that is damaged marks nothing: every key is sent once more
+    return marks if isinstance(marks, dict) else {}
 
 
 def _plugin_comes(client: DifyClient, provider: str, packages: tuple[Package, ...], kept: dict[str, str]) -> bool:

@@ -16,7 +16,7 @@ from dify_double.credential_forms import PROVIDERS
 from dify_double.router import Console, fresh_state
 from dify_double.upstream import ask, complete
 from steelyard.dify.client import DifyAccess, DifyClient
-from steelyard.dify.desired_state import DesiredModel, DesiredState
+from steelyard.dify.desired_state import DesiredModel, DesiredState, secret_mark
 from steelyard.dify.difference import mend
 from steelyard.dify.reconcile import differences
 
@@ -98,6 +98,22 @@ class World:
     def values(self, name: str = "tiny", credential: str = "steelyard") -> dict[str, str]:
         found: dict[str, str] = next(c["values"] for c in self.entry(name)["credentials"] if c["name"] == credential)
         return found
+
+    def app(self, name: str, model: str) -> dict[str, Any]:
+        """A chat app of a human's that uses a model."""
+        client = self.client()
+        made: dict[str, Any] = client.send("POST", "/apps", {"name": name, "mode": "chat", "icon_type": "emoji", "icon": "x"})
+        chosen = {"provider": PROVIDER, "name": model, "mode": "chat", "completion_params": {}}
+        client.send("POST", f"/apps/{made['id']}/model-config", {"model": chosen})
+        return made
+
+    def mark(self, key: str, fields: dict[str, str]) -> str:
+        """The mark of a credential as the role made it before a host kept a key of its own."""
+        return secret_mark(key, fields)
+
+    def set_password(self, password: str) -> None:
+        """The administrator's password is changed in Dify."""
+        self.console.state["admin"]["password"] = password
 
     def by_hand(self, name: str, credential: str = "mine", kind: str = "llm") -> None:
         """What a human does in the form."""

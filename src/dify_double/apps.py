@@ -10,8 +10,8 @@ from collections.abc import Callable
 from functools import partial
 
 from .credential_forms import Invalid
-from .json_object import JsonObject
-from .model_providers import ProviderModels, State, new_id
+from .json_object import JsonObject, State, new_id
+from .model_providers import ProviderModels
 from .routes import Answer, Request, Route, flat, ok
 from .upstream import hear, speak
 
@@ -46,8 +46,7 @@ class Apps:
                 Route("POST", one + "/model-config", self._of(kind, _configure)),
                 Route("POST", one + "/api-enable", self._of(kind, _enable_api)),
                 Route("POST", one + "/api-keys", self._of(kind, lambda entry, _: self._key(entry["id"]))),
-                Route("", one + "/{rest:any}", self._of(kind, _workflow)),
-                Route("", "/%s{rest:any}" % kind, lambda _: flat(404, "app_not_found", "App not found.")),
+                Route("GET", one + "/{rest:any}", self._of(kind, _workflow)),
             ]
         return routes
 

@@ -1,8 +1,7 @@
-"""The console API: one method from request to answer, over a state that is plain JSON."""
+"""The console API and the service API: one method from request to answer, over a state that is plain JSON."""
 
 from __future__ import annotations
 
-import datetime
 import time
 import urllib.parse
 from collections.abc import Callable
@@ -11,14 +10,19 @@ from typing import Any
 from . import canned_answers
 from .account import ConsoleAccount
 from .apps import Apps, Complete
+from .clock import Clock
 from .credential_forms import DoubleBroken, Invalid
-from .model_providers import Ask, ProviderModels, State, new_id
+from .json_object import JsonObject, State, new_id
+from .model_providers import Ask, ProviderModels
 from .model_routes import ModelRoutes
-from .plugins import Plugins, identifier
-from .routes import Answer, Request, Route, answer_by, flat, ok
+from .model_views import ModelViews
+from .plugins import Plugins, daemon_of
+from .provider_credentials import ProviderCredentials
+from .routes import BROKEN, NOT_FOUND_PAGE, Answer, Request, Route, answer_by, flat, nested, ok
+from .upstream import ask_provider
+from .workspaces import Workspaces
 
 PREFIX, SERVICE = "/console/api", "/v1"
-OPEN = ("/setup", "/init", "/login", "/refresh-token", "/version")  # without a login
 
 
 def fresh_state() -> State:
@@ -26,13 +30,18 @@ def fresh_state() -> State:
     return {
         "tenant": new_id(),
         "admin": None,
+        "members": [],
+        "invitations": {},
         "setup_at": None,
         "init_sessions": [],
         "sessions": {},
+        "logins": {},
         "refreshes": [],
         "tries": {},
         "plugins": {},
+        "packages": [],
         "tasks": [],
+        "provider_credentials": {},
         "models": {},
         "defaults": {},
         "added": 0,
@@ -42,19 +51,21 @@ def fresh_state() -> State:
     }
 
 
-def now() -> str:
-    """Return the time in UTC as Dify writes it."""
-    return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")  # noqa: UP017  runs on 3.9 too
-
-
 def cookies_of(headers: dict[str, str]) -> dict[str, str]:
     """Return the cookies of a request by name, without the prefix `__Host-`."""
     pairs = (part.strip().partition("=") for part in headers.get("cookie", "").split(";") if "=" in part)
     return {name.removeprefix("__Host-"): value for name, _, value in pairs}
 
 
+def numbers_of(release: str) -> tuple[int, ...]:
+    """Return the parts of a release's name as numbers."""
+    return tuple(int(part) for part in release.split("-")[0].split("."))
+
+
 class Console:
-    """The console and its state. `ask` is how an endpoint is called when credentials are validated."""
+    """Both APIs and their state. `ask` is how an endpoint is called when credentials are validated; `daemon` is the
+    release of the plugin daemon, by default the one that `release` brings; `url` is where people reach this Dify.
+    """
 
     def __init__(
         self,
@@ -66,15 +77,25 @@ class Console:
         release: str = canned_answers.VERSION,
         balancing: bool = False,
         complete: Complete | None = None,
+        daemon: str = "",
+        url: str = "",
     ) -> None:
+        for name, value in fresh_state().items():
+            state.setdefault(name, value)  # a state kept by an older double
         self.state, self.admin_key, self.release, self.balancing = state, admin_key, release, balancing
-        self.account = ConsoleAccount(state, init_password, now, tuple(int(part) for part in release.split(".")))
-        self.models = ProviderModels(state, ask, balancing)
+        self.clock, numbers = Clock(clock), numbers_of(release)
+        self.account = ConsoleAccount(state, init_password, self.clock, numbers)
+        self.models = ProviderModels(state, ask)
+        self.credentials = ProviderCredentials(state, ask_provider)
         self.apps = Apps(state, self.models, complete)
-        self.plugins = Plugins(state, now, clock)
+        used_daemon = numbers_of(daemon) if daemon else daemon_of(numbers)
+        self.plugins = Plugins(state, self.clock, numbers, used_daemon, self.credentials.remove)
+        views = ModelViews(self.models, self.credentials, balancing, url)
         self._routes = [
             *self.account.routes(),
-            *ModelRoutes(self.models).routes(),
+            *Workspaces(self.account, numbers, url).routes(),
+            *ModelRoutes(self.models, views).routes(),
+            *self.credentials.routes(),
             *self.apps.routes(),
             *self.plugins.routes(),
             *self._own_routes(),
@@ -83,38 +104,57 @@ class Console:
     def _own_routes(self) -> list[Route]:
         features = {**canned_answers.FEATURES, "model_load_balancing_enabled": self.balancing}
         return [
-            Route("GET", "/system-features", lambda _: ok(canned_answers.SYSTEM_FEATURES)),
+            Route("GET", "/system-features", lambda _: ok(canned_answers.SYSTEM_FEATURES), open=True),
             Route("GET", "/features", lambda _: ok(features)),
-            Route("GET", "/version", lambda _: ok({**canned_answers.VERSION_ANSWER, "version": self.release})),
+            Route("GET", "/version", self._version, open=True),
         ]
+
+    def _version(self, request: Request) -> Answer:
+        if "current_version" not in request.query:
+            text = "Validation error for parameter 'query'"
+            return nested(422, "validation_error", text, details=text)
+        answer = canned_answers.VERSION_ANSWER
+        features = {**answer["features"], "model_load_balancing_enabled": self.balancing}
+        return ok({**answer, "version": self.release, "features": features})
 
     def preinstall(self, provider: str) -> None:
         """Install the plugin of a provider at once."""
-        self.plugins.installed_now(identifier(provider))
+        self.plugins.preinstall(provider)
 
     def handle(self, method: str, target: str, headers: dict[str, str], body: Any) -> Answer:
         """Return the answer to a request: status, Set-Cookie values, decoded body (None: empty)."""
         self.plugins.settle()
         url = urllib.parse.urlsplit(target)
-        document = body if isinstance(body, dict) else {}
-        if url.path.startswith(SERVICE + "/"):
-            return self.apps.service(method, url.path[len(SERVICE) :], headers, document)
-        if url.path == "/health":
-            return ok({"pid": 1, "status": "ok", "version": self.release})
-        path = urllib.parse.unquote(url.path).removeprefix(PREFIX)
         given = {name.lower(): value for name, value in headers.items()}
-        cookies = cookies_of(given)
-        if path not in OPEN:
-            refused = None if self._is_admin_key(given) else self.account.refusal(given, cookies)
-            if refused is not None:
-                return refused
-        request = Request(method, path, dict(urllib.parse.parse_qsl(url.query)), document, cookies)
+        path, document = urllib.parse.unquote(url.path), body if isinstance(body, dict) else {}
+        request = Request(method, path, dict(urllib.parse.parse_qsl(url.query)), document, cookies_of(given))
         try:
-            return answer_by(self._routes, request)
+            if path.startswith(SERVICE + "/"):
+                return self.apps.service(method, path[len(SERVICE) :], given, document)
+            if path.startswith(PREFIX + "/"):
+                return self._console(request._replace(path=path[len(PREFIX) :]), given)
         except Invalid as refusal:
             return flat(400, "invalid_param", str(refusal))
         except DoubleBroken:
-            return 500, [], {"message": "Internal Server Error", "code": "unknown", "status": 500}
+            return BROKEN
+        if path == "/health":
+            return ok({"pid": 1, "status": "ok", "version": self.release})
+        return 404, [], NOT_FOUND_PAGE
+
+    def _console(self, request: Request, headers: dict[str, str]) -> Answer:
+        """Answer a request of the console API; an administrator's key is the owner's login."""
+        marked: list[str] = []
+
+        def login() -> JsonObject | Answer:
+            if self._is_admin_key(headers) and self.state["admin"] is not None:
+                owner: JsonObject = self.state["admin"]
+                return owner
+            account, cookies = self.account.who(headers, request.cookies)
+            marked.extend(cookies)
+            return account
+
+        status, cookies, answer = answer_by(self._routes, request, login)
+        return status, [*marked, *cookies], answer
 
     def _is_admin_key(self, headers: dict[str, str]) -> bool:
         shown = headers.get("authorization", "").removeprefix("Bearer ").strip()

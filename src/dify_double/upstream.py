@@ -31,6 +31,27 @@ def ask(model: str, model_type: str, credentials: dict[str, str]) -> None:
         raise Invalid("Credentials validation failed with status code %s and response body %s" % (status, content))
 
 
+def ask_provider(credentials: dict[str, str]) -> None:
+    """Call the endpoint of a provider's own credentials as the OpenAI plugin does. Raises Invalid in its words."""
+    base = credentials.get("openai_api_base") or "https://api.openai.com"
+    held = {"endpoint_url": base.rstrip("/") + "/v1", "api_key": credentials["openai_api_key"]}
+    model = credentials.get("validate_model") or "gpt-4o-mini"
+    body = {"model": model, "max_tokens": 10, "messages": [{"role": "user", "content": "ping"}]}
+    status, content = call(held, "/chat/completions", body)
+    if status != 200:
+        raise Invalid("Error code: %s - %s" % (status, words_of(content)))
+
+
+def words_of(content: str) -> str:
+    """Return the words of an error's body, whichever of the usual shapes it has."""
+    try:
+        told = json.loads(content)
+    except ValueError:
+        return content.strip()
+    error = told.get("error", told) if isinstance(told, dict) else told
+    return str(error.get("message", error) if isinstance(error, dict) else error)
+
+
 def complete(model: str, credentials: dict[str, str], query: str, limit: int) -> str:
     """The answer of a chat model, as an app of Dify gets it. Raises Invalid."""
     body = {

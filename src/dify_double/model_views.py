@@ -46,7 +46,9 @@ class ModelViews:
             {
                 "id": config["id"],
                 "name": config["name"],
-                "credentials": shown(provider, model_type, self.models.credential(entry, config["credential_id"])["values"]),
+                "credentials": shown(
+                    provider, model_type, self.models.credential(entry, config["credential_id"])["values"]
+                ),
                 "credential_id": config["credential_id"],
                 "enabled": config["enabled"],
                 "in_cooldown": False,
@@ -132,7 +134,9 @@ class ModelViews:
         """Usable models grouped by provider; disabled ones are absent."""
         groups = []
         for provider in self.models.installed():
-            models = [self.view(e) for e in self.models.of_provider(provider) if e["type"] == model_type and e["enabled"]]
+            models = [
+                self.view(e) for e in self.models.of_provider(provider) if e["type"] == model_type and e["enabled"]
+            ]
             if models:
                 small = self.small_provider(provider)
                 kept = {key: small[key] for key in ("tenant_id", "provider", "label", "icon_small", "icon_small_dark")}

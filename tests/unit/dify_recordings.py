@@ -122,7 +122,13 @@ class Replay:
     def __init__(self, port: int, waits: dict[str, float], before: dict[str, Callable[[Replay], None]], **more: Any):
         self.now, self.waits, self.before = 1_800_000_000.0, waits, before
         self.console = Console(
-            fresh_state(), ask, "initpw-123", clock=lambda: self.now, complete=complete, url="http://127.0.0.1:15001", **more
+            fresh_state(),
+            ask,
+            "initpw-123",
+            clock=lambda: self.now,
+            complete=complete,
+            url="http://127.0.0.1:15001",
+            **more,
         )
         self.known = {"127.0.0.1:18000": f"127.0.0.1:{port}"}
 

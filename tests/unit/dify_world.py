@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import threading
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,6 +20,8 @@ from dify_double.upstream import ask, complete
 from steelyard.dify.client import DifyAccess, DifyClient
 from steelyard.dify.desired_state import DesiredModel, DesiredState, secret_mark
 from steelyard.dify.difference import mend
+from steelyard.dify.http import UploadFile
+from steelyard.dify.plugin_package import Package, read_package
 from steelyard.dify.reconcile import differences
 
 PROVIDER = next(iter(PROVIDERS))
@@ -102,7 +106,9 @@ class World:
     def app(self, name: str, model: str) -> dict[str, Any]:
         """A chat app of a human's that uses a model."""
         client = self.client()
-        made: dict[str, Any] = client.send("POST", "/apps", {"name": name, "mode": "chat", "icon_type": "emoji", "icon": "x"})
+        made: dict[str, Any] = client.send(
+            "POST", "/apps", {"name": name, "mode": "chat", "icon_type": "emoji", "icon": "x"}
+        )
         chosen = {"provider": PROVIDER, "name": model, "mode": "chat", "completion_params": {}}
         client.send("POST", f"/apps/{made['id']}/model-config", {"model": chosen})
         return made
@@ -114,6 +120,20 @@ class World:
     def set_password(self, password: str) -> None:
         """The administrator's password is changed in Dify."""
         self.console.state["admin"]["password"] = password
+
+    def by_console(self, package: Package) -> None:
+        """A human installs a plugin's package in the console."""
+        client, path = self.client(), "/workspaces/current/plugin"
+        body = {"pkg": UploadFile(Path(package.path).name, Path(package.path).read_bytes())}
+        unique = client.send("POST", f"{path}/upload/pkg", body)["unique_identifier"]
+        self.console.plugins._installed(unique, "package", None)
+
+    def team_key(self, provider: str) -> None:
+        """A human puts a key into the provider's own form."""
+        values = {"openai_api_key": "sk-" + "h" * 20, "openai_api_base": self.endpoint, "validate_model": "tiny"}
+        kept = self.console.state["provider_credentials"].setdefault(provider, {"credentials": [], "current": None})
+        kept["credentials"].append({"id": "k" * 36, "name": "team key", "values": values})
+        kept |= {"current": "k" * 36, "cached": []}
 
     def by_hand(self, name: str, credential: str = "mine", kind: str = "llm") -> None:
         """What a human does in the form."""
@@ -139,6 +159,19 @@ def a_world(tmp_path: Path, **console: Any) -> Iterator[World]:
     yield World(made, url, endpoint, requests)
     dify.shutdown()
     engine.shutdown()
+
+
+def package(
+    folder: Path, version: str = "0.0.63", plugin: str = PLUGIN, readme: str = "", more_manifest: str = ""
+) -> Package:
+    """A package with a head like a real one's; the double unpacks no more than that."""
+    author, name = plugin.split("/")
+    path = folder / f"{name}-{version}.difypkg"
+    with zipfile.ZipFile(path, "w") as archive:
+        manifest = f"version: {version}\nauthor: {author}\nname: {name}\ntype: plugin\n{more_manifest}"
+        for member, text in (("manifest.yaml", manifest), ("README.md", readme)):
+            archive.writestr(zipfile.ZipInfo(member), text)  # at a fixed time: the same bytes whenever it is made
+    return read_package(str(path), hashlib.sha256(path.read_bytes()).hexdigest())
 
 
 def writes(requests: list[str]) -> list[str]:

@@ -67,7 +67,9 @@ def corrected(name: str, answer: Any) -> Any:
     return answer
 
 
-def replayed(replay: Replay, paths: list[Path], right: Callable[[str, Any], Any] = lambda _, answer: answer) -> list[str]:
+def replayed(
+    replay: Replay, paths: list[Path], right: Callable[[str, Any], Any] = lambda _, answer: answer
+) -> list[str]:
     wrong = []
     for path in paths:
         exchange = json.loads(path.read_text())
@@ -139,5 +141,3 @@ def test_the_table_of_what_is_not_imitated_names_nothing_that_registration_reads
         ".plugins.0.version",
     ]
     assert [path for path in read if not_imitated(path)] == []
-
-

@@ -1,4 +1,4 @@
-"""The role `dify` against a Dify over real HTTP, on a host of pyinfra's @fake: planned, and applied as far as Dify goes."""
+"""The role `dify` against a Dify over real HTTP, on a host of pyinfra's @fake: planned, and applied in Dify."""
 
 from __future__ import annotations
 

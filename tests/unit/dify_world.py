@@ -26,6 +26,7 @@ from steelyard.dify.reconcile import differences
 
 PROVIDER = next(iter(PROVIDERS))
 PLUGIN = PROVIDERS[PROVIDER]["plugin"]
+OPENAI = next(name for name in PROVIDERS if name.endswith("/openai"))  # with a form of its own
 KEY, PASSWORD = "sk-client-key-1", "passw0rd-of-lab"
 KNOWN = ("tiny", "embed", "sort", "hear", "speak", "other")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dify_world import PLUGIN, World, a_world, package, writes
+from dify_world import OPENAI, PLUGIN, World, a_world, package, writes
 
 from dify_double import plugins
 from dify_double.credential_forms import PROVIDERS
@@ -18,7 +18,6 @@ from steelyard.dify.client import DifyClient
 from steelyard.dify.plugins import install, plugin_differences
 from steelyard.errors import DifyPluginFailed, DifyPluginKept
 
-OPENAI = next(name for name in PROVIDERS if name.endswith("/openai"))
 OPENAI_PLUGIN = PROVIDERS[OPENAI]["plugin"]
 FAILS = "failed to launch plugin: uv sync: exit status 2"
 Note = Callable[[str, object], None]

@@ -11,6 +11,7 @@ from dify_world import PROVIDER, World, a_world
 
 from steelyard.dify.account import role_of_login, workspace_name
 from steelyard.dify.client import DifyAccess, DifyClient
+from steelyard.dify.desired_state import Credential
 from steelyard.dify.reconcile import differences
 from steelyard.dify.uses import named_models
 from steelyard.errors import DifyLegacyTypes, DifyModelUsed, DifyRefused
@@ -37,6 +38,20 @@ def test_the_credential_that_a_human_switched_to_stays_in_use_when_ours_goes(wor
     assert world.converge(world.client()) == ["remove"]
     assert (world.entry()["current"], len(world.entry()["credentials"])) == (mine, 1)
     assert world.converge(world.client()) == []
+
+
+@pytest.mark.parametrize("in_use", ["steelyard", "steelyard-second"])
+def test_a_further_credential_goes_whichever_is_in_use(tmp_path: Path, in_use: str) -> None:
+    with a_world(tmp_path, balancing=True) as world:
+        second = Credential("steelyard-second", {**world.model().fields, "context_size": "128"})
+        world.converge(world.client(), dataclasses.replace(world.model(), further=(second,)))
+        ids = {credential["name"]: credential["id"] for credential in world.entry()["credentials"]}
+        if in_use != "steelyard":
+            world.client().send("POST", f"{MODELS}/credentials/switch", {**NAMED, "credential_id": ids[in_use]})
+        switched = ["switch"] if in_use != "steelyard" else []
+        assert world.converge(world.client(), world.model()) == [*switched, "balance", "remove"]
+        assert world.converge(world.client(), world.model()) == []
+        assert world.entry()["current"] == ids["steelyard"]
 
 
 def test_every_model_in_use_is_named_and_nothing_else_waits_for_it(world: World) -> None:

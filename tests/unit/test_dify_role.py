@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from dify_role import DifyRole
-from dify_world import PASSWORD, PROVIDER, World, a_world, writes
+from dify_world import OPENAI, PASSWORD, PROVIDER, World, a_world, package, writes
 
-from steelyard.errors import DifyModelUsed
+from steelyard.errors import DifyModelUsed, DifyPluginKept
 
 
 @pytest.fixture
@@ -70,3 +70,20 @@ def test_what_is_used_stays_and_everything_else_is_done(role: DifyRole) -> None:
     assert "text-embedding/embed/steelyard" in role.kept
     held = {entry["model"] for entry in role.world.client().models(PROVIDER)}
     assert held == {"tiny", "other", "embed"}
+
+
+def test_a_plan_tells_which_keys_are_at_stake_and_the_apply_takes_none(role: DifyRole, tmp_path: Path) -> None:
+    role.apply()
+    role.world.by_console(package(tmp_path, "0.9.1", OPENAI.rpartition("/")[0]))
+    role.world.team_key(OPENAI)
+    newer = package(tmp_path, "0.9.2", OPENAI.rpartition("/")[0])
+    role.dify["plugins"] = [{"package": newer.path, "sha256": newer.sha256}]
+    planned = role.plan()
+    assert planned.tasks["Install the plugins"] == ["call Dify plugin langgenius/openai"]
+    (unknown,) = planned.unknown
+    assert (
+        "replace plugin langgenius/openai 0.9.1 by 0.9.2: by an uninstall it would delete credential `team key`"
+        in unknown
+    )
+    assert isinstance(role.apply().error, DifyPluginKept)
+    assert newer.mark not in role.kept

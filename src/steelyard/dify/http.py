@@ -76,8 +76,8 @@ def _in_words(content: bytes) -> str:
     text = content[:4000].decode(errors="replace")
     if text.lstrip()[:1] == "<":
         title = re.search(r"<title[^>]*>([^<]*)", text, re.IGNORECASE)
-        words = " ".join(html.unescape(title[1]).split())[:80] if title else ""
-        return f"a page of HTML, `{words}`" if words else "a page of HTML"
+        shown = " ".join(html.unescape(title[1]).split())[:80] if title else ""
+        return f"a page of HTML, `{shown}`" if shown else "a page of HTML"
     return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())[:200]
 
 

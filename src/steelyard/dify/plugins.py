@@ -74,7 +74,7 @@ def plugin_differences(
 
 
 def installations(client: DifyClient, plugins: list[str]) -> dict[str, Installation]:
-    """What Dify has of these plugins, by plugin; one read."""
+    """Return what Dify has of these plugins, by plugin; one read."""
     answer = client.look_up(f"{PLUGIN}/list/installations/ids", {"plugin_ids": plugins})
     return {
         entry["plugin_id"]: Installation(
@@ -163,8 +163,8 @@ def _replace(client: DifyClient, package: Package, there: Installation, unique: 
             credentials=", ".join(at_stake),
         )
     _install(client, package, unique)
-    now = _installed(client, package)
-    if now is not None and now.unique == unique:
+    live = _installed(client, package)
+    if live is not None and live.unique == unique:
         return
     body: dict[str, object] = {"plugin_installation_id": there.id}
     client.send("POST", f"{PLUGIN}/uninstall", {**body, "preserve_credentials": True} if keeps else body)
@@ -217,8 +217,8 @@ def _wait(client: DifyClient, unique: str, started: dict[str, object]) -> None:
 
 def _require_installed(client: DifyClient, package: Package, unique: str) -> None:
     """The daemon says `installed` of a second version too, and keeps the first: what counts is what is there."""
-    now = _installed(client, package)
-    if now is None or now.unique != unique:
+    live = _installed(client, package)
+    if live is None or live.unique != unique:
         why = "its daemon says that it is installed, and it is not"
         error = DifyPluginFailed(where=client.where, plugin=_name(unique), why=why)
         raise _with_state(client, package, error)
@@ -227,11 +227,11 @@ def _require_installed(client: DifyClient, package: Package, unique: str) -> Non
 def _with_state(client: DifyClient, package: Package, error: DifyPluginFailed) -> DifyPluginFailed:
     """The same error with what Dify has of the plugin now, as far as it says so."""
     try:
-        now = _installed(client, package)
+        live = _installed(client, package)
     except SteelyardError:
         state = "what it has now cannot be read"
     else:
-        state = f"it has {now.version}" if now else "it has no version of it now"
+        state = f"it has {live.version}" if live else "it has no version of it now"
     return DifyPluginFailed(where=error.where, plugin=error.plugin, why=f"{error.why}; {state}")
 
 

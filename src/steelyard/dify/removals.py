@@ -1,4 +1,4 @@
-"""Which models and credentials go, what each removal sends, and why one does not: somebody uses it, or may unseen."""
+"""Removals of models and credentials: what each sends, and why one is not made: somebody uses the model, or may."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def credentials_by_model(provider: Provider) -> dict[Key, dict[str, str]]:
 def removals(
     client: DifyClient, desired: DesiredState, provider: Provider, listed: dict[Key, ListedModel]
 ) -> list[ModelDifference]:
-    """Ours that are not declared any more; with `prune`, everybody's. One that must not go is among them, and says why
-    (`blocked`).
+    """Return the removals of ours that are not declared any more; with `prune`, of everybody's. One that must not be is
+    among them, and says why (`blocked`).
     """
     return _Removals(client, desired, provider, listed).all()
 
@@ -69,27 +69,27 @@ class _Removals:
     def _removal(self, key: Key, going: list[str], staying: list[str]) -> ModelDifference:
         ids, path = self.held[key], f"{self.desired.path}/credentials"
         named = {"model": key[0], "model_type": key[1]}
-        in_use, gone = key in self.listed, not staying and key not in self.declared
+        in_use, undeclared = key in self.listed, key not in self.declared
         calls: list[Call] = []
-        told = "not declared" if not staying else f"without {', '.join(going)}"
+        declared = "not declared" if not staying else f"without {', '.join(going)}"
         live = f"registered with {', '.join(sorted(ids))}"
         comes_last, blocked = False, None
-        if staying and in_use:
+        if undeclared and staying and in_use:  # a declared model uses the declared credential by then
             keeper = self._keeper(key, going, staying)
             if keeper is not None:
                 calls.append(Call("POST", f"{path}/switch", {**named, "credential_id": ids[keeper]}))
-        elif gone and in_use:
+        elif undeclared and in_use:
             blocked = self._blocked(key)
             if blocked is None:
                 live += self._unseen_words()
-                calls, words, comes_last = self._successor(key)
-                told += words
+                calls, successor, comes_last = self._successor(key)
+                declared += successor
         calls += [Call("DELETE", path, {**named, "credential_id": ids[name]}) for name in going]
         ours = all(_is_ours(name, self.desired.owner) for name in going)
         action = "remove" if ours else "prune"
         subject = f"model {key[0]}"
         return ModelDifference(
-            action, subject, told, live, tuple(calls), self.desired.provider, key, (), blocked, comes_last
+            action, subject, declared, live, tuple(calls), self.desired.provider, key, (), blocked, comes_last
         )
 
     def _keeper(self, key: Key, going: list[str], staying: list[str]) -> str | None:

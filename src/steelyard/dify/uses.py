@@ -67,14 +67,14 @@ class _Reader:
 
     def uses(self) -> Uses:
         role = role_of_login(self.client)
-        found = [use for by, document in self._documents() for use in _uses(by, document)]
+        uses = [use for by, document in self._documents() for use in _uses(by, document)]
         for model_type in MODEL_TYPES:
             default = default_of(self.client, model_type)
             if default is not None:
-                found.append(Use(*default, model_type, f"default {model_type}"))
+                uses.append(Use(*default, model_type, f"default {model_type}"))
         if role != OWNER:
             self.unseen.append(SECRET_KNOWLEDGE)  # `include_all` counts for an owner only
-        return Uses(tuple(found), tuple(self.unseen), role)
+        return Uses(tuple(uses), tuple(self.unseen), role)
 
     def _documents(self) -> Iterator[tuple[str, Any]]:
         """(who, a document of theirs that may name models)."""

@@ -26,7 +26,8 @@ from steelyard.dify.plugin_package import Package
 from steelyard.dify.plugins import GITHUB, PluginDifference, install, plugin_differences
 from steelyard.dify.provider_credentials import provider_credentials
 from steelyard.dify.reconcile import differences
-from steelyard.errors import DifyPluginMissing, DifyUnreachable, SteelyardError
+from steelyard.dify.vectors import Embedder, refuse_other_vectors
+from steelyard.errors import DifyPluginMissing, DifyUnreachable, DifyVectorsChanged, SteelyardError
 from steelyard.modules.facts.path import Content
 from steelyard_host import paths
 
@@ -190,14 +191,38 @@ def registered(access: DifyAccess, wanted: DesiredState, packages: tuple[Package
     yield from _calls(access, [difference for difference in to_mend if not leaves_first(difference, wanted)])
 
 
+class OtherVectors(dict[DifyAccess, list[SteelyardError]]):
+    """Refusals of embedding models whose version is another than the one that knowledge bases were indexed with."""
+
+
+def vector_marks(access: DifyAccess, provider: str, embedders: tuple[Embedder, ...]) -> dict[str, str]:
+    """What the host shall keep of the vectors in knowledge bases; those of before, where another version is refused."""
+    kept, marks = _kept(), {}
+    refused = run_slot(state, OtherVectors)[access] = []
+    for embedder in embedders:
+        marks[embedder.mark] = embedder.vectors
+        before = kept.get(embedder.mark, embedder.vectors)
+        if before == embedder.vectors or embedder.said:
+            continue
+        try:
+            refuse_other_vectors(client_of(access), provider, embedder, before.partition(" ")[2])
+        except SteelyardError as error:
+            marks[embedder.mark] = before
+            if isinstance(error, DifyVectorsChanged):
+                refused.append(error)  # others are told by the tasks
+    return marks
+
+
 @operation()
 def used_kept(access: DifyAccess) -> Generator[StringCommand, None, None]:
-    """A model that is declared no more and used by somebody stays, and is told, after everything else was done."""
-    for difference in run_slot(state, Looked).get(access, []):
-        if difference.blocked is not None:
-            if state.is_executing:
-                report_of(state, host).error = difference.blocked
-            yield Refusal(f"{difference.blocked}; {difference.blocked.remedy}", difference.blocked)
+    """A model that is declared no more and used by somebody stays, and is told, after everything else was done; and so
+    is an embedding model of which another version answers.
+    """
+    blocked = [difference.blocked for difference in run_slot(state, Looked).get(access, []) if difference.blocked]
+    for error in [*run_slot(state, OtherVectors).get(access, []), *blocked]:
+        if state.is_executing:
+            report_of(state, host).error = error
+        yield Refusal(f"{error}; {error.remedy}", error)
 
 
 def _differences(

@@ -11,6 +11,7 @@ from steelyard.api.settings import HostVariables, settings_from
 from steelyard.dify.account import Administrator
 from steelyard.dify.client import DifyAccess, DifyClient
 from steelyard.dify.desired_state import Credential, DesiredModel, DesiredState
+from steelyard.dify.vectors import Embedder, embedder_of
 from steelyard.errors import SettingMissing, SettingWrong
 from steelyard.inventory.fleet import Fleet
 from steelyard.roles.gateway.settings import Settings as GatewaySettings
@@ -101,6 +102,17 @@ def wanted_models(site: Site, wanted: Settings, gateway: GatewaySettings) -> tup
     )
     _refuse_two_defaults(site)
     return models
+
+
+def embedders(site: Site) -> tuple[Embedder, ...]:
+    """Return every declared embedding model, with what its version's vectors are like."""
+    return tuple(
+        embedder_of(
+            model.alias, project, model.version, model.dify.vectors_as, site.written("models", project, "version")
+        )
+        for project, model in site.models.items()
+        if model.alias is not None and model.dify is not None and model.dify.type == "text-embedding"
+    )
 
 
 def _refuse_two_defaults(site: Site) -> None:

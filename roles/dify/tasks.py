@@ -26,6 +26,7 @@ from steelyard.modules.operations.dify import (
     registered,
     unregistered,
     used_kept,
+    vector_marks,
 )
 from steelyard.modules.operations.path import file
 from steelyard.roles.gateway.settings import Settings as GatewaySettings
@@ -34,7 +35,7 @@ from steelyard.site.site import Site
 
 from .checks import check_stack
 from .install import install, prepare, wanted_release
-from .registration import access_of, administrator, own_settings, wanted_models, wanted_of
+from .registration import access_of, administrator, embedders, own_settings, wanted_models, wanted_of
 from .settings import Settings
 
 
@@ -98,6 +99,7 @@ def _registration(wanted: Settings, site: Site) -> None:
     registered(name="Register the models", access=access, wanted=everything, packages=packages)
     marks = {MARK_KEY: everything.mark_key, **everything.marks()}
     marks |= {package.mark: package.sha256 for package in packages}
+    marks |= vector_marks(access, wanted.provider, embedders(site))
     text = json.dumps(marks, indent=1, sort_keys=True) + "\n"
     file(name="Keep the marks of the keys", path=MARKS, content=text, mode="0600", secret=True)
     used_kept(name="Keep the models that are used", access=access)

@@ -82,17 +82,20 @@ class DifyRole:
         own |= {"endpoint": f"{self.world.endpoint}/v1", **self.dify}
         return {"dify": own, "models": self.models, "gateway": {"clients": {"dify": KEY}}}
 
-    @contextmanager
-    def _prepared(self) -> Iterator[tuple[State, list[str]]]:
-        client_of.cache_clear()  # each run is a process of its own
+    def fleet(self) -> Fleet:
         settings = self._settings()
-        groups = {"dify": (HOST,), "gateway": ("gw-1",)}
+        groups = {"dify": (HOST,), "gateway": ("gw-1",), "gpu": ("gpu-1",)}
         hosts = tuple(
             FleetHost(name, ("all", group), {"ansible_host": f"10.0.0.{number}", **settings})
             for number, (group, (name,)) in enumerate(groups.items(), 1)
         )
         everybody = {**groups, "all": tuple(host.name for host in hosts)}
-        fleet = Fleet(Path("inventory"), hosts, everybody, match=lambda pattern: list(everybody.get(pattern, ())))
+        return Fleet(Path("inventory"), hosts, everybody, match=lambda pattern: list(everybody.get(pattern, ())))
+
+    @contextmanager
+    def _prepared(self) -> Iterator[tuple[State, list[str]]]:
+        client_of.cache_clear()  # each run is a process of its own
+        fleet = self.fleet()
         unknown: list[str] = []
 
         def file_unknown(entry: Unknown) -> None:

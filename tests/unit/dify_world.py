@@ -114,6 +114,13 @@ class World:
         client.send("POST", f"/apps/{made['id']}/model-config", {"model": chosen})
         return made
 
+    def knowledge(self, name: str, model: str) -> str:
+        """A knowledge base that a model embeds; its id."""
+        made = f"{len(self.console.state['datasets']):08}-0000-4000-8000-{'0' * 12}"
+        of_model = {"embedding_model": model, "embedding_model_provider": PROVIDER}
+        self.console.state["datasets"][made] = {"id": made, "name": name, **of_model}
+        return made
+
     def mark(self, key: str, fields: dict[str, str]) -> str:
         """The mark of a credential as the role made it before a host kept a key of its own."""
         return secret_mark(key, fields)

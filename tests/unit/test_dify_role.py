@@ -5,12 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from dify_role import DifyRole
 from dify_world import OPENAI, PASSWORD, PROVIDER, World, a_world, package, writes
 
-from steelyard.errors import DifyModelUsed, DifyPluginKept
+from steelyard.errors import DifyModelUsed, DifyPluginKept, DifyVectorsChanged
+from steelyard.rollout.open_trials import served_on
+from steelyard.site.resolve import site_of
+from steelyard.workflows.rollout.embedding import refuse_new_vectors
+from steelyard_host.wire.rollout import SwitchState
 
 
 @pytest.fixture
@@ -87,3 +93,69 @@ def test_a_plan_tells_which_keys_are_at_stake_and_the_apply_takes_none(role: Dif
     )
     assert isinstance(role.apply().error, DifyPluginKept)
     assert newer.mark not in role.kept
+
+
+def test_an_embedding_model_of_which_another_version_answers_is_refused_while_knowledge_bases_use_it(
+    role: DifyRole,
+) -> None:
+    role.declare("embed", "text-embedding")
+    role.apply()
+    for name in "ABCDEFG":
+        role.world.knowledge(f"Handbook {name}", "embed")
+    assert role.plan().tasks == {}
+    role.declare("embed", "text-embedding", version="v2")
+    (told,) = role.plan().tasks["Keep the models that are used"]
+    assert "alias `embed` would embed with `v2`, and vectors of `v1` are in 7 knowledge bases: `Handbook A`, " in told
+    assert "`Handbook E` and 2 more" in told
+    error = role.apply().error
+    assert isinstance(error, DifyVectorsChanged)
+    assert "`vectors_as: {v2: VERSION}`" in error.remedy
+    assert role.kept["vectors/embed"] == "text-embedding/embed v1"
+    role.declare("embed", "text-embedding", version="v2", vectors_as={"v2": "v1"})
+    assert role.plan().tasks == {}
+    role.declare("embed", "text-embedding", version="v2", vectors_as={"v2": "v2"})
+    assert list(role.plan().tasks) == ["Keep the marks of the keys"]
+    role.apply()
+    assert role.kept["vectors/embed"] == "text-embedding/embed v2"
+    role.declare("embed", "text-embedding", version="v3", vectors_as={"v2": "v2"})
+    assert "Keep the models that are used" in role.plan().tasks
+
+
+def test_an_embedding_model_that_no_knowledge_base_uses_moves_as_it_likes(role: DifyRole) -> None:
+    role.declare("embed", "text-embedding")
+    role.apply()
+    role.declare("embed", "text-embedding", version="v2")
+    assert list(role.plan().tasks) == ["Keep the marks of the keys"]
+
+
+def rolled_out(role: DifyRole, version: str, serves: list[str], **of_dify: object) -> None:
+    """What a rollout asks before it fetches anything."""
+    role.declare("embed", "text-embedding", version=version, **of_dify)
+    role.models["text-embedding/embed"]["serve"] = {"hosts": "gpu", "port": 8000}
+    fleet = role.fleet()
+    site = site_of(fleet)
+    refuse_new_vectors(fleet, site, site.aliases()["embed"], lambda: serves)
+
+
+def test_a_rollout_of_an_embedding_alias_asks_knowledge_bases_first(role: DifyRole) -> None:
+    role.declare("embed", "text-embedding")
+    role.apply()
+    rolled_out(role, "v2", ["v1"])
+    role.world.knowledge("Handbook", "embed")
+    with pytest.raises(DifyVectorsChanged, match="vectors of `v1` are in 1 knowledge base: `Handbook`"):
+        rolled_out(role, "v2", ["v1", "v2"])
+    role.world.requests.clear()
+    rolled_out(role, "v2", ["v2"])  # to a host more
+    rolled_out(role, "v2", ["v1"], vectors_as={"v2": "v1"})
+    rolled_out(role, "v2", ["v1"], vectors_as={"v2": "v2"})
+    assert role.world.requests == []
+    role.dify["url"] = None
+    rolled_out(role, "v2", ["v1"])
+
+
+def test_what_hosts_serve_is_what_runs_or_would_come_up() -> None:
+    def state(serves: str | None, committed: str) -> SwitchState:
+        return cast(SwitchState, SimpleNamespace(serves=serves, committed=committed))
+
+    states = {"gpu-1": state("/models/embed/v1", "/models/embed/v2"), "gpu-2": state(None, "/models/embed/v2")}
+    assert served_on(states) == ["v1", "v2"]

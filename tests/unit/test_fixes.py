@@ -49,6 +49,7 @@ ELSEWHERE = {
     "DifySecretsMissing": ("tests/unit/test_dify_install.py", "DifySecretsMissing"),
     "DifyTooOld": ("tests/unit/test_dify_reconcile.py", "DifyTooOld"),
     "DifyUsersUnseen": ("tests/unit/test_dify_kept.py", "DifyUsersUnseen"),
+    "DifyVectorsChanged": ("tests/unit/test_dify_role.py", "DifyVectorsChanged"),
     "DifyUpgradeFailed": (f"{LAB}/test_dify_stack.py", "was restored: Dify does not come up"),
     "DownloadFailed": ("tests/unit/test_web_source.py", "DownloadFailed"),
     "EndpointNotReady": ("tests/unit/test_dify_reconcile.py", "EndpointNotReady"),

@@ -126,13 +126,14 @@ def apply_saved(run: Run, path: Path, pace: WavePolicy, hold_s: int | None = Non
 
 
 def refuse_used(screen: Screen, planned: Plan) -> None:
-    """A model that is to go is used by nobody: else its engine would stop, and its users fail. Raises DifyModelUsed or
-    DifyUsersUnseen, with those of further models on the screen; where only Dify changes, no engine stops, and it keeps
-    what is used by itself.
+    """A model that is to go is used by nobody, else its engine would stop, and its users fail; and one that embeds is
+    moved to no other vectors. Raises DifyModelUsed, DifyUsersUnseen or DifyVectorsChanged, with those of further models
+    on the screen; where only Dify changes, no engine does, and Dify's own task keeps what is used.
     """
-    from steelyard.errors import DifyModelUsed, DifyUsersUnseen
+    from steelyard.errors import DifyModelUsed, DifyUsersUnseen, DifyVectorsChanged
 
-    used = [error for error in planned.refused if isinstance(error, DifyModelUsed | DifyUsersUnseen)]
+    kinds = DifyModelUsed | DifyUsersUnseen | DifyVectorsChanged
+    used = [error for error in planned.refused if isinstance(error, kinds)]
     if not used or {task.role for host in planned.hosts for task in host.tasks} <= {"dify"}:
         return
     for error in used[:-1]:

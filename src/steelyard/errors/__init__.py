@@ -20,6 +20,7 @@ from .dify import (
     DifyUnreachable,
     DifyUpgradeFailed,
     DifyUsersUnseen,
+    DifyVectorsChanged,
     EndpointNotReady,
 )
 from .hosts import (
@@ -209,6 +210,7 @@ __all__ = [
     "DifyUnreachable",
     "DifyUpgradeFailed",
     "DifyUsersUnseen",
+    "DifyVectorsChanged",
     "DirectoryNotEmpty",
     "DownloadFailed",
     "EndpointNotReady",

@@ -198,6 +198,28 @@ class DifyUsersUnseen(SteelyardError):
     unseen: str
 
 
+class DifyVectorsChanged(SteelyardError):
+    """Knowledge bases were indexed with another version of an embedding model than the one that would answer."""
+
+    sentence = "alias `{alias}` would embed with `{version}`, and vectors of `{before}` are in {knowledge}"
+    fix = (
+        "in models.yml under `dify`: `vectors_as: {{{version}: VERSION}}` with the version whose vectors are the same, "
+        "or `vectors_as: {{{version}: {version}}}`, and index those knowledge bases again in Dify"
+    )
+    sample = {
+        "where": "models.yml:7",
+        "alias": "bge-m3",
+        "version": "v2",
+        "before": "v1",
+        "knowledge": "2 knowledge bases: `Handbook`, `Tickets`",
+    }
+    exit = Exit.HOST_FAILED
+    alias: str
+    version: str
+    before: str
+    knowledge: str
+
+
 class DifyArchiveWrong(SteelyardError):
     """The archive of a release that is not there, is another, or is none."""
 

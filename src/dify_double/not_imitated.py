@@ -16,6 +16,10 @@ NOT_IMITATED = {
     "*.data.*.label.*": "labels of rules and providers are the English ones",
     "*.description*": "descriptions are the English ones",
     "*_at": "the double's own clock",
+    "*latency": "made up",
+    "*.elapsed_time": "made up",
+    "*.time_to_*": "made up",
+    ".records.*.score": "of the vectors that the endpoint gives, so of the endpoint; a reranker's is handed on",
     ".pid": "always 1",
     ".enable_creators_platform": "always true; it depends on the server's settings",
     "*.manifest.model": "the provider's form is not repeated in a plugin's manifest",
@@ -24,10 +28,12 @@ NOT_IMITATED = {
     "*.declaration.resource": "resources of a plugin are left out",
     "message:network": "the text of a failed connection begins like Dify's and then says what Python's client says",
     "message:route": "a refusal of a known route ends without Dify's guesses at a route: they depend on the letters of an id",
-    "apps and knowledge": (
-        "/apps, /datasets and the service API /v1 are not recorded: written as the documentation and the web console "
-        "use them; a knowledge base finds every document that it has"
-    ),
+    "message:request": "the number of a request in a failure's words is made up",
+    "routes": "routes that are not named in the double's table answer 404 as an unknown route does",
+    "predefined models": "a provider whose plugin brings models has none of them here",
+    "workflows": "start, llm, answer and end nodes are run, one after the other; any other kind breaks",
+    "search": "by vectors alone; without an embedding model, by the words of the query",
+    "same second": "what was made in one second is listed in an order of its own: the real one's is by chance",
     "before 1.16.1": (
         "tokens in the body (before 1.9.2) and plain passwords (before 1.11.2) as read in the source, not recorded"
     ),

@@ -9,17 +9,28 @@ from typing import Any
 
 from . import canned_answers
 from .account import ConsoleAccount
-from .apps import Apps, Complete
+from .annotations import Annotations
+from .api_keys import ApiKeys
+from .app_views import AppViews
+from .apps import Apps
+from .chat import Chat
 from .clock import Clock
 from .credential_forms import DoubleBroken, Invalid
+from .datasets import Datasets
+from .documents import Documents
+from .embeddings import Embeddings
 from .json_object import JsonObject, State, new_id
 from .model_providers import Ask, ProviderModels
 from .model_routes import ModelRoutes
 from .model_views import ModelViews
 from .plugins import Plugins, daemon_of
 from .provider_credentials import ProviderCredentials
+from .retrieval import Retrieval
 from .routes import BROKEN, NOT_FOUND_PAGE, Answer, Request, Route, answer_by, flat, nested, ok
-from .upstream import ask_provider
+from .service import Service
+from .upstream import Complete, ask_provider
+from .upstream import complete as complete_by_endpoint
+from .workflows import Workflows
 from .workspaces import Workspaces
 
 PREFIX, SERVICE = "/console/api", "/v1"
@@ -48,6 +59,10 @@ def fresh_state() -> State:
         "apps": {},
         "datasets": {},
         "keys": {},
+        "annotation_jobs": [],
+        "embedded": {},
+        "conversations": {},
+        "end_users": {},
     }
 
 
@@ -76,7 +91,7 @@ class Console:
         clock: Callable[[], float] = time.time,
         release: str = canned_answers.VERSION,
         balancing: bool = False,
-        complete: Complete | None = None,
+        complete: Complete = complete_by_endpoint,
         daemon: str = "",
         url: str = "",
     ) -> None:
@@ -87,7 +102,13 @@ class Console:
         self.account = ConsoleAccount(state, init_password, self.clock, numbers)
         self.models = ProviderModels(state, ask)
         self.credentials = ProviderCredentials(state, ask_provider)
-        self.apps = Apps(state, self.models, complete)
+        keys, app_views = ApiKeys(state, self.clock), AppViews(state, url)
+        self.apps = Apps(state, self.models, keys, self.clock, app_views)
+        self.annotations = Annotations(state, self.apps)
+        embeddings = Embeddings(state, self.models, self.clock)
+        datasets = Datasets(state, self.models, keys, self.clock)
+        self.documents = Documents(state, embeddings, self.clock)
+        retrieval = Retrieval(state, self.models, embeddings)
         used_daemon = numbers_of(daemon) if daemon else daemon_of(numbers)
         self.plugins = Plugins(state, self.clock, numbers, used_daemon, self.credentials.remove)
         views = ModelViews(self.models, self.credentials, balancing, url)
@@ -97,9 +118,20 @@ class Console:
             *ModelRoutes(self.models, views).routes(),
             *self.credentials.routes(),
             *self.apps.routes(),
+            *self.annotations.routes(),
+            *Workflows(self.apps, self.clock).routes(),
+            *datasets.routes(),
+            *retrieval.routes(datasets.of_one),
             *self.plugins.routes(),
             *self._own_routes(),
         ]
+        of_service = [
+            *Chat(state, self.models, complete, self.clock).service_routes(),
+            *datasets.service_routes(),
+            *self.documents.service_routes(datasets.of_one),
+            *retrieval.service_routes(datasets.of_one),
+        ]
+        self.service = Service(state, keys, app_views, of_service)
 
     def _own_routes(self) -> list[Route]:
         features = {**canned_answers.FEATURES, "model_load_balancing_enabled": self.balancing}
@@ -123,14 +155,15 @@ class Console:
 
     def handle(self, method: str, target: str, headers: dict[str, str], body: Any) -> Answer:
         """Return the answer to a request: status, Set-Cookie values, decoded body (None: empty)."""
-        self.plugins.settle()
+        for part in (self.plugins, self.annotations, self.documents):
+            part.settle()
         url = urllib.parse.urlsplit(target)
         given = {name.lower(): value for name, value in headers.items()}
         path, document = urllib.parse.unquote(url.path), body if isinstance(body, dict) else {}
         request = Request(method, path, dict(urllib.parse.parse_qsl(url.query)), document, cookies_of(given))
         try:
             if path.startswith(SERVICE + "/"):
-                return self.apps.service(method, path[len(SERVICE) :], given, document)
+                return self.service.answer(request._replace(path=path[len(SERVICE) :]), given)
             if path.startswith(PREFIX + "/"):
                 return self._console(request._replace(path=path[len(PREFIX) :]), given)
         except Invalid as refusal:
@@ -145,7 +178,7 @@ class Console:
         """Answer a request of the console API; an administrator's key is the owner's login."""
         marked: list[str] = []
 
-        def login() -> JsonObject | Answer:
+        def login(_: Route) -> JsonObject | Answer:
             if self._is_admin_key(headers) and self.state["admin"] is not None:
                 owner: JsonObject = self.state["admin"]
                 return owner

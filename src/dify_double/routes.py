@@ -21,6 +21,10 @@ class EventStream(str):
     """A body that is a stream of events, kept as one text."""
 
 
+class Generated(JsonObject):
+    """A JSON body that an app made, and no route: its media type names an encoding too."""
+
+
 NOT_FOUND_WORDS = (
     "The requested URL was not found on the server. If you entered the URL manually please check your spelling and "
     "try again."
@@ -32,8 +36,8 @@ BROKEN: Answer = (500, [], {"message": "Internal Server Error", "code": "unknown
 
 
 class Request(NamedTuple):
-    """One request. `names` are the named parts of its route's path, `account` is whose login it carries; on routes
-    of the service API it is the key that was shown.
+    """One request. `names` are the named parts of its route's path, `account` is whose login it carries: a member's, or
+    the app's whose key was shown.
     """
 
     method: str
@@ -49,11 +53,13 @@ class Route:
     """A method and a path with named parts, `/apps/{app:uuid}`, and the handler that answers them.
 
     A part is a word without a slash; `{provider:any}` may hold slashes, as providers' names do; `{app:uuid}` is an id.
-    An `open` route needs no login.
+    An `open` route needs no login; one of the service API needs a `key`, of an `app` or a `dataset`.
     """
 
-    def __init__(self, method: str, path: str, handler: Callable[[Request], Answer], open: bool = False) -> None:
-        self.method, self.path, self.handler, self.open = method, path, handler, open
+    def __init__(
+        self, method: str, path: str, handler: Callable[[Request], Answer], open: bool = False, key: str = ""
+    ) -> None:
+        self.method, self.path, self.handler, self.open, self.key = method, path, handler, open, key
         self.pattern = re.compile("".join(map(_part, re.split(r"(\{[a-z_:]+\})", path))))
 
     def names_in(self, path: str) -> dict[str, str] | None:
@@ -69,7 +75,10 @@ def _part(part: str) -> str:
     return "(?P<%s>%s)" % (name, PARTS[kind])
 
 
-def answer_by(routes: Iterable[Route], request: Request, login: Callable[[], JsonObject | Answer]) -> Answer:
+Login = Callable[[Route], "JsonObject | Answer"]
+
+
+def answer_by(routes: Iterable[Route], request: Request, login: Login) -> Answer:
     """Return the answer of the first route that the request fits: a page that says 404 where no path fits, 405 where
     only the method does not. `login` returns whose request it is, or the answer that refuses it; Dify asks for it after
     it has looked for the route.
@@ -84,7 +93,7 @@ def answer_by(routes: Iterable[Route], request: Request, login: Callable[[], Jso
             continue
         if route.open:
             return route.handler(request._replace(names=names))
-        account = login()
+        account = login(route)
         if isinstance(account, tuple):
             return account
         return route.handler(request._replace(names=names, account=account))
@@ -119,4 +128,6 @@ def content_type(body: Any) -> str:
         return "audio/mpeg"
     if isinstance(body, EventStream):
         return "text/event-stream; charset=utf-8"
+    if isinstance(body, Generated):
+        return "application/json; charset=utf-8"
     return "text/html; charset=utf-8" if isinstance(body, Html) else "application/json"

@@ -42,7 +42,13 @@ class Engine(BaseHTTPRequestHandler):
             model = json.loads(content)["model"]
         known = self.headers.get("Authorization") == f"Bearer {KEY}"
         status = 200 if known and model in KNOWN else 404 if known else 401
-        text = json.dumps({"text": "", "choices": [{"message": {"content": "hello"}}]}).encode()
+        answer = {
+            "text": "",
+            "choices": [{"message": {"content": "hello"}}],
+            "data": [{"embedding": [1.0, 0.5]}],
+            "results": [{"index": 0, "relevance_score": 1.0}],
+        }
+        text = json.dumps(answer).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()

@@ -196,7 +196,7 @@ class OtherVectors(dict[DifyAccess, list[SteelyardError]]):
 
 
 def vector_marks(access: DifyAccess, provider: str, embedders: tuple[Embedder, ...]) -> dict[str, str]:
-    """What the host shall keep of the vectors in knowledge bases; those of before, where another version is refused."""
+    """Return what the host shall keep of vectors in knowledge bases: those of before, where others are refused."""
     kept, marks = _kept(), {}
     refused = run_slot(state, OtherVectors)[access] = []
     for embedder in embedders:

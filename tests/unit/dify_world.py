@@ -72,8 +72,8 @@ class World:
     requests: list[str]
     kept: dict[str, str] = dataclasses.field(default_factory=dict)
 
-    def client(self, password: str = PASSWORD) -> DifyClient:
-        return DifyClient(DifyAccess(self.url, "admin@lab.example", password))
+    def client(self, password: str = PASSWORD, email: str = "admin@lab.example") -> DifyClient:
+        return DifyClient(DifyAccess(self.url, email, password))
 
     def model(self, name: str = "tiny", kind: str = "llm", **changed: Any) -> DesiredModel:
         fields = {
@@ -120,12 +120,31 @@ class World:
         client.send("POST", f"/apps/{made['id']}/model-config", {"model": chosen})
         return made
 
-    def knowledge(self, name: str, model: str) -> str:
-        """A knowledge base that a model embeds; its id."""
+    def knowledge(self, name: str, model: str, by: str | None = None) -> None:
+        """A knowledge base that a model embeds; only who made it is shown it: the administrator, or a member."""
         made = f"{len(self.console.state['datasets']):08}-0000-4000-8000-{'0' * 12}"
-        of_model = {"embedding_model": model, "embedding_model_provider": PROVIDER}
-        self.console.state["datasets"][made] = {"id": made, "name": name, **of_model}
-        return made
+        of_model = {
+            "embedding_model": model,
+            "embedding_model_provider": PROVIDER,
+            "indexing_technique": "high_quality",
+        }
+        whose = {"created_by": by or self.console.state["admin"]["id"], "permission": "only_me", "documents": {}}
+        self.console.state["datasets"][made] = {"id": made, "name": name, "at": 0, **of_model, **whose}
+
+    def member(self, email: str, role: str = "admin") -> str:
+        """Somebody else in the workspace, who logs in with the same password; the id."""
+        invitation = {"emails": [email], "role": role, "language": "en-US"}
+        self.client().send("POST", "/workspaces/current/members/invite-email", invitation)
+        account = self.console.state["members"][-1]
+        account |= {"password": PASSWORD, "status": "active"}
+        return str(account["id"])
+
+    def annotated(self, name: str, model: str) -> None:
+        """An advanced-chat app whose annotation reply is found by an embedding model, and names it nowhere else."""
+        client = self.client()
+        app = client.send("POST", "/apps", {"name": name, "mode": "advanced-chat", "icon_type": "emoji", "icon": "x"})
+        reply = {"score_threshold": 0.9, "embedding_provider_name": PROVIDER, "embedding_model_name": model}
+        client.send("POST", f"/apps/{app['id']}/annotation-reply/enable", reply)
 
     def mark(self, key: str, fields: dict[str, str]) -> str:
         """The mark of a credential as the role made it before a host kept a key of its own."""

@@ -13,9 +13,9 @@ from dify_role import DifyRole
 from dify_world import OPENAI, PASSWORD, PROVIDER, World, a_world, package, writes
 
 from steelyard.errors import DifyModelUsed, DifyPluginKept, DifyVectorsChanged
+from steelyard.roles.dify import refuse_new_vectors
 from steelyard.rollout.open_trials import served_on
 from steelyard.site.resolve import site_of
-from steelyard.workflows.rollout.embedding import refuse_new_vectors
 from steelyard_host.wire.rollout import SwitchState
 
 

@@ -36,11 +36,11 @@ def rollout(
     """
     from steelyard.errors import VersionNotDeclared
     from steelyard.inventory.locate import locate
+    from steelyard.roles.dify import refuse_new_vectors
     from steelyard.rollout.open_trials import served_on
     from steelyard.rollout.strategy import parse_strategy
     from steelyard.workflows.models.push_models import push_models
     from steelyard.workflows.rollout.coordinate import TakenUp
-    from steelyard.workflows.rollout.embedding import refuse_new_vectors
     from steelyard.workflows.rollout.prediction import refuse_without_room
 
     parse_strategy(how.strategy)

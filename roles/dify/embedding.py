@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from steelyard.dify.vectors import embedder_of, refuse_other_vectors
 from steelyard.errors import SettingMissing
-from steelyard.roles.dify.registration import connection
+
+from .registration import connection
 
 if TYPE_CHECKING:
     from steelyard.inventory.fleet import Fleet

@@ -214,11 +214,17 @@ def vector_marks(access: DifyAccess, provider: str, embedders: tuple[Embedder, .
 
 
 @operation()
-def used_kept(access: DifyAccess) -> Generator[StringCommand, None, None]:
+def used_kept(access: DifyAccess, wanted: DesiredState, packages: tuple[Package, ...] = ()) -> Calls:
     """A model that is declared no more and used by somebody stays, and is told, after everything else was done; and so
     is an embedding model of which another version answers.
     """
-    blocked = [difference.blocked for difference in run_slot(state, Looked).get(access, []) if difference.blocked]
+    looked = run_slot(state, Looked)
+    try:
+        if access not in looked and _is_there(access):
+            _differences(access, wanted, packages)
+    except SteelyardError:
+        pass  # the tasks before this one have said so
+    blocked = [difference.blocked for difference in looked.get(access, []) if difference.blocked is not None]
     for error in [*run_slot(state, OtherVectors).get(access, []), *blocked]:
         if state.is_executing:
             report_of(state, host).error = error

@@ -102,7 +102,7 @@ def _registration(wanted: Settings, site: Site) -> None:
     marks |= vector_marks(access, wanted.provider, embedders(site))
     text = json.dumps(marks, indent=1, sort_keys=True) + "\n"
     file(name="Keep the marks of the keys", path=MARKS, content=text, mode="0600", secret=True)
-    used_kept(name="Keep the models that are used", access=access)
+    used_kept(name="Keep the models that are used", access=access, wanted=everything, packages=packages)
     if live_check.is_enabled() and wanted.by_hand == "report":
         _report_models_by_hand(access, everything)
 

@@ -27,7 +27,7 @@ from steelyard.artifacts.images import read_images
 from steelyard.cli.common import Run
 from steelyard.cli.dify.host import REHEARSE
 from steelyard.dify.http import exchange
-from steelyard.dify.plugins import read_package
+from steelyard.dify.plugin_package import read_package
 from steelyard.dify.source import release_files
 from steelyard.drift.exceptions import read_exceptions
 from steelyard.engine.journal import ApplyJournal

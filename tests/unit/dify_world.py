@@ -34,6 +34,13 @@ KEY, PASSWORD = "sk-client-key-1", "passw0rd-of-lab"
 KNOWN = ("tiny", "embed", "sort", "hear", "speak", "other")
 
 
+# asked of a Dify that may have them; their answers were read in the source of 1.16.1, the recordings have none of them
+READ_IN_SOURCE = tuple(
+    f"/console/api{path}"
+    for path in ("/agent", "/rag/pipelines/", "/snippets/", "/workspaces/current/customized-snippets")
+)
+
+
 class Engine(BaseHTTPRequestHandler):
     """Aliases that answer whoever shows the key."""
 
@@ -198,7 +205,12 @@ def a_world(tmp_path: Path, **console: Any) -> Iterator[World]:
     dify.shutdown()
     engine.shutdown()
     if made.release == VERSION:  # of other releases nothing was recorded
-        assert {call for call in called if made.route_of(*call) not in recorded_routes()} == set()
+        strange = sorted(
+            " ".join(call)
+            for call in called
+            if made.route_of(*call) not in recorded_routes() and not call[1].startswith(READ_IN_SOURCE)
+        )
+        assert strange == [], strange
 
 
 def package(

@@ -93,7 +93,7 @@ class ConsoleAccount:
                 password = base64.b64decode(password, validate=True).decode()
         except (binascii.Error, UnicodeDecodeError):
             return flat(401, "authentication_failed", "Invalid encrypted data")
-        account = next((each for each in self.accounts() if each["email"] == email), None)
+        account = next((known for known in self.accounts() if known["email"] == email), None)
         if account is None or account["password"] is None or account["password"] != password:
             self.state["tries"][email] = self.state["tries"].get(email, 0) + 1
             return flat(401, "authentication_failed", "Invalid email or password.")
@@ -148,8 +148,8 @@ class ConsoleAccount:
         token = cookies.get("access_token") or bearer
         if token not in self.state["sessions"]:
             # the words for a token that is none were recorded with an administrator's key
-            words = "Invalid token." if token else "Invalid Authorization token."
-            return flat(401, "unauthorized", words), []
+            refusal = "Invalid token." if token else "Invalid Authorization token."
+            return flat(401, "unauthorized", refusal), []
         known = "session=" + cookies.get("session", "") in self.state["init_sessions"]
         marked = [fresh_session()] if known else []
         shown = headers.get("x-csrf-token", "")
@@ -157,7 +157,7 @@ class ConsoleAccount:
         if self.cookies and wrong:
             return flat(401, "unauthorized", "CSRF token is missing or invalid."), marked
         account = self.state["logins"].get(token)
-        return next((each for each in self.accounts() if each["id"] == account), self.state["admin"]), marked
+        return next((known for known in self.accounts() if known["id"] == account), self.state["admin"]), marked
 
     def profile(self, request: Request) -> Answer:
         """Say who is logged in."""

@@ -57,7 +57,7 @@ class Annotations:
                     app["annotation"] = job["setting"]
 
     def _status(self, _: JsonObject, request: Request) -> Answer:
-        job = next((each for each in self.state["annotation_jobs"] if each["id"] == request.names["job"]), None)
+        job = next((known for known in self.state["annotation_jobs"] if known["id"] == request.names["job"]), None)
         if job is None:
             return flat(400, "invalid_param", "The job does not exist.")
         return ok({"job_id": job["id"], "job_status": "completed", "error_msg": ""})

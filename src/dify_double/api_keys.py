@@ -23,8 +23,8 @@ class ApiKeys:
     def create(self, of: str, status: int) -> Answer:
         """Make a key, up to ten."""
         if len(self._of(of)) >= MOST:
-            words = "Cannot create more than %d API keys for this resource type." % MOST
-            return 400, [], {"custom": "max_keys_exceeded", "message": words}
+            refusal = "Cannot create more than %d API keys for this resource type." % MOST
+            return 400, [], {"custom": "max_keys_exceeded", "message": refusal}
         token = ("dataset-" if of == DATASETS else "app-") + "".join(secrets.choice(LETTERS) for _ in range(24))
         self.state["keys"][token] = {"id": new_id(), "of": of, "at": self.clock.unix()}
         return status, [], shown(token, self.state["keys"][token])

@@ -1,4 +1,4 @@
-"""What the API shows of apps: alone, in lists, after a switch, and to those who use one."""
+"""The views that the API gives of apps: alone, in lists, after a switch, and to those who use one."""
 
 from __future__ import annotations
 

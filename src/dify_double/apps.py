@@ -142,5 +142,5 @@ class Apps:
 
 def unsupported(modes: tuple[str, ...]) -> Answer:
     """Return the refusal of a route that is for apps of other modes."""
-    told = ", ".join("'%s'" % mode for mode in modes)
-    return flat(404, "app_not_found", "App mode is not in the supported list: {%s}." % told)
+    listed = ", ".join("'%s'" % mode for mode in modes)
+    return flat(404, "app_not_found", "App mode is not in the supported list: {%s}." % listed)

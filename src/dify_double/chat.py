@@ -12,8 +12,8 @@ from .credential_forms import Invalid
 from .json_object import JsonObject, State, new_id
 from .model_providers import NotInitialized, ProviderModels
 from .routes import Answer, EventStream, Generated, Request, Route, flat, ok
-from .upstream import Complete, EndpointFailed, hear, speak
 from .uploads import sent_file
+from .upstream import Complete, EndpointFailed, hear, speak
 from .validation import Complaints
 from .workflow_run import WorkflowRun, priced
 
@@ -73,7 +73,7 @@ class Chat:
             usage = priced(answer.usage, streamed=False, timed=False, untimed=True)
             return ok(whole(app, message, answer.text, usage))
         common = {**message, "task_id": new_id(), "id": message["message_id"]}
-        events = [
+        events: list[JsonObject] = [
             {"event": "message", **common, "answer": part, "from_variable_selector": []} for part in (*answer.parts, "")
         ]
         usage = priced(answer.usage, streamed=True, timed=False)
@@ -110,7 +110,12 @@ class Chat:
                 yield {"event": "message", **of_message, **part}
                 continue
             if kind == "workflow_finished":
-                metadata = {"annotation_reply": None, "retriever_resources": [], "usage": run.usage, "reasoning": {}}
+                metadata: JsonObject = {
+                    "annotation_reply": None,
+                    "retriever_resources": [],
+                    "usage": run.usage,
+                    "reasoning": {},
+                }
                 yield {"event": "message_end", **of_message, "metadata": metadata, "files": []}
                 data = {**data, **self._ended(app, who)}
             yield {"event": kind, **common, "workflow_run_id": run.id, "data": data}
@@ -211,23 +216,27 @@ def unavailable() -> Answer:
     return flat(400, "app_unavailable", "App unavailable, please check your app configurations.")
 
 
+def metadata_of(usage: JsonObject) -> JsonObject:
+    """Return what is said about an answer: what it cost, and nothing of annotations and sources."""
+    return {"annotation_reply": None, "retriever_resources": [], "usage": usage, "reasoning": {}}
+
+
 def whole(app: JsonObject, message: JsonObject, text: str, usage: JsonObject) -> JsonObject:
     """Return a blocking answer."""
-    metadata = {"annotation_reply": None, "retriever_resources": [], "usage": usage, "reasoning": {}}
     head = {"event": "message", "task_id": new_id(), "id": message["message_id"], **message}
-    return Generated({**head, "mode": app["mode"], "answer": text, "metadata": metadata})
+    return Generated({**head, "mode": app["mode"], "answer": text, "metadata": metadata_of(usage)})
 
 
 def failed(failure: EndpointFailed, message: JsonObject, streamed: bool) -> Answer:
     """Return what an app says when its model's endpoint fails: a stream has begun with 200 by then."""
     if streamed:
-        told = {"code": "invalid_param", "status": 400, "message": failure.document()}
-        return ok(stream([{"event": "error", **message, **told}]))
-    words = "req_id: %s PluginInvokeError: %s" % (secrets.token_hex(5), failure.document())
-    return flat(400, "invalid_param", words)
+        error = {"code": "invalid_param", "status": 400, "message": failure.document()}
+        return ok(stream([{"event": "error", **message, **error}]))
+    refusal = "req_id: %s PluginInvokeError: %s" % (secrets.token_hex(5), failure.document())
+    return flat(400, "invalid_param", refusal)
 
 
 def stream(events: list[JsonObject], ping: bool = False) -> EventStream:
     """Return events as they go over the line."""
-    told = "".join("data: %s\n\n" % json.dumps(event, separators=(",", ":")) for event in events)
-    return EventStream(("event: ping\n\n" if ping else "") + told)
+    written = "".join("data: %s\n\n" % json.dumps(event, separators=(",", ":")) for event in events)
+    return EventStream(("event: ping\n\n" if ping else "") + written)

@@ -1,4 +1,4 @@
-"""What the API shows of knowledge bases, and whom it shows them."""
+"""The views that the API gives of knowledge bases, and who is shown them."""
 
 from __future__ import annotations
 

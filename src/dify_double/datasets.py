@@ -92,8 +92,8 @@ class Datasets:
         body = request.body
         Complaints("DatasetCreatePayload", body).required("name").longest("name", NAME_LIMIT).refuse()
         if any(dataset["name"] == body["name"] for dataset in self.state["datasets"].values()):
-            words = "The dataset name already exists. Please modify your dataset name."
-            return flat(409, "dataset_name_duplicate", words)
+            refusal = "The dataset name already exists. Please modify your dataset name."
+            return flat(409, "dataset_name_duplicate", refusal)
         technique = body.get("indexing_technique")
         if technique == "high_quality":
             default = self.state["defaults"].get("text-embedding")

@@ -60,7 +60,7 @@ class Documents:
         source = {"info_list": {"data_source_type": "upload_file", "file_info_list": {"file_ids": [file]}}}
         Complaints("KnowledgeConfig", {**body, "data_source": source}).required("indexing_technique").refuse()
         documents = dataset.setdefault("documents", {})
-        before = next((each for each in documents.values() if each["name"] == body["name"]), None)
+        before = next((known for known in documents.values() if known["name"] == body["name"]), None)
         document: JsonObject = before or {
             "id": new_id(),
             "position": len(documents) + 1,
@@ -96,34 +96,35 @@ class Documents:
                 age = self.clock.read() - document["began"]
                 if document["status"] in ENDED or age <= 0:
                     continue
-                now = self.clock.unix()
-                document["processing_started_at"] = now
+                at = self.clock.unix()
+                document["processing_started_at"] = at
                 document["status"] = "parsing"
                 if age >= INDEX_S / 4:
-                    document["parsing_completed_at"], document["status"] = now, "splitting"
+                    document["parsing_completed_at"], document["status"] = at, "splitting"
                 if age >= INDEX_S:
-                    self._index(dataset, document, now)
+                    self._index(dataset, document, at)
 
-    def _index(self, dataset: JsonObject, document: JsonObject, now: int) -> None:
+    def _index(self, dataset: JsonObject, document: JsonObject, at: int) -> None:
         """Embed a document, or write down why not."""
         model = (dataset.get("embedding_model_provider"), dataset.get("embedding_model"))
         try:
             if model[0] and model[1]:
                 self.embeddings.require(model[0], model[1])
-                document |= {"cleaning_completed_at": now, "splitting_completed_at": now, "split": True}
+                document |= {"cleaning_completed_at": at, "splitting_completed_at": at, "split": True}
                 document["vector"] = self.embeddings.of_document(model[0], model[1], document["text"])
         except EndpointFailed as failure:
-            document |= {"status": "error", "error": failure.document(), "stopped_at": now}
+            document |= {"status": "error", "error": failure.document(), "stopped_at": at}
         except Invalid as refusal:
-            document |= {"status": "error", "error": str(refusal), "stopped_at": now}
+            document |= {"status": "error", "error": str(refusal), "stopped_at": at}
         else:
             size = len(document["text"])
-            document |= {"status": "completed", "error": None, "stopped_at": None, "completed_at": now}
+            document |= {"status": "completed", "error": None, "stopped_at": None, "completed_at": at}
             document |= {"split": True, "tokens": size // 4, "word_count": size}
-            document |= {"cleaning_completed_at": now, "splitting_completed_at": now}
+            document |= {"cleaning_completed_at": at, "splitting_completed_at": at}
 
     def _status(self, dataset: JsonObject, request: Request) -> Answer:
-        batch = [each for each in dataset.get("documents", {}).values() if each["batch"] == request.names["batch"]]
+        every, name = dataset.get("documents", {}).values(), request.names["batch"]
+        batch = [document for document in every if document["batch"] == name]
         if not batch:
             return flat(404, "not_found", "Documents not found.")
         return ok({"data": [progress(document) for document in batch]})

@@ -19,7 +19,7 @@ class Embeddings:
         self.state, self.models, self.clock = state, models, clock
 
     def require(self, provider: str, model: str) -> None:
-        """Raise Invalid where the model cannot be used."""
+        """Check that the model can be used. Raises Invalid."""
         self.models.credentials(provider, model, "text-embedding")
 
     def of_document(self, provider: str, model: str, text: str) -> list[float]:

@@ -101,7 +101,7 @@ class ProviderModels:
         self.require_provider(provider)
         entry = self.entry(provider, body["model"], body["model_type"])
         credential = self.credential(entry, body.get("credential_id"))
-        others = [each["name"] for each in entry["credentials"] if each is not credential]
+        others = [known["name"] for known in entry["credentials"] if known is not credential]
         if body.get("name") in others:
             raise Invalid("Model credential with name '%s' already exists for %s." % (body["name"], body["model"]))
         credential["values"] = self.validated(provider, body, credential["values"])
@@ -163,10 +163,10 @@ class ProviderModels:
             wanted = config.get("credential_id")
             if not wanted:
                 raise Invalid("Invalid load balancing config name")
-            credential = next((each for each in entry["credentials"] if each["id"] == wanted), None)
+            credential = next((known for known in entry["credentials"] if known["id"] == wanted), None)
             if credential is None:
                 raise Invalid("Provider credential with id %s not found" % wanted)
-            known = next((each for each in before if each["id"] == config.get("id")), None)
+            known = next((known for known in before if known["id"] == config.get("id")), None)
             if known is not None:
                 known["enabled"] = config["enabled"]
                 continue

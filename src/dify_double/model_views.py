@@ -1,4 +1,4 @@
-"""What the API shows of providers, of their models and of credentials."""
+"""The views that the API gives of providers, of their models and of credentials."""
 
 from __future__ import annotations
 
@@ -40,15 +40,13 @@ class ModelViews:
         if chosen is not None:
             if all(credential["id"] != chosen for credential in entry["credentials"]):
                 raise Invalid("Credential with id %s not found." % chosen)
-            values = shown(provider, model_type, self.models.credential(entry, chosen)["values"])
+            values = shown(provider, model_type, self._values(entry, chosen))
         current = next((c["name"] for c in entry["credentials"] if c["id"] == chosen), None)
         configs = [
             {
                 "id": config["id"],
                 "name": config["name"],
-                "credentials": shown(
-                    provider, model_type, self.models.credential(entry, config["credential_id"])["values"]
-                ),
+                "credentials": shown(provider, model_type, self._values(entry, config["credential_id"])),
                 "credential_id": config["credential_id"],
                 "enabled": config["enabled"],
                 "in_cooldown": False,
@@ -63,6 +61,11 @@ class ModelViews:
             "load_balancing": {"enabled": entry["balanced"], "configs": configs},
             "available_credentials": [named(c) for c in entry["credentials"]],
         }
+
+    def _values(self, entry: JsonObject, credential_id: str) -> dict[str, str]:
+        """Return the stored values of one of a model's credentials."""
+        values: dict[str, str] = self.models.credential(entry, credential_id)["values"]
+        return values
 
     def custom_configuration(self, provider: str) -> JsonObject:
         entries = [e for e in self.models.state["models"].values() if e["provider"] == provider and e["credentials"]]
@@ -81,7 +84,7 @@ class ModelViews:
             for e in added + orphans
         ]
         of_provider = self.of_providers.view(provider)
-        none = {"current_credential_id": None, "current_credential_name": None, "available_credentials": []}
+        none: JsonObject = {"current_credential_id": None, "current_credential_name": None, "available_credentials": []}
         return {
             "status": "active" if custom or of_provider is not None else "no-configure",
             **(none if of_provider is None else of_provider),
@@ -134,9 +137,8 @@ class ModelViews:
         """Usable models grouped by provider; disabled ones are absent."""
         groups = []
         for provider in self.models.installed():
-            models = [
-                self.view(e) for e in self.models.of_provider(provider) if e["type"] == model_type and e["enabled"]
-            ]
+            listed = self.models.of_provider(provider)
+            models = [self.view(e) for e in listed if e["type"] == model_type and e["enabled"]]
             if models:
                 small = self.small_provider(provider)
                 kept = {key: small[key] for key in ("tenant_id", "provider", "label", "icon_small", "icon_small_dark")}

@@ -27,7 +27,7 @@ NOT_IMITATED = {
     "*.manifest.resource": "resources of a plugin are left out",
     "*.declaration.resource": "resources of a plugin are left out",
     "message:network": "the text of a failed connection begins like Dify's and then says what Python's client says",
-    "message:route": "a refusal of a known route ends without Dify's guesses at a route: they depend on the letters of an id",
+    "message:route": "a known route's refusal ends without guesses at a route: they depend on the letters of ids",
     "message:request": "the number of a request in a failure's words is made up",
     "routes": "routes that are not named in the double's table answer 404 as an unknown route does",
     "predefined models": "a provider whose plugin brings models has none of them here",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .credential_forms import PROVIDERS, Invalid, masked, stored_by
+from .credential_forms import PROVIDERS, DoubleBroken, Invalid, masked, stored_by
 from .json_object import JsonObject, State, new_id
 from .routes import Answer, Request, Route, ok
 
@@ -52,9 +52,11 @@ class ProviderCredentials:
         provider = request.names["provider"]
         entry = self._entry(provider)
         chosen = request.query.get("credential_id") or entry["current"]
-        values = next((each["values"] for each in entry["credentials"] if each["id"] == chosen), None)
+        values = next((held["values"] for held in entry["credentials"] if held["id"] == chosen), None)
         if values is None:
             return ok({"credentials": {}})
+        if self.state.get("locked"):  # the private key of the workspace is gone
+            raise DoubleBroken("private key not found")
         return ok({"credentials": masked(PROVIDERS[provider]["provider_fields"], values)})
 
     def remove(self, provider: str) -> None:
@@ -69,11 +71,11 @@ class ProviderCredentials:
         entry = self.state["provider_credentials"].get(provider)
         if entry is None or not (entry["credentials"] or entry["cached"]):
             return None
-        current = next((each["name"] for each in entry["credentials"] if each["id"] == entry["current"]), None)
+        current = next((held["name"] for held in entry["credentials"] if held["id"] == entry["current"]), None)
         return {
             "current_credential_id": entry["current"],
             "current_credential_name": current,
-            "available_credentials": [shown(each) for each in entry["credentials"]] or entry["cached"],
+            "available_credentials": [shown(held) for held in entry["credentials"]] or entry["cached"],
         }
 
 

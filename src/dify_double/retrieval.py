@@ -48,28 +48,29 @@ class Retrieval:
         """
         settings = {**RETRIEVAL, **(dataset.get("retrieval_model") or {}), **(body.get("retrieval_model") or {})}
         query, ranked = body["query"], []
-        done = [each for each in dataset.get("documents", {}).values() if each["status"] == "completed"]
+        every = dataset.get("documents", {}).values()
+        done = [document for document in every if document["status"] == "completed"]
         if dataset.get("embedding_model"):
             vector = self.embeddings.of_query(dataset["embedding_model_provider"], dataset["embedding_model"], query)
             ranked = [(cosine(vector, document["vector"]), document) for document in done if "vector" in document]
             ranked = [(score, document) for score, document in ranked if score >= 0]
         else:
-            words = set(query.lower().split())
-            ranked = [(1.0, document) for document in done if words & set(document["text"].lower().split())]
+            asked = set(query.lower().split())
+            ranked = [(1.0, document) for document in done if asked & set(document["text"].lower().split())]
         ranked = sorted(ranked, key=lambda pair: -pair[0])[: settings["top_k"]]
         if settings["reranking_enable"] and settings["reranking_mode"] != "weighted_score":
             ranked = self._reranked(settings["reranking_model"], query, [document for _, document in ranked])
         least = settings["score_threshold"] if settings["score_threshold_enabled"] else None
         return [record(document, score) for score, document in ranked if least is None or score >= least]
 
-    def _reranked(self, chosen: JsonObject, query: str, found: list[JsonObject]) -> list[tuple[float, JsonObject]]:
+    def _reranked(self, chosen: JsonObject, query: str, documents: list[JsonObject]) -> list[tuple[float, JsonObject]]:
         """Return documents in the reranker's order, with its scores."""
         provider, model = chosen["reranking_provider_name"], chosen["reranking_model_name"]
         values = self.models.credentials(provider, model, "rerank")
-        if not found:
+        if not documents:
             return []
-        scores = rerank(model, values, query, [document["text"] for document in found])
-        return sorted(((score, found[index]) for index, score in scores), key=lambda pair: -pair[0])
+        scores = rerank(model, values, query, [document["text"] for document in documents])
+        return sorted(((score, documents[index]) for index, score in scores), key=lambda pair: -pair[0])
 
 
 def cosine(one: list[float], other: list[float]) -> float:
@@ -81,7 +82,7 @@ def cosine(one: list[float], other: list[float]) -> float:
 def record(document: JsonObject, score: float) -> JsonObject:
     """Return one document that was found."""
     source = {"id": document["id"], "data_source_type": "upload_file", "name": document["name"]}
-    found = {
+    shown = {
         **segment(document),
         "sign_content": None,
         "keywords": [],
@@ -89,7 +90,7 @@ def record(document: JsonObject, score: float) -> JsonObject:
         "document": {**source, "doc_type": None, "doc_metadata": None},
     }
     return {
-        "segment": found,
+        "segment": shown,
         "child_chunks": [],
         "score": score,
         "tsne_position": None,

@@ -1,7 +1,8 @@
-"""The console API and the service API: one method from request to answer, over a state that is plain JSON."""
+"""Both APIs of the double: one method from request to answer, over a state that is plain JSON."""
 
 from __future__ import annotations
 
+import re
 import time
 import urllib.parse
 from collections.abc import Callable
@@ -27,7 +28,7 @@ from .plugins import Plugins, daemon_of
 from .provider_credentials import ProviderCredentials
 from .retrieval import Retrieval
 from .routes import BROKEN, NOT_FOUND_PAGE, Answer, Request, Route, answer_by, flat, nested, ok
-from .service import Service
+from .service import ServiceApi
 from .upstream import Complete, ask_provider
 from .upstream import complete as complete_by_endpoint
 from .workflows import Workflows
@@ -112,7 +113,7 @@ class Console:
         used_daemon = numbers_of(daemon) if daemon else daemon_of(numbers)
         self.plugins = Plugins(state, self.clock, numbers, used_daemon, self.credentials.remove)
         views = ModelViews(self.models, self.credentials, balancing, url)
-        self._routes = [
+        self.routes = [
             *self.account.routes(),
             *Workspaces(self.account, numbers, url).routes(),
             *ModelRoutes(self.models, views).routes(),
@@ -131,7 +132,7 @@ class Console:
             *self.documents.service_routes(datasets.of_one),
             *retrieval.service_routes(datasets.of_one),
         ]
-        self.service = Service(state, keys, app_views, of_service)
+        self.service = ServiceApi(state, keys, app_views, of_service)
 
     def _own_routes(self) -> list[Route]:
         features = {**canned_answers.FEATURES, "model_load_balancing_enabled": self.balancing}
@@ -174,6 +175,15 @@ class Console:
             return ok({"pid": 1, "status": "ok", "version": self.release})
         return 404, [], NOT_FOUND_PAGE
 
+    def route_of(self, method: str, target: str) -> str | None:
+        """Return method and path of the route that a request fits, its parts by name; None where it fits none."""
+        path = urllib.parse.unquote(urllib.parse.urlsplit(target).path)
+        for prefix, routes in ((SERVICE, self.service.routes), (PREFIX, self.routes)):
+            for route in routes if path.startswith(prefix + "/") else ():
+                if route.method == method and route.names_in(path[len(prefix) :]) is not None:
+                    return "%s %s%s" % (method, prefix, re.sub(r":[a-z]+\}", "}", route.path))
+        return None
+
     def _console(self, request: Request, headers: dict[str, str]) -> Answer:
         """Answer a request of the console API; an administrator's key is the owner's login."""
         marked: list[str] = []
@@ -186,7 +196,7 @@ class Console:
             marked.extend(cookies)
             return account
 
-        status, cookies, answer = answer_by(self._routes, request, login)
+        status, cookies, answer = answer_by(self.routes, request, login)
         return status, [*marked, *cookies], answer
 
     def _is_admin_key(self, headers: dict[str, str]) -> bool:

@@ -11,7 +11,7 @@ WRONG_KEY = flat(401, "unauthorized", "Access token is invalid")
 NO_KEY = flat(401, "unauthorized", "Authorization header must be provided and start with 'Bearer'")
 
 
-class Service:
+class ServiceApi:
     """The service API over the routes that it is given, and its own about an app."""
 
     def __init__(self, state: State, keys: ApiKeys, views: AppViews, routes: list[Route]) -> None:
@@ -50,5 +50,5 @@ class Service:
 
     def _info(self, request: Request) -> Answer:
         app = request.account
-        told = {"name": app["name"], "description": app.get("description", ""), "tags": [], "mode": app["mode"]}
-        return ok({**told, "author_name": self.views.author(app)})
+        about = {"name": app["name"], "description": app.get("description", ""), "tags": [], "mode": app["mode"]}
+        return ok({**about, "author_name": self.views.author(app)})

@@ -47,10 +47,10 @@ def ask_provider(credentials: dict[str, str]) -> None:
 def words_of(content: str) -> str:
     """Return the words of an error's body, whichever of the usual shapes it has."""
     try:
-        told = json.loads(content)
+        document = json.loads(content)
     except ValueError:
         return content.strip()
-    error = told.get("error", told) if isinstance(told, dict) else told
+    error = document.get("error", document) if isinstance(document, dict) else document
     return str(error.get("message", error) if isinstance(error, dict) else error)
 
 
@@ -63,7 +63,7 @@ class EndpointFailed(Exception):
 
 
 class Completion(NamedTuple):
-    """What a chat model answered: the parts as they came, and the endpoint's count of tokens."""
+    """The answer of a chat model: the parts as they came, and the endpoint's count of tokens."""
 
     parts: list[str]
     usage: JsonObject
@@ -138,8 +138,8 @@ def speak(model: str, credentials: dict[str, str], text: str, voice: str) -> byt
 def _done(status: int, content: bytes) -> bytes:
     """Return an answer's content. Raises EndpointFailed where its status is an error."""
     if status != 200:
-        told = content.decode(errors="replace")
-        raise EndpointFailed("[models] Error: API request failed with status code %s: %s" % (status, told))
+        text = content.decode(errors="replace")
+        raise EndpointFailed("[models] Error: API request failed with status code %s: %s" % (status, text))
     return content
 
 
@@ -148,8 +148,8 @@ def _asked(credentials: dict[str, str], path: str, body: JsonObject) -> JsonObje
     status, content = _tried(credentials, path, json.dumps(body).encode())
     if status != 200:
         kind = "Client" if status < 500 else "Server"
-        told = (status, kind, http.client.responses.get(status, ""), credentials["endpoint_url"].rstrip("/") + path)
-        raise EndpointFailed("[models] Error: %s %s Error: %s for url: %s" % told)
+        parts = (status, kind, http.client.responses.get(status, ""), credentials["endpoint_url"].rstrip("/") + path)
+        raise EndpointFailed("[models] Error: %s %s Error: %s for url: %s" % parts)
     try:
         answer: JsonObject = json.loads(content)
     except ValueError as error:
@@ -157,9 +157,7 @@ def _asked(credentials: dict[str, str], path: str, body: JsonObject) -> JsonObje
     return answer
 
 
-def _tried(
-    credentials: dict[str, str], path: str, body: bytes, kind: str = "application/json"
-) -> tuple[int, bytes]:
+def _tried(credentials: dict[str, str], path: str, body: bytes, kind: str = "application/json") -> tuple[int, bytes]:
     """Return what `_call` does. Raises EndpointFailed where there is no answer."""
     try:
         return _call(credentials, path, body, kind)

@@ -28,8 +28,8 @@ class Complaints:
     def one_of(self, field: str, allowed: tuple[str, ...], kind: str = "enum") -> Complaints:
         """Complain of a value that is none of those allowed."""
         if field in self.given and self.given[field] not in allowed:
-            words = ", ".join("'%s'" % value for value in allowed[:-1]) + " or '%s'" % allowed[-1]
-            self._add(field, "Input should be " + words, kind, self.given[field])
+            choices = ", ".join("'%s'" % value for value in allowed[:-1]) + " or '%s'" % allowed[-1]
+            self._add(field, "Input should be " + choices, kind, self.given[field])
         return self
 
     def model_type(self) -> Complaints:
@@ -56,8 +56,8 @@ class Complaints:
         if value is None:
             return self
         if not str(value).lstrip("-").isdigit():
-            words = "Input should be a valid integer, unable to parse string as an integer"
-            self._add(field, words, "int_parsing", value)
+            refusal = "Input should be a valid integer, unable to parse string as an integer"
+            self._add(field, refusal, "int_parsing", value)
         elif int(value) > most:
             self._add(field, "Input should be less than or equal to %d" % most, "less_than_equal", value)
         elif int(value) < least:
@@ -65,14 +65,14 @@ class Complaints:
         return self
 
     def refuse(self) -> None:
-        """Raise Invalid with every complaint; nothing where there is none."""
+        """End the check. Raises Invalid with every complaint, where there is one."""
         if self.lines:
             head = "%d validation error%s for %s" % (len(self.lines), "" if len(self.lines) == 1 else "s", self.schema)
             raise Invalid("\n".join([head, *self.lines]))
 
     def _add(self, field: str, words: str, kind: str, value: Any) -> None:
-        told = "[type=%s, input_value=%s, input_type=%s]" % (kind, shortened(repr(value)), type(value).__name__)
-        self.lines.append("%s\n  %s %s\n    For further information visit %s%s" % (field, words, told, HELP, kind))
+        detail = "[type=%s, input_value=%s, input_type=%s]" % (kind, shortened(repr(value)), type(value).__name__)
+        self.lines.append("%s\n  %s %s\n    For further information visit %s%s" % (field, words, detail, HELP, kind))
 
 
 def shortened(text: str) -> str:

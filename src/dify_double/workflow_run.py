@@ -17,7 +17,7 @@ from .upstream import Complete
 
 NAMED = re.compile(r"\{\{#([^.#]+)\.([^#]+)#\}\}")
 NOT_TOLD = {"iteration_id": None, "loop_id": None}
-STARTED = {"inputs": None, "inputs_truncated": False, "extras": {}, **NOT_TOLD, "agent_strategy": None}
+STARTED: JsonObject = {"inputs": None, "inputs_truncated": False, "extras": {}, **NOT_TOLD, "agent_strategy": None}
 
 
 class WorkflowRun:
@@ -36,7 +36,7 @@ class WorkflowRun:
         self.steps = 0
 
     def check(self, inputs: JsonObject) -> None:
-        """Raise Invalid where an input is missing, or a model cannot be used."""
+        """Check inputs and models. Raises Invalid where an input is missing, or a model cannot be used."""
         for node in self._nodes():
             data = node["data"]
             for variable in data.get("variables", []) if data["type"] == "start" else []:
@@ -65,10 +65,10 @@ class WorkflowRun:
 
     def events(self, inputs: JsonObject) -> Iterator[tuple[str, JsonObject]]:
         """Run, and yield what happens. Raises EndpointFailed, and DoubleBroken for an unknown kind of node."""
-        told = {**inputs, **self.system, "sys.workflow_id": self.workflow["id"], "sys.workflow_run_id": self.id}
+        given = {**inputs, **self.system, "sys.workflow_id": self.workflow["id"], "sys.workflow_run_id": self.id}
         head = {"id": self.id, "workflow_id": self.workflow["id"]}
-        yield "workflow_started", {**head, "inputs": told, "created_at": self.at, "reason": "initial"}
-        self.values = {"sys": {name.partition("sys.")[2]: value for name, value in told.items()}}
+        yield "workflow_started", {**head, "inputs": given, "created_at": self.at, "reason": "initial"}
+        self.values = {"sys": {name.partition("sys.")[2]: value for name, value in given.items()}}
         for node in self._nodes():
             yield from self._node(node, inputs)
         yield (
@@ -140,7 +140,7 @@ class WorkflowRun:
         answer = self.complete(model["name"], self._credentials(model), messages, options)
         self.parts, self.usage = answer.parts, priced(answer.usage, streamed=True, timed=True)
         named = {"model_provider": model["provider"], "model_name": model["name"]}
-        shown = [{"role": each["role"], "text": each["content"], "files": []} for each in messages]
+        shown = [{"role": message["role"], "text": message["content"], "files": []} for message in messages]
         process = {"model_mode": model["mode"], "prompts": shown, "usage": self.usage, "finish_reason": "stop", **named}
         outputs = {"text": answer.text, "reasoning_content": "", "usage": self.usage, "finish_reason": "stop"}
         return named, process, outputs
@@ -154,8 +154,8 @@ class WorkflowRun:
 
 
 def priced(usage: JsonObject, streamed: bool, timed: bool, untimed: bool = False) -> JsonObject:
-    """Return an endpoint's count of tokens as Dify tells it: nothing costs anything, and how nought is written depends on
-    the way. `timed`: with the times of a stream; `untimed`: with null in their place.
+    """Return an endpoint's count of tokens as Dify tells it: nothing costs anything, and nought is written in two
+    ways. `timed`: with the times of a stream; `untimed`: with null in their place.
     """
     nought = "0E-7" if streamed else "0.0000000"
     counts: JsonObject = {name: usage.get(name, 0) for name in ("prompt_tokens", "completion_tokens", "total_tokens")}

@@ -94,7 +94,7 @@ class Workspaces:
 
     def _invited(self, token: str | None) -> JsonObject | None:
         account = self.state["invitations"].get(token)
-        return next((each for each in self.state["members"] if each["id"] == account), None)
+        return next((one for one in self.state["members"] if one["id"] == account), None)
 
     def _check(self, request: Request) -> Answer:
         account = self._invited(request.query.get("token"))

@@ -12,7 +12,13 @@ import pytest
 from dify_role import DifyRole
 from dify_world import OPENAI, PASSWORD, PROVIDER, World, a_world, package, writes
 
-from steelyard.errors import DifyModelUsed, DifyPluginKept, DifyVectorsChanged
+from steelyard.api.change import Refusal
+from steelyard.cli.apply import refuse_used
+from steelyard.drift.report import DriftReport
+from steelyard.engine.plan import HostPlan, Plan, Task, shown_command
+from steelyard.errors import DifyModelUsed, DifyPluginKept, DifyUnreachable, DifyVectorsChanged, Exit
+from steelyard.render.plan import show_drift
+from steelyard.render.screen import Screen
 from steelyard.roles.dify import refuse_new_vectors
 from steelyard.rollout.open_trials import served_on
 from steelyard.site.resolve import site_of
@@ -57,6 +63,28 @@ def test_marks_of_before_are_known_by_the_password_and_get_a_key_of_their_own(ro
     assert len(role.kept["key"]) == 64
     assert role.kept["key"] != PASSWORD
     assert role.plan().tasks == {}
+
+
+def test_drift_that_could_not_look_at_a_host_never_says_that_there_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    down = DifyUnreachable(where="http://dify", why="connection refused")
+    plan = Plan((HostPlan("gpu-1", (), 3), HostPlan("dify-1", (), 0, error=down, more_errors=(down, down))))
+    show_drift(Screen(), plan, DriftReport((), (), ()), Exit.HOST_FAILED)
+    (last,) = capsys.readouterr().out.splitlines()
+    assert last == "drift: no finding on 1 host, 1 host not looked at: dify-1"
+
+
+def test_an_apply_of_more_than_dify_is_refused_before_anything_where_a_model_is_used(
+    role: DifyRole, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its engine would stop with it; with Dify alone nothing stops, and Dify's own task keeps it."""
+    errors = [DifyModelUsed(where="http://dify", model=name, users="app `Support`") for name in ("tiny", "other")]
+    kept = Task("dify", "Keep", tuple(shown_command(Refusal(str(error), error)) for error in errors))
+    alone = Plan((HostPlan("dify-1", (kept,), 0),))
+    refuse_used(Screen(), alone)
+    engines = HostPlan("gpu-1", (Task("vllm", "Stop", (shown_command(Refusal("x")),)),), 0)
+    with pytest.raises(DifyModelUsed, match="`other`"):
+        refuse_used(Screen(), Plan((*alone.hosts, engines)))
+    assert "`tiny`" in capsys.readouterr().err
 
 
 def test_what_is_used_stays_and_everything_else_is_done(role: DifyRole) -> None:
@@ -109,7 +137,7 @@ def test_an_embedding_model_of_which_another_version_answers_is_refused_while_kn
     assert "`Handbook E` and 2 more" in told
     error = role.apply().error
     assert isinstance(error, DifyVectorsChanged)
-    assert "`vectors_as: {v2: VERSION}`" in error.remedy
+    assert "`dify.vectors_as`: `v2: VERSION`" in error.remedy
     assert role.kept["vectors/embed"] == "text-embedding/embed v1"
     role.declare("embed", "text-embedding", version="v2", vectors_as={"v2": "v1"})
     assert role.plan().tasks == {}

@@ -203,8 +203,8 @@ class DifyVectorsChanged(SteelyardError):
 
     sentence = "alias `{alias}` would embed with `{version}`, and vectors of `{before}` are in {knowledge}"
     fix = (
-        "in models.yml under `dify`: `vectors_as: {{{version}: VERSION}}` with the version whose vectors are the same, "
-        "or `vectors_as: {{{version}: {version}}}`, and index those knowledge bases again in Dify"
+        "in models.yml under the model's `dify.vectors_as`: `{version}: VERSION` with the version whose vectors are the "
+        "same, or `{version}: {version}`, and index those knowledge bases again in Dify"
     )
     sample = {
         "where": "models.yml:7",

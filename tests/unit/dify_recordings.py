@@ -41,6 +41,16 @@ NOT_FOUND = (
 )
 
 
+# asked of a Dify that may have them: their answers were read in the source of 1.16.1, the recordings have none of them
+READ_IN_SOURCE = (
+    "/console/api/agent",
+    "/console/api/rag/pipelines/",
+    "/console/api/snippets/",
+    "/console/api/workspaces/current/customized-snippets",
+)
+UNKNOWN = "/console/api/nope"  # of the recording of a route that there is not
+
+
 @cache
 def recorded_routes() -> dict[str, frozenset[int]]:
     """Every route that a recorded request reached, with the statuses that it answered."""

@@ -34,7 +34,8 @@ class Engine(BaseHTTPRequestHandler):
     def do_POST(self):
         self.rfile.read(int(self.headers["Content-Length"]))
         known = self.headers.get("Authorization") == "Bearer %s"
-        text = json.dumps({"choices": [{"message": {"content": "hello"}}]}).encode()
+        answer = {"choices": [{"message": {"content": "hello"}}], "data": [{"embedding": [1.0, 0.5]}]}
+        text = json.dumps(answer).encode()
         self.send_response(200 if known else 401)
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
@@ -100,10 +101,12 @@ class DifySite(Site):
         return answer["exit"], sorted({finding["code"] for finding in answer["findings"]})
 
     def answers(self) -> bool:
-        return (
-            self.sh("dify-1", "curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1/console/api/setup", check=False)
-            == "200"
-        )
+        return self.status("/console/api/setup") == 200
+
+    def status(self, path: str) -> int:
+        """What Dify's nginx answers on the host itself; 0: nothing."""
+        asked = f"curl -s -o /dev/null -w '%{{http_code}}' http://127.0.0.1{path}"
+        return int(self.sh("dify-1", asked, check=False) or 0)
 
     def until(self, condition: Any, seconds: float = 120) -> None:
         end = time.monotonic() + seconds

@@ -13,6 +13,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,19 @@ NOT_FOUND = (
     "<!doctype html>\n<html lang=en>\n<title>404 Not Found</title>\n<h1>Not Found</h1>\n<p>The requested "
     "URL was not found on the server. If you entered the URL manually please check your spelling and try again.</p>\n"
 )
+
+
+@cache
+def recorded_routes() -> dict[str, frozenset[int]]:
+    """Every route that a recorded request reached, with the statuses that it answered."""
+    console = Console(fresh_state(), ask)
+    statuses: dict[str, set[int]] = {}
+    for path in (*FIRST, *SECOND, *NEWER_DAEMON):
+        exchange = json.loads(path.read_text())
+        route = console.route_of(exchange["request"]["method"], exchange["request"]["path"])
+        if route is not None:
+            statuses.setdefault(route, set()).add(exchange["response"]["status"])
+    return {route: frozenset(seen) for route, seen in statuses.items()}
 
 
 class Endpoint(BaseHTTPRequestHandler):
@@ -122,15 +136,8 @@ class Replay:
 
     def __init__(self, port: int, waits: dict[str, float], before: dict[str, Callable[[Replay], None]], **more: Any):
         self.now, self.waits, self.before = 1_800_000_000.0, waits, before
-        self.console = Console(
-            fresh_state(),
-            ask,
-            "initpw-123",
-            clock=lambda: self.now,
-            complete=complete,
-            url="http://127.0.0.1:15001",
-            **more,
-        )
+        given = {"complete": complete, "url": "http://127.0.0.1:15001", **more}
+        self.console = Console(fresh_state(), ask, "initpw-123", clock=lambda: self.now, **given)
         self.known = {"127.0.0.1:18000": f"127.0.0.1:{port}"}
 
     def translated(self, value: Any) -> Any:

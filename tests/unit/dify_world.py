@@ -12,8 +12,13 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+from dify_recordings import recorded_routes
+
+from dify_double import documents
 from dify_double.__main__ import handler_of, kept_in
+from dify_double.canned_answers import VERSION
 from dify_double.credential_forms import PROVIDERS
 from dify_double.router import Console, fresh_state
 from dify_double.upstream import ask, complete
@@ -181,17 +186,22 @@ def a_world(tmp_path: Path, **console: Any) -> Iterator[World]:
     made.account.create_admin("admin@lab.example", "admin", PASSWORD)
     made.preinstall(PROVIDER)
     requests: list[str] = []
+    called: set[tuple[str, str]] = set()
     base = handler_of(made, kept_in(tmp_path / "state.json"))
 
     class Handler(base):  # type: ignore[misc, valid-type]
         def log_message(self, *_: object) -> None:
             requests.append(f"{self.command} {self.path.split('?')[0]}")
+            called.add((self.command, self.path))
 
     dify, url = served(Handler)
     engine, endpoint = served(Engine)
-    yield World(made, url, endpoint, requests)
+    with patch.object(documents, "INDEX_S", 0.0):  # a document is indexed when its status is first asked for
+        yield World(made, url, endpoint, requests)
     dify.shutdown()
     engine.shutdown()
+    if made.release == VERSION:  # of other releases nothing was recorded
+        assert {call for call in called if made.route_of(*call) not in recorded_routes()} == set()
 
 
 def package(

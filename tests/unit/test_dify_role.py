@@ -82,7 +82,7 @@ def test_an_apply_of_more_than_dify_is_refused_before_anything_where_a_model_is_
     kept = Task("dify", "Keep", tuple(shown_command(Refusal(str(error), error)) for error in errors))
     alone = Plan((HostPlan("dify-1", (kept,), 0),))
     refuse_used(Screen(), alone)
-    (shown,) = plan_document(alone)["hosts"]
+    (shown,) = plan_document(alone, Exit.CHANGES)["hosts"]
     assert [command["refusal"] for command in cast(list[dict[str, str]], shown["tasks"][0]["commands"])] == [
         str(error) for error in errors
     ]
@@ -142,7 +142,7 @@ def test_an_embedding_model_of_which_another_version_answers_is_refused_while_kn
     assert "`Handbook E` and 2 more" in told
     error = role.apply().error
     assert isinstance(error, DifyVectorsChanged)
-    assert "`dify.vectors_as`: `v2: VERSION`" in error.remedy
+    assert "`dify.vectors_as` of the model: `v2: VERSION`" in error.remedy
     assert role.kept["vectors/embed"] == "text-embedding/embed v1"
     role.declare("embed", "text-embedding", version="v2", vectors_as={"v2": "v1"})
     assert role.plan().tasks == {}

@@ -43,6 +43,7 @@ NEVER_REFUSE = {
     "DELETE /console/api/workspaces/current/model-providers/{provider}/models": "204 for an unknown one too (103)",
     "PATCH /console/api/workspaces/current/model-providers/{provider}/models/disable": "200 for an unknown one (101)",
     "PATCH /console/api/workspaces/current/model-providers/{provider}/models/enable": "200, as to disable it (101)",
+    "POST /console/api/workspaces/current/plugin/install/github": "refused as by install/pkg (028)",
     "POST /console/api/refresh-token": "a token that is none is refused by the login that follows (14)",
 }
 

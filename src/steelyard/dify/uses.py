@@ -1,7 +1,6 @@
-"""Users of a model in Dify: apps, their workflows, knowledge bases, defaults. Asked only when a model shall go.
+"""Users of a model in Dify: apps, workflows, agents, snippets, knowledge bases, defaults. Asked when a model shall go.
 
-Workflow graphs and retrieval settings name models in many ways; any object with a provider and a model counts. Only
-routes are asked that were recorded from a real Dify: what has others is told as not looked at.
+Workflow graphs, retrieval settings and agents name models in many ways; any object with a provider and a model counts.
 """
 
 from __future__ import annotations
@@ -15,12 +14,12 @@ from steelyard.errors import DifyRefused
 from .account import OWNER, role_of_login
 from .client import DifyClient
 from .desired_state import MODEL_TYPES
+from .release import NEWEST_KNOWN
 
 WORKFLOWS = ("workflow", "advanced-chat")
 ANNOTATED = "advanced-chat"  # a chat app tells its annotation reply in its settings, a workflow has none
 PAGE = 100
 SECRET_KNOWLEDGE = "knowledge bases that other members keep to themselves"
-UNKNOWN = ("agents", "snippets", "drafts of knowledge pipelines")
 ABSENT, FORBIDDEN = ("404",), ("403",)
 
 
@@ -75,7 +74,7 @@ class _Reader:
                 uses.append(Use(*default, model_type, f"default {model_type}"))
         if role != OWNER:
             self.unseen.append(SECRET_KNOWLEDGE)  # `include_all` counts for an owner only
-        return Uses(tuple(uses), (*self.unseen, *UNKNOWN), role)
+        return Uses(tuple(uses), tuple(self.unseen), role)
 
     def _documents(self) -> Iterator[tuple[str, Any]]:
         """(who, a document of theirs that may name models)."""
@@ -84,7 +83,19 @@ class _Reader:
             for document in self._of_app(app):
                 yield by, document
         for dataset in _pages(self.client, "/datasets", "&include_all=true"):
-            yield f"knowledge `{dataset['name']}`", dataset
+            by = f"knowledge `{dataset['name']}`"
+            yield by, dataset
+            if dataset.get("pipeline_id"):
+                for document in self._workflows(f"/rag/pipelines/{dataset['pipeline_id']}", by):
+                    yield by, document
+        for snippet in self._maybe_pages("/workspaces/current/customized-snippets", "snippets"):
+            by = f"snippet `{snippet['name']}`"
+            for document in self._workflows(f"/snippets/{snippet['id']}", by):
+                yield by, document
+        for agent in self._maybe_pages("/agent", "agents"):
+            by = f"agent `{agent['name']}`"
+            yield by, agent
+            yield by, self._maybe(f"/agent/{agent['id']}/composer", by)
 
     def _of_app(self, app: dict[str, Any]) -> Iterator[Any]:
         """The documents that an app is made of: its settings, or its workflow as drafted and as published."""
@@ -110,6 +121,17 @@ class _Reader:
             elif refused.status not in ABSENT:
                 raise
             return None
+
+    def _maybe_pages(self, path: str, what: str) -> Iterator[dict[str, Any]]:
+        """As `_pages`; nothing where the release does not know such things yet."""
+        try:
+            yield from _pages(self.client, path)
+        except DifyRefused as refused:
+            if refused.status not in (*ABSENT, *FORBIDDEN):
+                raise
+            # a newer release may have moved them: nobody has looked there
+            if refused.status in FORBIDDEN or self.client.release() > NEWEST_KNOWN:
+                self._note(what)
 
     def _note(self, what: str) -> None:
         if what not in self.unseen:

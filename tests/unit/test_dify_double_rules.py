@@ -216,12 +216,15 @@ def test_a_restart_forgets_nothing_and_an_older_state_is_taken() -> None:
         desk = Desk(port)
         desk.register("chat", "llm", "Qwen/Qwen3-8B")
         app = desk.ask("POST", "/console/api/apps", {"name": "faq", "mode": "workflow"})[1]["id"]
-    paths = ("/console/api/apps", f"/console/api/apps/{app}", MODELS, f"{PLUGINS}/list", "/console/api/datasets")
+    paths = ("/console/api/apps", f"/console/api/apps/{app}", MODELS, f"{PLUGINS}/list", f"{PLUGINS}/tasks")
     before = [desk.ask("GET", path) for path in paths]
     state = json.loads(json.dumps(desk.console.state))
     older = {name: value for name, value in state.items() if name not in ("members", "logins", "embedded", "packages")}
+    older["admin"] = {name: value for name, value in older["admin"].items() if name != "role"} | {"at": "2026-01-01"}
+    older["tasks"], older["datasets"] = [{"id": "t", "settled": True}], {"d": {"id": "d", "name": "d", "documents": []}}
     for kept in (state, older):
         desk.console = Console(kept, ask, clock=lambda: desk.now)
+        assert desk.console.state["packages"] == [identifier(PROVIDER), identifier(OPENAI)]
         assert [desk.ask("GET", path) for path in paths] == before
     provider = {"credentials": [{"values": {"openai_api_key": KEY}}]}
     held = {"models": {}, "provider_credentials": {OPENAI: provider}}

@@ -128,8 +128,8 @@ def test_an_admin_key_acts_as_the_owner(tmp_path: Path) -> None:
         assert (role_of_login(client), workspace_name(client)) == ("owner", "admin's Workspace")
 
 
-def test_a_page_of_html_is_told_by_its_title(world: World) -> None:
-    with pytest.raises(DifyRefused) as caught:
+def test_a_page_of_html_is_told_by_its_title(tmp_path: Path) -> None:
+    with a_world(tmp_path, release="1.15.0") as world, pytest.raises(DifyRefused) as caught:
         world.client().get("/nope")
     assert str(caught.value).endswith("with 404: a page of HTML, `404 Not Found`")
 

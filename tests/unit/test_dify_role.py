@@ -17,6 +17,7 @@ from steelyard.cli.apply import refuse_used
 from steelyard.drift.report import DriftReport
 from steelyard.engine.plan import HostPlan, Plan, Task, shown_command
 from steelyard.errors import DifyModelUsed, DifyPluginKept, DifyUnreachable, DifyVectorsChanged, Exit
+from steelyard.render.documents import plan_document
 from steelyard.render.plan import show_drift
 from steelyard.render.screen import Screen
 from steelyard.roles.dify import refuse_new_vectors
@@ -81,6 +82,10 @@ def test_an_apply_of_more_than_dify_is_refused_before_anything_where_a_model_is_
     kept = Task("dify", "Keep", tuple(shown_command(Refusal(str(error), error)) for error in errors))
     alone = Plan((HostPlan("dify-1", (kept,), 0),))
     refuse_used(Screen(), alone)
+    (shown,) = plan_document(alone, Exit.CHANGES)["hosts"]
+    assert [command["refusal"] for command in cast(list[dict[str, str]], shown["tasks"][0]["commands"])] == [
+        str(error) for error in errors
+    ]
     engines = HostPlan("gpu-1", (Task("vllm", "Stop", (shown_command(Refusal("x")),)),), 0)
     with pytest.raises(DifyModelUsed, match="`other`"):
         refuse_used(Screen(), Plan((*alone.hosts, engines)))
@@ -137,7 +142,7 @@ def test_an_embedding_model_of_which_another_version_answers_is_refused_while_kn
     assert "`Handbook E` and 2 more" in told
     error = role.apply().error
     assert isinstance(error, DifyVectorsChanged)
-    assert "`dify.vectors_as`: `v2: VERSION`" in error.remedy
+    assert "`dify.vectors_as` of the model: `v2: VERSION`" in error.remedy
     assert role.kept["vectors/embed"] == "text-embedding/embed v1"
     role.declare("embed", "text-embedding", version="v2", vectors_as={"v2": "v1"})
     assert role.plan().tasks == {}

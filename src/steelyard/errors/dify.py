@@ -203,7 +203,7 @@ class DifyVectorsChanged(SteelyardError):
 
     sentence = "alias `{alias}` would embed with `{version}`, and vectors of `{before}` are in {knowledge}"
     fix = (
-        "in models.yml under the model's `dify.vectors_as`: `{version}: VERSION` with the version whose vectors are the "
+        "in models.yml, `dify.vectors_as` of the model: `{version}: VERSION` with the version whose vectors are the "
         "same, or `{version}: {version}`, and index those knowledge bases again in Dify"
     )
     sample = {

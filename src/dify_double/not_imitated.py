@@ -45,7 +45,7 @@ NOT_IMITATED = {
 # without them would
 NOT_RECORDED = {
     "/agent": "agents",
-    "/agent/*": "agents",
+    "/agent/*/composer": "agents",
     "/workspaces/current/customized-snippets": "snippets of workflows",
     "/snippets/*": "snippets of workflows",
     "/rag/pipelines/*": "pipelines of knowledge bases",

@@ -142,10 +142,10 @@ class World:
         account |= {"password": PASSWORD, "status": "active"}
         return str(account["id"])
 
-    def annotated(self, name: str, model: str) -> None:
-        """An advanced-chat app whose annotation reply is found by an embedding model, and names it nowhere else."""
+    def annotated(self, name: str, model: str, mode: str = "advanced-chat") -> None:
+        """An app whose annotation reply is found by an embedding model, and names it nowhere else."""
         client = self.client()
-        app = client.send("POST", "/apps", {"name": name, "mode": "advanced-chat", "icon_type": "emoji", "icon": "x"})
+        app = client.send("POST", "/apps", {"name": name, "mode": mode, "icon_type": "emoji", "icon": "x"})
         reply = {"score_threshold": 0.9, "embedding_provider_name": PROVIDER, "embedding_model_name": model}
         client.send("POST", f"/apps/{app['id']}/annotation-reply/enable", reply)
 

@@ -17,7 +17,6 @@ from .desired_state import MODEL_TYPES
 from .release import NEWEST_KNOWN
 
 WORKFLOWS = ("workflow", "advanced-chat")
-ANNOTATED = "advanced-chat"  # a chat app tells its annotation reply in its settings, a workflow has none
 PAGE = 100
 SECRET_KNOWLEDGE = "knowledge bases that other members keep to themselves"
 ABSENT, FORBIDDEN = ("404",), ("403",)
@@ -104,7 +103,7 @@ class _Reader:
             yield from self._workflows(path, by)
         else:
             yield self.client.get(path).get("model_config")
-        if app.get("mode") == ANNOTATED:
+        if app.get("mode") != "workflow":  # the settings of a chat app tell it too, those of the others do not
             yield self._maybe(f"{path}/annotation-setting", by)
 
     def _workflows(self, path: str, by: str) -> Iterator[Any]:

@@ -40,6 +40,7 @@ ELSEWHERE = {
     "DifyFieldWrong": ("tests/unit/test_dify_reconcile.py", "DifyFieldWrong"),
     "DifyHostRefused": ("tests/unit/test_dify_job_progress.py", "DifyHostRefused"),
     "DifyImagesMissing": ("tests/unit/test_dify_install.py", "DifyImagesMissing"),
+    "DifyKeysFull": ("tests/unit/test_dify_check.py", "DifyKeysFull"),
     "DifyLoginRefused": ("tests/unit/test_dify_reconcile.py", "DifyLoginRefused"),
     "DifyModelUsed": ("tests/unit/test_dify_reconcile.py", "DifyModelUsed"),
     "DifyPluginMissing": ("tests/unit/test_dify_reconcile.py", "DifyPluginMissing"),

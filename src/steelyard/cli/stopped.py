@@ -32,7 +32,9 @@ ROWS = {
     **dict.fromkeys((f"models {name}" for name in ("fit", "ls", "verify", "diff")), LOOKS),
     **dict.fromkeys(("wheels plan", "wheels verify"), LOOKS),
     **dict.fromkeys((f"dify {name}" for name in ("ls", "images", "backups")), LOOKS),
-    "dify check": LeftAs("nothing was changed; a question to a model that was asked may still be answered"),
+    "dify check": LeftAs(
+        "what it had made in Dify was removed again; a question to a model that was asked may still be answered"
+    ),
     "init": LeftAs("files that were written stay"),
     "preflight": LeftAs("a measurement that had begun on a host ends by itself; programs that were installed stay"),
     "bench load": LeftAs("a measurement that had begun on a host ends by itself, and its figures are not used"),

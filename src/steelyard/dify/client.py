@@ -7,14 +7,16 @@ so that is asked first. Cookie names may carry `__Host-`, and a cookie jar would
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from steelyard.errors import DifyLoginRefused, DifyRefused, DifyTooOld
 
 from .console import ListedModel
-from .http import HttpResponse, exchange, message_of
+from .http import HttpResponse, code_of, exchange, message_of
 from .release import NEWEST_KNOWN, DifyVersion, release_of
 
 
@@ -39,6 +41,7 @@ class DifyClient:
         self._bearer: str | None = access.admin_key
         self._refused: DifyLoginRefused | None = None
         self._release: DifyVersion | None = None
+        self._ahead_s = 0.0
         self.reads = 0
         self.writes = 0
         self.logins = 0
@@ -84,6 +87,10 @@ class DifyClient:
             self._release = next(filter(None, map(release_of, known)), NEWEST_KNOWN)
         return self._release
 
+    def clock(self) -> float:
+        """The moment by the server's clock, in seconds of the epoch; by ours before its first answer."""
+        return time.time() + self._ahead_s
+
     def models(self, provider: str) -> list[ListedModel]:
         """Every model of a provider as Dify lists it. Raises like `get`."""
         listed: list[ListedModel] = self.get(f"/workspaces/current/model-providers/{provider}/models")["data"]
@@ -99,7 +106,8 @@ class DifyClient:
     def _checked(self, answer: HttpResponse, method: str, path: str) -> Any:
         if answer.status >= 400:
             call = f"{method} {path.split('?')[0]}"
-            raise DifyRefused(where=self.where, call=call, status=str(answer.status), why=message_of(answer.body))
+            status, why = str(answer.status), message_of(answer.body)
+            raise DifyRefused(where=self.where, call=call, status=status, why=why, code=code_of(answer.body))
         return answer.body
 
     def _log_in(self) -> None:
@@ -153,4 +161,13 @@ class DifyClient:
     def _request(self, method: str, path: str, body: Any) -> HttpResponse:
         answer = exchange(self.where, method, path, body, self._headers())
         self._cookies |= {name: value for name, value in answer.cookies().items() if value}
+        self._ahead_s = clock_ahead(answer.header("Date"), self._ahead_s)
         return answer
+
+
+def clock_ahead(date: str | None, before: float) -> float:
+    """Seconds by which a server's clock is before ours, by the Date of its answer; `before` where that cannot be read."""
+    try:
+        return parsedate_to_datetime(date or "").timestamp() - time.time()
+    except ValueError:
+        return before

@@ -11,6 +11,7 @@ from typing import Any
 
 from steelyard.errors import DifyRefused
 
+from .check_names import is_of_a_check
 from .client import DifyClient
 
 TYPES = ("llm", "text-embedding", "rerank", "speech2text", "tts")
@@ -96,7 +97,7 @@ def _pages(client: DifyClient, path: str) -> Iterator[dict[str, Any]]:
     page, more = 1, True
     while more:
         answer = client.get(f"{path}?page={page}&limit={PAGE}")
-        yield from answer["data"]
+        yield from (entry for entry in answer["data"] if not is_of_a_check(str(entry.get("name"))))
         page, more = page + 1, bool(answer.get("has_more"))
 
 

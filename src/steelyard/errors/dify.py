@@ -40,11 +40,26 @@ class DifyRefused(SteelyardError):
         "call": "POST models/credentials",
         "status": "400",
         "why": "Credentials validation failed",
+        "code": "invalid_param",
     }
     exit = Exit.HOST_FAILED
     call: str
     status: str
     why: str
+    code: str = ""  # Dify's own word for it, where it gave one
+
+
+class DifyKeysFull(SteelyardError):
+    """The workspace has as many keys for knowledge bases as Dify allows, so a check gets none of its own."""
+
+    sentence = "the workspace has {most} API keys for knowledge bases, and Dify allows no more; a check needs one"
+    fix = (
+        "remove one that nobody uses: in Dify, Knowledge, Service API, API key; steelyard removes only keys that a "
+        "check of its own made"
+    )
+    sample = {"where": "http://dify.example/console/api", "most": "10"}
+    exit = Exit.HOST_FAILED
+    most: str
 
 
 class EndpointNotReady(SteelyardError):

@@ -13,8 +13,8 @@ from .tables import dify_table, made_table
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from steelyard.dify.check import ModelCheck
     from steelyard.dify.console import ListedModel
-    from steelyard.dify.proof import ModelProof
     from steelyard.dify.seed import Seed
     from steelyard_host.wire.dify import ArchiveList, Backup, BackupProof, ListedBackup, Rehearsal, Restored, Upgrade
 
@@ -45,13 +45,15 @@ def show_models(
     screen.tables(dify_table(models, by_hand))
 
 
-def show_proofs(screen: Screen, where: str, proofs: Sequence[ModelProof]) -> None:
-    """Show what each model answered to a user of Dify."""
+def show_proofs(screen: Screen, where: str, checked: ModelCheck) -> None:
+    """Show what each model answered to a user of Dify, and what of a check is still in Dify."""
     if screen.json:
-        screen.document("dify check", {"dify": where, "models": [proof.as_json() for proof in proofs]})
+        models = [proof.as_json() for proof in checked.proofs]
+        shown = {"dify": where, "models": models, "removed": list(checked.removed), "left": list(checked.left)}
+        screen.document("dify check", shown)
         return
     table = made_table("MODEL", "TYPE", "RESULT", "SECONDS", "WHY")
-    for proof in proofs:
+    for proof in checked.proofs:
         seconds = "-" if proof.seconds is None else f"{proof.seconds:.2f}"
         table.add_row(proof.model, proof.type, proof.result, seconds, proof.why or "-")
     screen.out(f"{where}: asked as a user of Dify asks, through its own service API")

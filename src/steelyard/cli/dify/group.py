@@ -65,19 +65,17 @@ def check(run: Run) -> Exit:
     """Ask every registered model as a user of Dify does. By an app or a knowledge base of its own, used and removed
     again.
 
-    Exit 0: all that can be asked answered. 2: one did not. 3: Dify did not answer.
+    What a killed check left in Dify is removed first. Exit 0: all that can be asked answered. 2: one did not. 3: Dify
+    did not answer.
     """
-    from steelyard.dify.proof import prove
+    from steelyard.dify.check import check_models
     from steelyard.render.dify import show_proofs
     from steelyard.roles.dify import connection
 
     client, provider = connection(run.read())
-    proofs = []
-    for proof in prove(client, provider, client.models(provider)):
-        run.screen.note(f"{proof.type} {proof.model}: {proof.result}")
-        proofs.append(proof)
-    show_proofs(run.screen, client.where, proofs)
-    return Exit.CHANGES if any(proof.result == "failed" for proof in proofs) else Exit.DONE
+    checked = check_models(client, provider, run.screen.note)
+    show_proofs(run.screen, client.where, checked)
+    return Exit.CHANGES if checked.any_failed else Exit.DONE
 
 
 @app.command("images")

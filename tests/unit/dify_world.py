@@ -19,6 +19,7 @@ from steelyard.dify.client import DifyAccess, DifyClient
 from steelyard.dify.desired_state import DesiredModel, DesiredState
 from steelyard.dify.difference import mend
 from steelyard.dify.reconcile import differences
+from steelyard.dify.refused_logins import RefusedLogins
 
 PROVIDER = next(iter(PROVIDERS))
 PLUGIN = PROVIDERS[PROVIDER]["plugin"]
@@ -59,10 +60,11 @@ class World:
     url: str
     endpoint: str
     requests: list[str]
+    folder: Path
     kept: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def client(self, password: str = PASSWORD) -> DifyClient:
-        return DifyClient(DifyAccess(self.url, "admin@lab.example", password))
+        return DifyClient(DifyAccess(self.url, "admin@lab.example", password), RefusedLogins(self.folder / "logins"))
 
     def model(self, name: str = "tiny", kind: str = "llm", **changed: Any) -> DesiredModel:
         fields = {
@@ -120,7 +122,7 @@ def a_world(tmp_path: Path, **console: Any) -> Iterator[World]:
 
     dify, url = served(Handler)
     engine, endpoint = served(Engine)
-    yield World(made, url, endpoint, requests)
+    yield World(made, url, endpoint, requests, tmp_path)
     dify.shutdown()
     engine.shutdown()
 

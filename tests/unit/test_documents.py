@@ -78,6 +78,7 @@ def documents() -> list[dict[str, Any]]:
         document("rollout", rollout_document(prepared("v2", "a", "b"), ROLLED)),
         document("rollback", rollout_document(prepared("v1", "a"), None)),
         document("dify ls", {"dify": "u", "provider": "p", "models": [{"model": "m", "ours": True}]}),
+        document("dify login", {"dify": "u", "email": None, "workspaces": ["ops's"]}),
         document("dify check", {"dify": "u", "models": [ModelProof("m", "llm", "answered", 0.5).as_json()], **STAYED}),
         document("dify backups", {"host": "d", "backups": [{"archive": "a", "bytes": 1, "at": 1.5, "proved": False}]}),
         document("dify backup", {"host": "d", "archive": "a", "bytes": 1, "dify": "1.16.1", "files": 3, **PASSED}),

@@ -55,6 +55,7 @@ ROWS = {
     "wheels push": LeftAs("wheels that the mirror has are not sent again; no set is half there", AGAIN),
     "lock break": LeftAs("the lock may be broken or not: `steelyard lock show`"),
     "mirror images sync": LeftAs("images that a mirror has fetched stay there", AGAIN),
+    "dify login": LeftAs("the login was sent or it was not; a right one wipes out the wrong ones before it"),
     "dify install": LeftAs("the account is made or it is not: `steelyard dify ls`", AGAIN),
     "dify register": LeftAs("models that were registered stay registered", AGAIN),
     "dify secrets": LeftAs("the file of secrets is as it was, or whole"),

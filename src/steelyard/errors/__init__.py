@@ -2,6 +2,8 @@
 
 from .base import Exit, SteelyardError, nearest_key, show, show_many
 from .dify import (
+    DifyAccountLocked,
+    DifyAdminKeyRefused,
     DifyArchiveWrong,
     DifyFieldWrong,
     DifyHostRefused,
@@ -9,6 +11,7 @@ from .dify import (
     DifyKeysFull,
     DifyLoginRefused,
     DifyModelUsed,
+    DifyPasswordRefusedBefore,
     DifyPluginFailed,
     DifyPluginMissing,
     DifyPluginWrong,
@@ -189,6 +192,8 @@ __all__ = [
     "DeployBroken",
     "DeployMissing",
     "DidMore",
+    "DifyAccountLocked",
+    "DifyAdminKeyRefused",
     "DifyArchiveWrong",
     "DifyFieldWrong",
     "DifyHostRefused",
@@ -196,6 +201,7 @@ __all__ = [
     "DifyKeysFull",
     "DifyLoginRefused",
     "DifyModelUsed",
+    "DifyPasswordRefusedBefore",
     "DifyPluginFailed",
     "DifyPluginMissing",
     "DifyPluginWrong",

@@ -45,6 +45,15 @@ def show_models(
     screen.tables(dify_table(models, by_hand))
 
 
+def show_login(screen: Screen, where: str, email: str | None, workspaces: Sequence[str]) -> None:
+    """Show that Dify took the login; `email` is None where it was the admin key."""
+    if screen.json:
+        screen.document("dify login", {"dify": where, "email": email, "workspaces": list(workspaces)})
+        return
+    who = f"`{email}`" if email is not None else "`dify.admin_key`"
+    screen.out(f"{where}: took the login of {who}; workspaces: {', '.join(workspaces)}")
+
+
 def show_proofs(screen: Screen, where: str, checked: ModelCheck) -> None:
     """Show what each model answered to a user of Dify, and what of a check is still in Dify."""
     if screen.json:

@@ -36,6 +36,25 @@ def ls(run: Run) -> Exit:
     return Exit.DONE
 
 
+@app.command("login")
+@command()
+def login(run: Run) -> Exit:
+    """Send the declared login to Dify once, refused before or not. No other command sends a password again that Dify
+    refused: this is for one that is right by now.
+
+    Exit 0: Dify takes it. 3: it does not, or the account is locked.
+    """
+    from steelyard.dify.account import workspaces
+    from steelyard.render.dify import show_login
+    from steelyard.roles.dify import connection
+
+    client, _ = connection(run.read())
+    client.forget_refusal()
+    names = workspaces(client)
+    show_login(run.screen, client.where, None if client.access.admin_key else client.access.email, names)
+    return Exit.DONE
+
+
 @app.command("install")
 @command(yes=True)
 def install(run: Run) -> Exit:

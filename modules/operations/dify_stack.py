@@ -137,12 +137,18 @@ def seeded(folder: str, plugin: str, cache: bytes) -> Generator[StringCommand, N
 
 
 @operation()
-def up(folder: str, made_from: dict[str, str]) -> Generator[StringCommand, None, None]:
+def up(folder: str, made_from: dict[str, str], compose: str) -> Generator[StringCommand, None, None]:
     """Every container is made from what is declared, runs and is healthy, and Dify answers.
 
-    `made_from`: path to sha256.
+    `made_from`: path to sha256; `compose`: the oldest Compose that the files are for.
     """
     stack = stack_state(folder)
+    if stack.compose and _numbers(stack.compose) < _numbers(compose):
+        yield Refusal(
+            f"Docker Compose {stack.compose} is older than {compose}, which this release's files need: "
+            "`docker.source: docker` installs Docker's own, which is newer"
+        )
+        return
     stale = sorted(path for path, wanted in made_from.items() if host.get_fact(Path, path=path).sha256 != wanted)
     wrong = {**dict.fromkeys(stale, "another content"), **stack.unready}
     if stack.version is None:
@@ -159,6 +165,10 @@ def up(folder: str, made_from: dict[str, str]) -> Generator[StringCommand, None,
         yield Change(*command, **what, effect=Effect.RESTART, outage_s=None)
     else:
         yield Change(*command, **what)
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(part) for part in version.split(".")]
 
 
 def digest(text: str) -> str:

@@ -11,18 +11,21 @@ from steelyard.errors import DifyImagesMissing, SettingMissing
 from steelyard.inventory.fleet import Fleet
 from steelyard.roles.registry_mirror.settings import Settings as MirrorSettings
 from steelyard.site.site import Site
-from steelyard_host.dify.env_file import parsed
+from steelyard_host.dify.dotenv import texts
 
 from .registration import dify_settings
 from .settings import Release, Settings
 
+HUB = "docker.io"
+DATABASE, TOGETHER = "postgresql", "collaboration"  # Compose profiles of the release
+
 
 def profiles(wanted: Settings, template: dict[str, str]) -> tuple[str, ...]:
-    """Return Compose's profiles: the vector store, and PostgreSQL unless it is your own."""
+    """Return Compose's profiles: the vector store, PostgreSQL unless it is your own, and editing together if wanted."""
     if "COMPOSE_PROFILES" in wanted.env:
-        return tuple(wanted.env["COMPOSE_PROFILES"].split(","))
+        return tuple(name.strip() for name in wanted.env["COMPOSE_PROFILES"].split(",") if name.strip())
     store = wanted.env.get("VECTOR_STORE") or template.get("VECTOR_STORE") or "weaviate"
-    return (store,) if wanted.postgres else (store, template.get("DB_TYPE") or "postgresql")
+    return (store, *(() if wanted.postgres else (DATABASE,)), *((TOGETHER,) if wanted.collaboration else ()))
 
 
 def image_names(fleet: Fleet) -> list[str]:
@@ -33,14 +36,21 @@ def image_names(fleet: Fleet) -> list[str]:
     if wanted.release is None:
         raise SettingMissing(where=str(fleet.path), key="dify.release", allowed="the release whose images are meant")
     files = release_files(wanted.release.archive, wanted.release.sha256)
-    runs = compose_services(files, (*profiles(wanted, parsed(files[TEMPLATE].decode())), "postgresql"))
-    return sorted({"docker.io/{}:{}".format(*named(service.image)) for service in runs})
+    runs = compose_services(files, (*profiles(wanted, texts(files[TEMPLATE].decode())), DATABASE))
+    return sorted({"{}/{}:{}".format(*named(service.image)) for service in runs if service.image})
 
 
-def named(image: str) -> tuple[str, str]:
-    """Repository as a registry knows it, and tag, of an image on Docker Hub as a compose file writes it."""
-    path, _, tag = image.rpartition(":") if ":" in image else (image, "", "latest")
-    return (path if "/" in path else f"library/{path}"), tag
+def named(image: str) -> tuple[str, str, str]:
+    """Registry, repository and tag of an image as a compose file writes it.
+
+    What is before the first slash is a registry where it has a dot or a port in it, or is `localhost`: Docker's rule.
+    """
+    bare, _, _ = image.partition("@")
+    first, slash, rest = bare.partition("/")
+    registry, path = (first, rest) if slash and (set(".:") & set(first) or first == "localhost") else (HUB, bare)
+    name, colon, tag = path.rpartition(":")
+    name, tag = (name, tag) if colon else (path, "latest")
+    return registry, name if "/" in name or registry != HUB else f"library/{name}", tag
 
 
 def pinned_images(
@@ -49,10 +59,15 @@ def pinned_images(
     """Service to its image by digest, from the mirror's own registry where there is one. Raises DifyImagesMissing."""
     if release.images is None:
         return {}
-    listed = {(image.path, image.tag): image for image in read_images(Path(release.images).expanduser())}
+    every = read_images(Path(release.images).expanduser())
+    listed = {(image.registry, image.path, image.tag): image for image in every}
+    carried = {(image.path, image.tag): image for image in every}  # from a registry that has a copy of it
     references, missing = {}, []
     for service in runs:
-        image = listed.get(named(service.image))
+        if not service.image:
+            continue  # Compose builds it from the release's own folder
+        name = named(service.image)
+        image = listed.get(name) or carried.get(name[1:])
         if image is None:
             missing.append(service.image)
         else:

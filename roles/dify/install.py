@@ -13,8 +13,8 @@ from pyinfra.context import host
 
 from steelyard.api.settings import settings_from
 from steelyard.api.template import render
-from steelyard.dify.compose import ComposeService, Override, compose_services, override_text
-from steelyard.dify.environment import QUIET, broker_url, needed_secrets, secret_values, workers
+from steelyard.dify.compose import ComposeService, Override, compose_services, needs_compose, override_text
+from steelyard.dify.environment import QUIET, needed_secrets, redis_url, secret_values, workers
 from steelyard.dify.seed import read_seed
 from steelyard.dify.source import TEMPLATE, release_files
 from steelyard.errors import DifyArchiveWrong, DifySecretsMissing, SettingWrong
@@ -37,14 +37,16 @@ from steelyard.modules.operations.unit import loaded, running
 from steelyard.roles.docker.settings import Settings as DockerSettings
 from steelyard.roles.registry_mirror.settings import Settings as MirrorSettings
 from steelyard.site.site import Site
-from steelyard_host.dify.env_file import parsed
+from steelyard_host.dify.dotenv import texts
 
-from .images import pinned_images, profiles
+from .images import DATABASE, TOGETHER, pinned_images, profiles
 from .settings import Release, Settings
 
 TEMPLATES = Path(__file__).parent / "templates"
-UNITS, PROJECT, DATABASE = "/etc/systemd/system", "dify", "db_postgres"
+UNITS, PROJECT, POSTGRES = "/etc/systemd/system", "dify", "db_postgres"
 POSTGRES_USER = "postgres"
+# the Compose of distributions whose packages do not move; what others have is asked of the host
+DISTRIBUTIONS = {("debian", "11"): "1.25.0", ("debian", "12"): "1.29.2", ("debian", "13"): "2.26.1"}
 BACKUP, RECOVER = "steelyard-dify-backup", "steelyard-dify-recover"
 
 
@@ -65,14 +67,16 @@ def wanted_release(wanted: Settings, release: Release, site: Site, mirror: Mirro
     SettingWrong, before anything is touched.
     """
     files = release_files(release.archive, release.sha256)
-    template = parsed(files[TEMPLATE].decode())
-    missing = [name for name in needed_secrets(template) if name not in wanted.secrets]
+    template = texts(files[TEMPLATE].decode())
+    chosen = profiles(wanted, template)
+    _check(wanted, template, chosen)
+    missing = [name for name in needed_secrets(template, chosen) if name not in wanted.secrets]
     if missing:
         raise DifySecretsMissing(where="dify.secrets", names=", ".join(missing))
     # with a PostgreSQL of your own the stack's never runs, and its image has the programs for backups
-    runs = compose_services(files, (*profiles(wanted, template), *(("postgresql",) if wanted.postgres else ())))
-    if wanted.postgres is None and DATABASE not in {service.name for service in runs}:
-        why = f"has no service {DATABASE}; releases before 1.12 can only be registered in, not installed"
+    runs = compose_services(files, (*chosen, *((DATABASE,) if wanted.postgres else ())))
+    if wanted.postgres is None and POSTGRES not in {service.name for service in runs}:
+        why = f"has no service {POSTGRES}; releases before 1.12 can only be registered in, not installed"
         raise DifyArchiveWrong(where="dify.release.archive", archive=release.archive, why=why)
     for section, names in (("resources", wanted.resources), ("images", wanted.images)):
         for name in names.keys() - {service.name for service in runs}:
@@ -82,6 +86,42 @@ def wanted_release(wanted: Settings, release: Release, site: Site, mirror: Mirro
     limits = {name: {str(key): value for key, value in values.items()} for name, values in wanted.resources.items()}
     released = f"{release.version} {release.sha256[:16]} {_certificate_id(wanted)}"
     return DesiredStack(wanted, release, files, template, runs, override_text(runs, Override(images, limits, released)))
+
+
+def _check(wanted: Settings, template: dict[str, str], chosen: tuple[str, ...]) -> None:
+    """Refuse what would start and not work. Raises SettingWrong."""
+
+    def wrong(key: str, found: str, allowed: str) -> SettingWrong:
+        return SettingWrong(where="dify.env", key=key, found=found, allowed=allowed)
+
+    kind = wanted.env.get("DB_TYPE", template.get("DB_TYPE", DATABASE))
+    if kind != DATABASE:
+        raise wrong("DB_TYPE", kind, f"`{DATABASE}`: backups, upgrades and the way back are PostgreSQL's alone")
+    together = wanted.env.get("ENABLE_COLLABORATION_MODE", "").lower()
+    if together and (together == "true") != (TOGETHER in chosen):
+        allowed = "`dify.collaboration` in its place: a workflow's editor stays blocked where only half of it is on"
+        raise wrong("ENABLE_COLLABORATION_MODE", together, allowed)
+    if TOGETHER in chosen and wanted.proxy.name == "_" and "NEXT_PUBLIC_SOCKET_URL" not in wanted.env:
+        allowed = "the name that browsers use: they open a socket at it, and the editor stays blocked without"
+        raise SettingWrong(where="dify.proxy", key="name", found="_", allowed=allowed)
+
+
+def _browsers(settings: Settings) -> str:
+    """The address at which browsers reach `api_websocket`, past the same nginx."""
+    proxy = settings.proxy
+    tls = proxy.certificate is not None
+    port = proxy.tls_port if tls else proxy.port
+    shown = "" if port == (443 if tls else 80) else f":{port}"
+    return f"{'wss' if tls else 'ws'}://{proxy.name.split()[0]}{shown}"
+
+
+def _together(settings: Settings, template: dict[str, str]) -> dict[str, str]:
+    """The keys of editing together: on where its service runs, else off. Releases before 1.14 have none."""
+    if "ENABLE_COLLABORATION_MODE" not in template:
+        return {}
+    if TOGETHER not in profiles(settings, template):
+        return {"ENABLE_COLLABORATION_MODE": "false"}
+    return {"ENABLE_COLLABORATION_MODE": "true", "NEXT_PUBLIC_SOCKET_URL": _browsers(settings)}
 
 
 def _certificate_id(wanted: Settings) -> str:
@@ -105,12 +145,14 @@ def environment(wanted: DesiredStack, cores: int, memory: int, balances: bool) -
     given = {name: secret.get_secret_value() for name, secret in settings.secrets.items()}
     outside, redis, proxy = settings.postgres, settings.redis, settings.proxy
     amount = settings.workers or workers(cores, memory)
+    chosen = profiles(settings, template)
     variables = {
         **QUIET,
-        **secret_values(given, template),
+        **secret_values(given, template, chosen),
+        **_together(settings, template),
         "SERVER_WORKER_AMOUNT": str(amount),
         "CELERY_WORKER_AMOUNT": str(2 * amount),
-        "COMPOSE_PROFILES": ",".join(profiles(settings, template)),
+        "COMPOSE_PROFILES": ",".join(chosen),
         "EXPOSE_NGINX_PORT": str(proxy.port),
         "EXPOSE_NGINX_SSL_PORT": str(proxy.tls_port),
         "NGINX_SERVER_NAME": proxy.name,
@@ -129,18 +171,19 @@ def environment(wanted: DesiredStack, cores: int, memory: int, balances: bool) -
             "DB_PORT": str(outside.port),
             "DB_USERNAME": outside.user or POSTGRES_USER,
         }
-    password = given.get("REDIS_PASSWORD", "")
-    if redis is None:
-        variables["CELERY_BROKER_URL"] = broker_url(password)
-    else:
-        user = redis.user or ""
+    server = ("redis", 6379, "", False)
+    if redis is not None:
+        server = (redis.host, redis.port, redis.user or "", redis.tls)
         variables |= {
             "REDIS_HOST": redis.host,
             "REDIS_PORT": str(redis.port),
-            "REDIS_USERNAME": user,
+            "REDIS_USERNAME": redis.user or "",
             "REDIS_USE_SSL": str(redis.tls).lower(),
-            "CELERY_BROKER_URL": broker_url(password, redis.host, redis.port, user, redis.tls),
         }
+    password = given.get("REDIS_PASSWORD", "")
+    variables["CELERY_BROKER_URL"] = redis_url(password, 1, *server)
+    if "DIFY_AGENT_REDIS_URL" in template:  # made of the password as it stands otherwise
+        variables["DIFY_AGENT_REDIS_URL"] = redis_url(password, 2, *server)
     return {**variables, **settings.env}
 
 
@@ -212,7 +255,7 @@ def prepare(wanted: DesiredStack, at: str, staging: bool = False) -> dict[str, s
 def install(wanted: DesiredStack) -> None:
     """The release that is declared, running."""
     settings = wanted.settings
-    _compose()
+    _compose(needs_compose(wanted.release.version))
     made_from = prepare(wanted, settings.folder)
     for name in (f"{BACKUP}.service", f"{RECOVER}.service"):
         text = (TEMPLATES / name.removeprefix("steelyard-")).read_text()
@@ -227,7 +270,8 @@ def install(wanted: DesiredStack) -> None:
             packed = read_seed(plugin.cache, plugin.cache_sha256)
             named = Path(plugin.package).name
             seeded(name="Seed a plugin's dependencies", folder=settings.folder, plugin=named, cache=packed)
-    up(name="Run Dify", folder=settings.folder, made_from=made_from)
+    floor = needs_compose(wanted.release.version)
+    up(name="Run Dify", folder=settings.folder, made_from=made_from, compose=floor)
     folder(name="Make the folder of backups", path=settings.backups.folder, mode="0700")
     loaded(name="Load the backup's unit", unit=f"{BACKUP}.service", files=(f"{UNITS}/{BACKUP}.service",))
     timer = f"{UNITS}/{BACKUP}.timer"
@@ -242,7 +286,7 @@ def install(wanted: DesiredStack) -> None:
     running(name="Make backups by the clock", unit=f"{BACKUP}.timer", files=(timer,))
 
 
-def _compose() -> None:
+def _compose(needed: str) -> None:
     """Compose as a plugin of Docker's client. Raises SettingWrong where the distribution has none that is new
     enough.
     """
@@ -250,8 +294,9 @@ def _compose() -> None:
     source = settings_from(DockerSettings, host.data).source
     if source != "distro":
         return  # Docker's own packages bring it
-    if system.distro == "debian" and system.release.split(".")[0] in ("11", "12"):
-        allowed = "`docker.source: docker`: Debian 12 has no Compose 2.24, which Dify's file needs"
+    has = DISTRIBUTIONS.get((system.distro, system.release.split(".")[0]))
+    if has is not None and tuple(map(int, has.split("."))) < tuple(map(int, needed.split("."))):
+        allowed = f"`docker.source: docker`: {system.distro} {system.release} has Compose {has}, and {needed} is needed"
         raise SettingWrong(where="docker.source", key="source", found="distro", allowed=allowed)
     package = "docker-compose-v2" if system.distro == "ubuntu" else "docker-compose"
     installed(name="Install Compose", packages=(package,))

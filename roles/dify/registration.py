@@ -11,6 +11,7 @@ from steelyard.api.settings import HostVariables, settings_from
 from steelyard.dify.account import Administrator
 from steelyard.dify.client import DifyAccess, DifyClient
 from steelyard.dify.desired_state import Credential, DesiredModel, DesiredState
+from steelyard.dify.environment import wrong_secret
 from steelyard.errors import SettingMissing, SettingWrong
 from steelyard.inventory.fleet import Fleet
 from steelyard.roles.gateway.settings import Settings as GatewaySettings
@@ -31,9 +32,16 @@ class Secrets(BaseModel):
 
 
 def own_settings(variables: HostVariables) -> Settings:
-    """The section, with the secrets of the variable `dify_secrets` under those of the section itself."""
+    """The section, with the secrets of the variable `dify_secrets` under those of the section itself.
+
+    Raises SettingWrong for one that would not arrive as it stands.
+    """
     settings = settings_from(Settings, variables)
     kept = Secrets(dify_secrets=variables.get("dify_secrets") or {}).dify_secrets
+    for name, secret in kept.items():
+        allowed = wrong_secret(name, secret.get_secret_value())
+        if allowed is not None:
+            raise SettingWrong(where="dify_secrets", key=name, found="another value (hidden)", allowed=allowed)
     return settings.model_copy(update={"secrets": {**kept, **settings.secrets}})
 
 

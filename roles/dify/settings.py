@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from steelyard.api.names import (
     Address,
     ClientName,
     Clock,
-    ComposeSecret,
     Folder,
     LineOfText,
     NetworkOrAddress,
@@ -21,6 +20,7 @@ from steelyard.api.names import (
     VariableName,
 )
 from steelyard.api.settings import RoleSettings
+from steelyard.dify.environment import wrong_secret
 
 PASSWORD = re.compile(r"^(?=.*[a-zA-Z])(?=.*\d).{8,}$")
 SHA256 = r"^[0-9a-f]{64}$"
@@ -148,7 +148,7 @@ class Settings(RoleSettings):
 
     release: Release | None = Field(None, description="The release to install; None: Dify is installed by others.")
     folder: Folder = Field("/opt/dify", description="The compose project's folder on the host.")
-    secrets: dict[VariableName, ComposeSecret] = Field(
+    secrets: dict[VariableName, SecretStr] = Field(
         default_factory=dict,
         description=(
             "Values for the well-known secrets of the release, over those of the variable `dify_secrets`, "
@@ -156,13 +156,18 @@ class Settings(RoleSettings):
         ),
     )
     env: dict[VariableName, LineOfText] = Field(
-        default_factory=dict, description="Further keys of its `.env`, over our own; not secret."
+        default_factory=dict,
+        description="Further keys of its `.env`, over our own, with the text that containers shall get; not secret.",
     )
     images: dict[str, str] = Field(
         default_factory=dict, description="Image by service of the compose file, over `release.images`."
     )
     resources: dict[str, dict[Literal["cpus", "memory"], str]] = Field(
         default_factory=dict, description='Limits by service: `cpus` ("2.0"), `memory` ("4g").'
+    )
+    collaboration: bool = Field(
+        False,
+        description="Whether several people edit a workflow at once, since 1.14; browsers reach it at `proxy.name`.",
     )
     workers: int | None = Field(None, ge=1, description="API worker processes; None: by the host's cores and memory.")
     ready_s: int = Field(
@@ -179,6 +184,16 @@ class Settings(RoleSettings):
     backups: BackupSettings = Field(
         default_factory=lambda: BackupSettings.model_validate({}), description="Backups by a timer."
     )
+
+    @field_validator("secrets")
+    @classmethod
+    def secrets_arrive(cls, secrets: dict[str, SecretStr]) -> dict[str, SecretStr]:
+        """A secret reaches every container as it stands, or is refused."""
+        for name, secret in secrets.items():
+            allowed = wrong_secret(name, secret.get_secret_value())
+            if allowed is not None:
+                raise ValueError(f"{name} of {allowed}")
+        return secrets
 
     @model_validator(mode="after")
     def one_way_in(self) -> Settings:

@@ -18,6 +18,7 @@ from . import canned_answers
 from .credential_forms import PROVIDERS
 from .json_object import JsonObject
 from .router import Console, fresh_state
+from .routes import EventStream, Html, content_type
 from .upstream import ask, complete
 
 Save = Callable[[JsonObject], None]
@@ -59,14 +60,13 @@ def handler_of(console: Console, save: Save) -> type[BaseHTTPRequestHandler]:
                 status, cookies, content = console.handle(self.command, self.path, dict(self.headers), body)
                 if self.command != "GET":
                     save(console.state)
-            sound = isinstance(content, bytes)
-            data = content if sound else b"" if content is None else json.dumps(content).encode()
+            data = b"" if status == 204 else data_of(content)
             self.send_response(status)
             for cookie in cookies:
                 self.send_header("Set-Cookie", cookie)
             self.send_header("X-Version", console.release)
             self.send_header("Server-Note", "simulated Dify")
-            self.send_header("Content-Type", "audio/mpeg" if sound else "application/json")
+            self.send_header("Content-Type", content_type(content))
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             self.wfile.write(data)
@@ -74,6 +74,15 @@ def handler_of(console: Console, save: Save) -> type[BaseHTTPRequestHandler]:
         do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer  # noqa: N815
 
     return Handler
+
+
+def data_of(content: Any) -> bytes:
+    """Return a decoded body as it goes over the line."""
+    if isinstance(content, bytes):
+        return content
+    if isinstance(content, (Html, EventStream)):
+        return content.encode()
+    return json.dumps(content).encode()
 
 
 def kept_in(path: Path) -> Save:
@@ -108,6 +117,8 @@ def console_of_postgres(storage: Path, release: str, migrate_only: bool) -> tupl
         complete=complete,
         release=release.split("-")[0],
         balancing=os.environ.get("MODEL_LB_ENABLED", "") == "true",
+        daemon=os.environ.get("DOUBLE_DAEMON", ""),
+        url=os.environ.get("CONSOLE_WEB_URL") or os.environ.get("CONSOLE_API_URL") or "",
     )
     return console, store.save
 

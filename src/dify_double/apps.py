@@ -1,201 +1,146 @@
-"""Apps, knowledge bases and the service API, as far as the end-to-end check and the question of use need them.
-
-None of it was recorded: paths, bodies and answers are those that Dify's documentation and web console use. A chat app
-asks its model's endpoint for real, and so do speech models; a knowledge base finds every document that it has.
-"""
+"""Apps: made, configured, listed, switched and removed by the console."""
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
-from functools import partial
 
+from .api_keys import LETTERS, ApiKeys
+from .app_views import CONFIG, AppViews, configured
+from .clock import Clock
 from .credential_forms import Invalid
-from .json_object import JsonObject
-from .model_providers import ProviderModels, State, new_id
-from .routes import Answer, Request, Route, flat, ok
-from .upstream import hear, speak
+from .json_object import JsonObject, State, new_id
+from .model_providers import ProviderModels
+from .routes import Answer, Request, Route, flat, gone, ok
+from .validation import Complaints, page_of
 
-Complete = Callable[[str, "dict[str, str]", str, int], str]
-EntryHandler = Callable[[State, Request], Answer]  # of one app or knowledge base
+ONE = "/apps/{app:uuid}"
+MODES = ("chat", "agent-chat", "advanced-chat", "workflow", "completion")
+CONFIGURED = ("completion", "agent-chat", "chat")  # modes that have a configuration; the others have a workflow
+UNKNOWN = flat(404, "app_not_found", "App not found.")
+# what Dify's own template names where the workspace has no default model
+NO_DEFAULT = {"provider": "langgenius/openai/openai", "name": "gpt-4o", "mode": "chat", "completion_params": {}}
+Handler = Callable[[JsonObject, Request], Answer]  # of one app
 
 
 class Apps:
-    """Apps and knowledge bases, over `state["apps"]`, `state["datasets"]` (both by id) and `state["keys"]` (token to
-    app id, or "datasets").
-    """
+    """Apps over `state["apps"]`, by id."""
 
-    def __init__(self, state: State, models: ProviderModels, complete: Complete | None) -> None:
-        self.state, self.models, self.complete = state, models, complete
-        for name in ("apps", "datasets", "keys"):
-            state.setdefault(name, {})  # a state kept by an older double
+    def __init__(self, state: State, models: ProviderModels, keys: ApiKeys, clock: Clock, views: AppViews) -> None:
+        self.state, self.models, self.keys, self.clock, self.views = state, models, keys, clock, views
 
     def routes(self) -> list[Route]:
-        """Return the routes of apps and knowledge bases, the exact ones first."""
-        routes = [
-            Route("GET", "/apps", lambda _: self._page(self.state["apps"])),
-            Route("GET", "/datasets", lambda _: self._page(self.state["datasets"])),
-            Route("POST", "/apps", self._new_app),
-            Route("POST", "/datasets/api-keys", lambda _: self._key("datasets")),
-            Route("DELETE", "/datasets/api-keys/{key}", self._delete_key),
+        """Return the routes of apps."""
+        keys = ONE + "/api-keys"
+        return [
+            Route("GET", "/apps", self._list),
+            Route("POST", "/apps", self._create),
+            Route("GET", ONE, self.of_one(lambda app, _: ok(self.views.detail(app)))),
+            Route("DELETE", ONE, self.of_one(self._delete)),
+            Route("POST", ONE + "/model-config", self.of_one(self._configure)),
+            Route("POST", ONE + "/api-enable", self.of_one(self._enable_api)),
+            Route("GET", keys, self._of_keys(lambda app, _: self.keys.listed(app["id"]))),
+            Route("POST", keys, self._of_keys(lambda app, _: self.keys.create(app["id"], 201))),
+            Route("DELETE", keys + "/{key:uuid}", self._of_keys(self._delete_key)),
         ]
-        for kind in ("apps", "datasets"):
-            one = "/%s/{id}" % kind
-            routes += [
-                Route("GET", one, self._of(kind, lambda entry, _: ok(entry))),
-                Route("DELETE", one, self._of(kind, partial(self._delete, kind))),
-                Route("POST", one + "/model-config", self._of(kind, _configure)),
-                Route("POST", one + "/api-enable", self._of(kind, _enable_api)),
-                Route("POST", one + "/api-keys", self._of(kind, lambda entry, _: self._key(entry["id"]))),
-                Route("", one + "/{rest:any}", self._of(kind, _workflow)),
-                Route("", "/%s{rest:any}" % kind, lambda _: flat(404, "app_not_found", "App not found.")),
-            ]
-        return routes
 
-    def _of(self, kind: str, handler: EntryHandler) -> Callable[[Request], Answer]:
-        """Return the handler of a route that names one app or knowledge base."""
+    def of_one(self, handler: Handler, unknown: Answer = UNKNOWN) -> Callable[[Request], Answer]:
+        """Return the handler of a route that names one app."""
 
         def checked(request: Request) -> Answer:
-            entry = self.state[kind].get(request.names["id"])
-            return handler(entry, request) if entry is not None else flat(404, "app_not_found", "App not found.")
+            app = self.state["apps"].get(request.names["app"])
+            return handler(app, request) if app is not None else unknown
 
         return checked
 
-    def _new_app(self, request: Request) -> Answer:
-        app: State = {
-            "id": new_id(),
-            "name": request.body["name"],
-            "mode": request.body["mode"],
-            "enable_api": False,
-            "model_config": None,
-        }
-        self.state["apps"][app["id"]] = app
-        return 201, [], app
+    def _of_keys(self, handler: Handler) -> Callable[[Request], Answer]:
+        """Return the handler of a route of keys, which tells of an unknown app in another shape."""
+        return self.of_one(handler, (404, [], {"message": "App not found."}))
 
-    def _delete(self, kind: str, entry: State, _: Request) -> Answer:
-        del self.state[kind][entry["id"]]
-        self._keep_keys(lambda key: key["of"] != entry["id"])
-        return 204, [], None
+    def _list(self, request: Request) -> Answer:
+        """List apps, the newest first; those of the same second in the order in which they were made."""
+        query = request.query
+        Complaints("AppListQuery", query).between("page", 1, 99999).between("limit", 1, 100).refuse()
+        page, limit = int(query.get("page", 1)), int(query.get("limit", 20))
+        mode, name = query.get("mode", "all"), query.get("name", "").lower()
+        chosen = [
+            app
+            for app in sorted(self.state["apps"].values(), key=lambda app: -app.get("at", 0))
+            if mode in ("all", app["mode"]) and name in app["name"].lower()
+        ]
+        entries, more = page_of(chosen, page, limit)
+        shown = [self.views.listed(app) for app in entries]
+        return ok({"page": page, "limit": limit, "total": len(chosen), "has_more": more, "data": shown})
 
-    def _delete_key(self, request: Request) -> Answer:
-        self._keep_keys(lambda key: key["id"] != request.names["key"])
-        return 204, [], None
-
-    def _keep_keys(self, kept: Callable[[State], bool]) -> None:
-        self.state["keys"] = {token: key for token, key in self.state["keys"].items() if kept(key)}
-
-    def _key(self, of: str) -> Answer:
-        token = ("dataset-" if of == "datasets" else "app-") + new_id().replace("-", "")
-        self.state["keys"][token] = {"id": new_id(), "of": of}
-        return 201, [], {"id": self.state["keys"][token]["id"], "type": "app", "token": token, "last_used_at": None}
-
-    def _page(self, entries: State) -> Answer:
-        listed = [{**entry, "model_config": None} for entry in entries.values()]
-        return 200, [], {"data": listed, "has_more": False, "limit": 100, "page": 1, "total": len(listed)}
-
-    # The service API
-
-    def service(self, method: str, path: str, headers: dict[str, str], body: JsonObject) -> Answer:
-        """Answer a request of the service API, below `/v1`."""
-        shown = {name.lower(): value for name, value in headers.items()}.get("authorization", "")
-        held = self.state["keys"].get(shown.removeprefix("Bearer ").strip())
-        if held is None:
-            return flat(401, "unauthorized", "Access token is invalid")
-        app = self.state["apps"].get(held["of"])
-        answering: dict[tuple[str, str], Callable[[], Answer]] = {
-            ("POST", "/chat-messages"): lambda: self._chat(app, body),
-            ("POST", "/audio-to-text"): lambda: self._hear(app, body),
-            ("POST", "/text-to-audio"): lambda: self._speak(app, body),
-            ("POST", "/datasets"): lambda: self._new_dataset(body),
-        }
-        try:
-            return answering.get((method, path), lambda: self._knowledge(path, body))()
-        except Invalid as refusal:
-            return flat(400, "completion_request_error", str(refusal))
-
-    def _credentials(self, provider: str, model: str, kind: str) -> dict[str, str]:
-        entry = self.models.entry(provider, model, kind)
-        if entry["current"] is None or not entry["enabled"] or provider not in self.models.installed():
-            raise Invalid("Model %s credentials is not initialized." % model)
-        values: dict[str, str] = self.models.credential(entry, entry["current"])["values"]
-        return values
-
-    def _chat(self, app: State, body: JsonObject) -> Answer:
-        if not app["enable_api"]:
-            return flat(403, "forbidden", "The app's API service has been disabled.")
-        chosen = app["model_config"]["model"]
-        values = self._credentials(chosen["provider"], chosen["name"], "llm")
-        limit = int(chosen.get("completion_params", {}).get("max_tokens", 512))
-        answer = self.complete(chosen["name"], values, body["query"], limit) if self.complete else ""
-        return 200, [], {"event": "message", "message_id": new_id(), "mode": "chat", "answer": answer, "metadata": {}}
-
-    def _speak(self, app: State, body: JsonObject) -> Answer:
-        chosen = self._default(app, "tts", "text_to_speech")
-        if isinstance(chosen, tuple):
-            return chosen
-        return ok(speak(chosen["model"], self._credentials(chosen["provider"], chosen["model"], "tts"), body["text"]))
-
-    def _hear(self, app: State, body: JsonObject) -> Answer:
-        chosen = self._default(app, "speech2text", "speech_to_text")
-        if isinstance(chosen, tuple):
-            return chosen
-        values = self._credentials(chosen["provider"], chosen["model"], "speech2text")
-        form = body["file"]
-        if form["kind"] not in ("audio/mp3", "audio/m4a", "audio/wav", "audio/amr", "audio/mpga"):
-            return flat(415, "unsupported_audio_type", "Audio type not allowed.")
-        return ok({"text": hear(chosen["model"], values, form["name"], form["content"])})
-
-    def _default(self, app: State, kind: str, feature: str) -> State | Answer:
-        """Return the workspace's default model, whatever the app's own is; the app must have the feature switched on.
-        Else the answer that says no.
-        """
-        if not app["enable_api"] or not app["model_config"][feature]["enabled"]:
-            return flat(400, "invalid_param", "%s is not enabled" % feature.replace("_", " ").capitalize())
-        chosen: State | None = self.state["defaults"].get(kind)
-        return chosen or flat(400, "provider_not_initialize", "Default model not found for %s" % kind)
-
-    def _new_dataset(self, body: JsonObject) -> Answer:
-        self._credentials(body["embedding_model_provider"], body["embedding_model"], "text-embedding")
-        dataset = {
+    def _create(self, request: Request) -> Answer:
+        body = request.body
+        complaints = Complaints("CreateAppPayload", body).required("name", "mode")
+        complaints.one_of("mode", MODES, "literal_error").longest("description", 400).refuse()
+        by, at = request.account["id"], self.clock.unix()
+        config = None
+        if body["mode"] in CONFIGURED:
+            made = {"created_by": by, "created_at": at, "updated_by": by, "updated_at": at}
+            config = {**CONFIG, "model": self._default_model(), **made}
+        app: JsonObject = {
             "id": new_id(),
             "name": body["name"],
-            "documents": [],
-            "embedding_model": body["embedding_model"],
-            "embedding_model_provider": body["embedding_model_provider"],
+            "description": body.get("description") or "",
+            "mode": body["mode"],
+            "icon_type": body.get("icon_type"),
+            "icon": body.get("icon"),
+            "icon_background": body.get("icon_background"),
+            "enable_api": True,
+            "enable_site": True,
+            "model_config": config,
+            "annotation": None,
+            "workflows": {},
+            "created_by": by,
+            "at": at,
+            "code": "".join(secrets.choice(LETTERS) for _ in range(16)),
         }
-        self.state["datasets"][dataset["id"]] = dataset
-        return ok(dataset)
+        self.state["apps"][app["id"]] = app
+        return 201, [], self.views.detail(app)
 
-    def _knowledge(self, path: str, body: JsonObject) -> Answer:
-        parts = path.strip("/").split("/")
-        dataset = self.state["datasets"].get(parts[1]) if len(parts) > 2 else None
-        if dataset is None:
-            return flat(404, "not_found", "Dataset not found.")
-        named = (dataset["embedding_model_provider"], dataset["embedding_model"])
-        self.models.ask(named[1], "text-embedding", self._credentials(*named, "text-embedding"))
-        if parts[2:] == ["document", "create-by-text"]:
-            dataset["documents"].append(body["text"])
-            return 200, [], {"document": {"id": new_id()}, "batch": str(len(dataset["documents"]))}
-        if parts[-1] == "indexing-status":
-            return 200, [], {"data": [{"id": new_id(), "indexing_status": "completed", "error": None}]}
-        chosen = body["retrieval_model"]["reranking_model"]
-        if body["retrieval_model"]["reranking_enable"]:
-            provider, model = chosen["reranking_provider_name"], chosen["reranking_model_name"]
-            self.models.ask(model, "rerank", self._credentials(provider, model, "rerank"))
-        return 200, [], {"records": [{"segment": {"content": text}, "score": 1.0} for text in dataset["documents"]]}
+    def _default_model(self) -> JsonObject:
+        """Return the workspace's default llm as a new app names it."""
+        default = self.state["defaults"].get("llm")
+        if default is None or not self.models.usable(default["provider"], default["model"], "llm"):
+            return dict(NO_DEFAULT)
+        mode = self.models.credentials(default["provider"], default["model"], "llm").get("mode", "chat")
+        return {"provider": default["provider"], "name": default["model"], "mode": mode, "completion_params": {}}
+
+    def _delete(self, app: JsonObject, _: Request) -> Answer:
+        del self.state["apps"][app["id"]]
+        self.keys.delete_all(app["id"])
+        return gone()
+
+    def _delete_key(self, app: JsonObject, request: Request) -> Answer:
+        return self.keys.delete(app["id"], request.names["key"])
+
+    def _configure(self, app: JsonObject, request: Request) -> Answer:
+        """Take a configuration whose model is one of the workspace's; `model` alone is enough."""
+        if app["mode"] not in CONFIGURED:
+            return unsupported(CONFIGURED)
+        model = request.body.get("model")
+        if not isinstance(model, dict):
+            raise Invalid("model is required")
+        providers = self.models.installed()
+        if model.get("provider") not in providers:
+            raise Invalid("model.provider is required and must be in %s" % providers)
+        known = [entry["model"] for entry in self.models.of_provider(model["provider"]) if entry["type"] == "llm"]
+        if model.get("name") not in known:
+            raise Invalid("model.name must be in the specified model list")
+        app["model_config"] = configured(request.body, request.account["id"], self.clock.unix())
+        app["updated"] = self.clock.unix()
+        return ok({"result": "success"})
+
+    def _enable_api(self, app: JsonObject, request: Request) -> Answer:
+        Complaints("AppApiStatusPayload", request.body).required("enable_api").refuse()
+        app["enable_api"] = request.body["enable_api"]
+        return ok(self.views.switched(app))
 
 
-def _configure(app: State, request: Request) -> Answer:
-    app["model_config"] = request.body
-    return ok({"result": "success"})
-
-
-def _enable_api(app: State, request: Request) -> Answer:
-    app["enable_api"] = request.body["enable_api"]
-    return ok(app)
-
-
-def _workflow(app: State, request: Request) -> Answer:
-    """Answer a workflow that a test has put there; nothing makes one here."""
-    kind, _, name = request.names["rest"].rpartition("/")
-    workflow = app.get("workflows", {}).get(name) if kind.startswith("workflows") else None
-    return ok(workflow) if workflow is not None else flat(404, "draft_workflow_not_exist", "Not found.")
+def unsupported(modes: tuple[str, ...]) -> Answer:
+    """Return the refusal of a route that is for apps of other modes."""
+    listed = ", ".join("'%s'" % mode for mode in modes)
+    return flat(404, "app_not_found", "App mode is not in the supported list: {%s}." % listed)

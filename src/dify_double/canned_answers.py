@@ -60,7 +60,7 @@ FEATURES: JsonObject = {
     "knowledge_pipeline": {"publish_enabled": False},
     "next_credit_reset_date": 0,
 }
-VERSION_ANSWER = {
+VERSION_ANSWER: JsonObject = {
     "version": VERSION,
     "release_date": "",
     "release_notes": "",

@@ -1,4 +1,4 @@
-"""The credential forms of the two providers the double knows, and the checks Dify makes with them."""
+"""The credential forms of the three providers the double knows, and the checks Dify makes with them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OPENAI_COMPATIBLE: list[Field] = [
     ("vision_support", "select", False, "no_support", YES_NO, "text-embedding"),
     ("context_size", "text-input", True, "4096", (), "rerank"),
     ("vision_support", "select", False, "no_support", YES_NO, "rerank"),
-    ("max_tokens_to_sample", "text-input", True, "4096", (), "llm"),
+    ("max_tokens_to_sample", "text-input", False, "4096", (), "llm"),  # its YAML has no `required`: false to the daemon
     (
         "agent_thought_support",
         "select",
@@ -51,7 +51,7 @@ OPENAI_COMPATIBLE: list[Field] = [
     ("document_support", "select", False, "no_support", YES_NO, "llm"),
     ("structured_output_support", "select", False, "not_supported", ("supported", "not_supported"), "llm"),
     ("stream_mode_auth", "select", False, "not_use", ("use", "not_use"), "llm"),
-    ("stream_mode_delimiter", "text-input", True, "\\n\\n", (), "llm"),
+    ("stream_mode_delimiter", "text-input", False, "\\n\\n", (), "llm"),
     ("voices", "text-input", False, "alloy", (), "tts"),
     ("tts_api_format", "select", False, "openai", ("openai", "byteplus"), "tts"),
     ("tts_resource_id", "text-input", False, None, (), "tts"),
@@ -78,22 +78,59 @@ VLLM_FIELDS = (
 )
 VLLM: list[Field] = [field for field in OPENAI_COMPATIBLE if field[0] in VLLM_FIELDS and field[5] in (None, "llm")]
 
+OPENAI_PROVIDER: list[Field] = [
+    ("openai_api_key", "secret-input", True, None, (), None),
+    ("openai_organization", "text-input", False, None, (), None),
+    ("openai_api_base", "text-input", False, None, (), None),
+    ("validate_model", "text-input", False, None, (), None),
+    ("api_protocol", "select", False, "responses", ("responses", "chat"), None),
+    ("enable_request_metadata", "select", False, "disabled", ("enabled", "disabled"), None),
+]
+OPENAI: list[Field] = [field for field in OPENAI_PROVIDER if field[0] != "validate_model"]
+
+# `configured`: how the provider may be set up; one with a form of its own has `provider_fields`
 PROVIDERS: dict[str, JsonObject] = {
     "langgenius/openai_api_compatible/openai_api_compatible": {
         "label": "OpenAI-API-compatible",
-        "plugin_label": "OpenAI-API-compatible",
         "types": ["llm", "rerank", "text-embedding", "speech2text", "tts"],
+        "description": "Model providers compatible with OpenAI's API standard, such as LM Studio.",
+        "configured": ["customizable-model"],
         "fields": OPENAI_COMPATIBLE,
+        "provider_fields": None,
+        "background": None,
         "plugin": "langgenius/openai_api_compatible",
+        "plugin_label": "OpenAI-API-compatible",
+        "plugin_meta": "0.0.1",
+        "icon": "icon.svg",
         "version": "0.0.63",
     },
     "yangyaofei/vllm/vllm": {
         "label": "Vllm",
-        "plugin_label": "vllm",
         "types": ["llm"],
+        "description": "vllm provider",
+        "configured": ["customizable-model"],
         "fields": VLLM,
+        "provider_fields": None,
+        "background": None,
         "plugin": "yangyaofei/vllm",
+        "plugin_label": "vllm",
+        "plugin_meta": "0.2.3",
+        "icon": "icon_s_en.svg",
         "version": "0.2.3",
+    },
+    "langgenius/openai/openai": {
+        "label": "OpenAI",
+        "types": ["llm", "text-embedding", "speech2text", "moderation", "tts"],
+        "description": "Current language, embedding, moderation, and audio models from OpenAI.",
+        "configured": ["predefined-model", "customizable-model"],
+        "fields": OPENAI,
+        "provider_fields": OPENAI_PROVIDER,
+        "background": "#E5E7EB",
+        "plugin": "langgenius/openai",
+        "plugin_label": "OpenAI",
+        "plugin_meta": "0.0.1",
+        "icon": "icon_s_en.svg",
+        "version": "0.9.1",
     },
 }
 HIDDEN = "[__HIDDEN__]"
@@ -113,10 +150,16 @@ def fields_for(provider: str, model_type: str) -> list[Field]:
 
 
 def checked(provider: str, model_type: str, given: JsonObject) -> dict[str, str]:
+    """The credentials of a model as Dify stores them. Raises like `stored_by`."""
+    return stored_by(fields_for(provider, model_type), given)
+
+
+def stored_by(fields: list[Field], given: JsonObject) -> dict[str, str]:
     """The credentials as Dify stores them: known fields in form order, defaults of optional ones, in Dify's order of
-    complaints. A value that is not a string breaks the real one."""
+    complaints. Raises Invalid, and DoubleBroken for a value that is not a string: it breaks the real one.
+    """
     stored: dict[str, str] = {}
-    for name, kind, required, default, options, _ in fields_for(provider, model_type):
+    for name, kind, required, default, options, _ in fields:
         value = given.get(name)
         if value is None or value == "":
             if required:
@@ -140,7 +183,12 @@ def obfuscated(value: str) -> str:
 
 def shown(provider: str, model_type: str, stored: dict[str, str]) -> dict[str, str]:
     """Stored credentials as the API gives them back: secrets masked."""
-    secrets = {field[0] for field in fields_for(provider, model_type) if field[1] == "secret-input"}
+    return masked(fields_for(provider, model_type), stored)
+
+
+def masked(fields: list[Field], stored: dict[str, str]) -> dict[str, str]:
+    """Values whose secrets are hidden but for their ends."""
+    secrets = {field[0] for field in fields if field[1] == "secret-input"}
     return {name: obfuscated(value) if name in secrets else value for name, value in stored.items()}
 
 
@@ -156,7 +204,7 @@ def form_json(field: Field) -> JsonObject:
         "type": kind,
         "required": required,
         "default": default,
-        "options": [{"label": both(option), "value": option, "show_on": []} for option in options] or None,
+        "options": [{"label": both(option), "value": option, "show_on": []} for option in options],
         "placeholder": None,
         "max_length": 0,
         "show_on": [{"variable": "__model_type", "value": model_type}] if model_type else [],

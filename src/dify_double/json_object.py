@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 JsonObject = dict[str, Any]
+State = JsonObject  # all that the double keeps
+
+
+def new_id() -> str:
+    """Return an id of its own."""
+    return str(uuid.uuid4())

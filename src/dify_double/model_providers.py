@@ -1,19 +1,17 @@
-"""Models and credentials of the workspace: state, the changes the API makes to it, and the views it gives of it."""
+"""Models and credentials of the workspace, and the changes the API makes to them."""
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
 
-from .credential_forms import HIDDEN, PROVIDERS, DoubleBroken, Invalid, both, checked, form_json, shown
-from .json_object import JsonObject
+from .credential_forms import HIDDEN, PROVIDERS, DoubleBroken, Invalid, checked
+from .json_object import JsonObject, State, new_id
 
-State = JsonObject  # all that the double keeps
-Ask = Callable[[str, str, dict[str, str]], None]
+Ask = Callable[[str, str, "dict[str, str]"], None]
 
 
-def new_id() -> str:
-    return str(uuid.uuid4())
+class NotInitialized(Invalid):
+    """A model that has no credential in use."""
 
 
 class ProviderModels:
@@ -21,8 +19,8 @@ class ProviderModels:
     current one, flags.
     """
 
-    def __init__(self, state: State, ask: Ask, balancing: bool = False) -> None:
-        self.state, self.ask, self.balancing = state, ask, balancing
+    def __init__(self, state: State, ask: Ask) -> None:
+        self.state, self.ask = state, ask
 
     def entry(self, provider: str, model: str, model_type: str) -> JsonObject:
         key = "|".join((provider, model_type, model))
@@ -32,6 +30,7 @@ class ProviderModels:
             "type": model_type,
             "credentials": [],
             "current": None,
+            "record": False,
             "enabled": True,
             "balanced": False,
             "configs": [],
@@ -56,11 +55,27 @@ class ProviderModels:
                 return credential
         raise Invalid("Credential record not found.")
 
+    def usable(self, provider: str, model: str, model_type: str) -> bool:
+        """Tell whether apps and knowledge bases can use a model now."""
+        entry = self.state["models"].get("|".join((provider, model_type, model)))
+        return bool(entry and entry["current"] and entry["enabled"] and provider in self.installed())
+
+    def credentials(self, provider: str, model: str, model_type: str) -> dict[str, str]:
+        """Return the credentials with which a model is called. Raises Invalid in Dify's words where it cannot be."""
+        self.require_provider(provider)
+        entry = self.entry(provider, model, model_type)
+        if entry["current"] is None:
+            raise NotInitialized("Model %s credentials is not initialized." % model)
+        if not entry["enabled"]:
+            raise Invalid("Model %s is disabled." % model)
+        values: dict[str, str] = self.credential(entry, entry["current"])["values"]
+        return values
+
     def make_current(self, entry: JsonObject, credential_id: str) -> None:
         if entry["current"] is None:
             self.state["added"] += 1
             entry["added"] = self.state["added"]
-        entry["current"] = credential_id
+        entry["current"], entry["record"] = credential_id, True
 
     # Changes
 
@@ -79,13 +94,16 @@ class ProviderModels:
         stored = self.validated(provider, body, {})
         credential: State = {"id": new_id(), "name": name, "values": stored}
         entry["credentials"].insert(0, credential)
-        if entry["current"] is None:
+        if not entry.get("record", entry["current"] is not None):
             self.make_current(entry, credential["id"])
 
     def update(self, provider: str, body: JsonObject) -> None:
         self.require_provider(provider)
         entry = self.entry(provider, body["model"], body["model_type"])
         credential = self.credential(entry, body.get("credential_id"))
+        others = [known["name"] for known in entry["credentials"] if known is not credential]
+        if body.get("name") in others:
+            raise Invalid("Model credential with name '%s' already exists for %s." % (body["name"], body["model"]))
         credential["values"] = self.validated(provider, body, credential["values"])
         credential["name"] = body.get("name") or credential["name"]
 
@@ -111,34 +129,56 @@ class ProviderModels:
         entry["credentials"].remove(credential)
         entry["configs"] = [config for config in entry["configs"] if config["credential_id"] != credential["id"]]
         if entry["current"] == credential["id"]:
-            entry["current"] = None
-            entry["configs"] = []
+            # with others left the model's row stays, and the next credential that is made is not taken into use
+            entry["current"], entry["configs"], entry["record"] = None, [], bool(entry["credentials"])
 
     def switch(self, provider: str, body: JsonObject) -> None:
         entry = self.entry(provider, body["model"], body["model_type"])
-        self.make_current(entry, self.credential(entry, body["credential_id"])["id"])
+        chosen = self.credential(entry, body["credential_id"])["id"]
+        if chosen == entry["current"]:
+            raise Invalid("Can't add same credential")
+        self.make_current(entry, chosen)
 
     def save_model(self, provider: str, body: JsonObject) -> None:
-        """Switches the active credential, then saves load balancing; a wrong config is refused after the switch."""
+        """Switch the credential in use, then save load balancing; a wrong config is refused after the switch.
+
+        Without a config nothing is saved, neither on nor off: seen in the real one. What a refusal comes after stays.
+        """
         entry = self.entry(provider, body["model"], body["model_type"])
+        if body.get("config_from") == "custom-model" and not body.get("credential_id"):
+            raise Invalid("credential_id is required when configuring a custom-model")
         if body.get("credential_id"):
             self.make_current(entry, self.credential(entry, body["credential_id"])["id"])
-        balancing = body.get("load_balancing")
-        if balancing is None:
-            return
-        configs = []
-        for config in balancing["configs"]:
-            if not config.get("credential_id"):
+        balancing = body.get("load_balancing") or {}
+        if balancing.get("configs"):
+            self._save_configs(entry, balancing["configs"])
+            if balancing["enabled"] and len(entry["configs"]) < 2:
+                raise Invalid("Model load balancing configuration must be more than 1.")
+            entry["balanced"] = balancing["enabled"]
+
+    def _save_configs(self, entry: JsonObject, configs: list[JsonObject]) -> None:
+        """Put these in the place of those that are there; one without an id is a new one, and is kept at once."""
+        before, named_again = entry["configs"], {config.get("id") for config in configs}
+        for config in configs:
+            wanted = config.get("credential_id")
+            if not wanted:
                 raise Invalid("Invalid load balancing config name")
-            named = self.credential(entry, config["credential_id"])["name"]
-            configs.append(
-                {"id": new_id(), "name": named, "credential_id": config["credential_id"], "enabled": config["enabled"]}
-            )
-        entry["balanced"], entry["configs"] = balancing["enabled"], configs
+            credential = next((known for known in entry["credentials"] if known["id"] == wanted), None)
+            if credential is None:
+                raise Invalid("Provider credential with id %s not found" % wanted)
+            known = next((known for known in before if known["id"] == config.get("id")), None)
+            if known is not None:
+                known["enabled"] = config["enabled"]
+                continue
+            made = {"id": new_id(), "name": credential["name"], "credential_id": wanted, "enabled": config["enabled"]}
+            entry["configs"] = [*entry["configs"], made]
+        gone = {config["id"] for config in before} - named_again
+        entry["configs"] = [config for config in entry["configs"] if config["id"] not in gone]
 
     def delete_model(self, provider: str, body: JsonObject) -> None:
         """The model goes, its credentials stay behind: seen in the real one."""
-        self.entry(provider, body["model"], body["model_type"])["current"] = None
+        entry = self.entry(provider, body["model"], body["model_type"])
+        entry["current"], entry["record"] = None, False
 
     def enable(self, provider: str, body: JsonObject) -> None:
         """Let the model be used again."""
@@ -157,154 +197,9 @@ class ProviderModels:
                 raise Invalid("Model %s does not exist." % setting["model"])
             self.state["defaults"][setting["model_type"]] = {"provider": setting["provider"], "model": setting["model"]}
 
-    # Views
-
     def of_provider(self, provider: str) -> list[JsonObject]:
-        """Models with a current credential, by type in the provider's order, then in the order they were added."""
-        types = PROVIDERS[provider]["types"] if provider in PROVIDERS else []
+        """Models with a current credential, by the name of their type, then in the order they were added."""
         if provider not in self.installed():
             return []
         entries = [e for e in self.state["models"].values() if e["provider"] == provider and e["current"] is not None]
-        return sorted(entries, key=lambda e: (types.index(e["type"]), e["added"]))
-
-    def view(self, entry: JsonObject) -> JsonObject:
-        values = self.credential(entry, entry["current"])["values"]
-        return {
-            "model": entry["model"],
-            "label": both(values.get("display_name") or entry["model"]),
-            "model_type": entry["type"],
-            "features": features(values) if entry["type"] == "llm" else None,
-            "fetch_from": "customizable-model",
-            "model_properties": properties(entry["type"], values),
-            "deprecated": False,
-            "status": "active" if entry["enabled"] else "disabled",
-            "load_balancing_enabled": entry["balanced"],
-            # load balancing is saved and not used where the feature is off
-            "has_invalid_load_balancing_configs": entry["balanced"] and not self.balancing,
-        }
-
-    def credentials_view(self, provider: str, model: str, model_type: str, credential_id: str | None) -> JsonObject:
-        entry = self.entry(provider, model, model_type)
-        chosen = credential_id or entry["current"]
-        values: dict[str, str] = {}
-        if chosen is not None:
-            values = shown(provider, model_type, self.credential(entry, chosen)["values"])
-        current = next((c["name"] for c in entry["credentials"] if c["id"] == entry["current"]), None)
-        configs = [
-            {
-                "id": config["id"],
-                "name": config["name"],
-                "credentials": shown(provider, model_type, self.credential(entry, config["credential_id"])["values"]),
-                "credential_id": config["credential_id"],
-                "enabled": config["enabled"],
-                "in_cooldown": False,
-                "ttl": 0,
-            }
-            for config in entry["configs"]
-        ]
-        return {
-            "credentials": values,
-            "current_credential_id": entry["current"],
-            "current_credential_name": current,
-            "load_balancing": {"enabled": entry["balanced"], "configs": configs},
-            "available_credentials": [named(c) for c in entry["credentials"]],
-        }
-
-    def custom_configuration(self, provider: str) -> JsonObject:
-        entries = [e for e in self.state["models"].values() if e["provider"] == provider and e["credentials"]]
-        added = sorted((e for e in entries if e["current"] is not None), key=lambda e: e["added"])
-        orphans = [e for e in entries if e["current"] is None]
-        custom = [
-            {
-                "model": e["model"],
-                "model_type": e["type"],
-                "credentials": None,
-                "current_credential_id": e["current"],
-                "current_credential_name": next((c["name"] for c in e["credentials"] if c["id"] == e["current"]), None),
-                "available_model_credentials": [named(c) for c in e["credentials"]],
-                "unadded_to_model_list": e in orphans,
-            }
-            for e in added + orphans
-        ]
-        return {
-            "status": "active" if custom else "no-configure",
-            "current_credential_id": None,
-            "current_credential_name": None,
-            "available_credentials": [],
-            "custom_models": custom,
-            "can_added_models": [{"model": e["model"], "model_type": e["type"]} for e in orphans],
-        }
-
-    def small_provider(self, provider: str) -> JsonObject:
-        label = PROVIDERS[provider]["label"]
-        return {
-            "provider": provider,
-            "provider_name": "",
-            "label": both(label),
-            "icon_small": both("simulated"),
-            "icon_small_dark": None,
-            "supported_model_types": PROVIDERS[provider]["types"],
-            "tenant_id": self.state["tenant"],
-            "models": [],
-        }
-
-    def provider_view(self, provider: str) -> JsonObject:
-        known = PROVIDERS[provider]
-        return {
-            "tenant_id": self.state["tenant"],
-            "provider": provider,
-            "label": both(known["label"]),
-            "description": both("Model providers compatible with OpenAI's API standard"),
-            "icon_small": both("simulated"),
-            "icon_small_dark": None,
-            "background": None,
-            "help": None,
-            "supported_model_types": known["types"],
-            "configurate_methods": ["customizable-model"],
-            "provider_credential_schema": None,
-            "model_credential_schema": {
-                "model": {"label": both("Model Name"), "placeholder": both("Enter full model name")},
-                "credential_form_schemas": [form_json(field) for field in known["fields"]],
-            },
-            "preferred_provider_type": "custom",
-            "custom_configuration": self.custom_configuration(provider),
-            "system_configuration": {"enabled": False, "current_quota_type": None, "quota_configurations": []},
-        }
-
-    def of_type(self, model_type: str) -> list[JsonObject]:
-        """Usable models grouped by provider; disabled ones are absent."""
-        groups = []
-        for provider in self.installed():
-            models = [self.view(e) for e in self.of_provider(provider) if e["type"] == model_type and e["enabled"]]
-            if models:
-                small = self.small_provider(provider)
-                kept = {key: small[key] for key in ("tenant_id", "provider", "label", "icon_small", "icon_small_dark")}
-                groups.append({**kept, "status": "active", "models": models})
-        return groups
-
-
-def named(credential: JsonObject) -> dict[str, str]:
-    return {"credential_id": credential["id"], "credential_name": credential["name"]}
-
-
-def features(values: dict[str, str]) -> list[str]:
-    names = []
-    if values.get("function_calling_type") in ("tool_call", "function_call"):
-        names.append("multi-tool-call" if values["function_calling_type"] == "tool_call" else "tool-call")
-    for name, wanted, feature in (
-        ("stream_function_calling", "supported", "stream-tool-call"),
-        ("vision_support", "support", "vision"),
-        ("agent_thought_support", "supported", "agent-thought"),
-        ("structured_output_support", "supported", "structured-output"),
-    ):
-        if values.get(name) == wanted:
-            names.append(feature)
-    return names
-
-
-def properties(model_type: str, values: dict[str, str]) -> JsonObject:
-    if model_type == "llm":
-        return {"context_size": int(values["context_size"]), "mode": values["mode"]}
-    if model_type == "text-embedding":
-        return {"context_size": int(values["context_size"]), "max_chunks": 1}  # always 1 in the real one
-    return {}
+        return sorted(entries, key=lambda e: (e["type"], e["added"]))

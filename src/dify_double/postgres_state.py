@@ -13,9 +13,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from .json_object import JsonObject
-
-State = JsonObject  # all that the double keeps
+from .json_object import State
 
 
 def connect(database: str | None = None) -> Any:
@@ -129,7 +127,7 @@ def _crypted(state: State, key: bytes) -> State:
     here.
     """
     copied: State = json.loads(json.dumps(state))
-    for entry in copied["models"].values():
+    for entry in (*copied["models"].values(), *copied.get("provider_credentials", {}).values()):
         for credential in entry["credentials"]:
             for name, value in credential["values"].items():
                 credential["values"][name] = _turned(value, key)

@@ -1,7 +1,8 @@
 """Stands in for the parts of Dify that the lab does not run: a port that answers, and the real services it would use.
 
 With `--database` it keeps a table in PostgreSQL, as the plugin daemon does; with `--redis` it writes a heartbeat with
-the password, as the worker does. So a wrong password or a lost database shows.
+the password, as the worker does. So a wrong password or a lost database shows. With `--at-hostname` it listens where
+Next's standalone server does: on the address of $HOSTNAME, which in a container is the container's name.
 """
 
 from __future__ import annotations
@@ -72,6 +73,7 @@ def main() -> None:
     parser.add_argument("--ask", metavar="URL")
     parser.add_argument("--database", action="store_true")
     parser.add_argument("--redis", action="store_true")
+    parser.add_argument("--at-hostname", action="store_true")
     given = parser.parse_args()
     if given.ask:
         with urllib.request.urlopen(given.ask, timeout=4) as answer:
@@ -83,7 +85,8 @@ def main() -> None:
     while given.redis:
         redis("SET", "heartbeat", str(time.time()), "EX", "60")
         time.sleep(5)
-    ThreadingHTTPServer(("", given.port), Healthy).serve_forever()
+    at = socket.gethostbyname(os.environ.get("HOSTNAME") or "0.0.0.0") if given.at_hostname else ""
+    ThreadingHTTPServer((at, given.port), Healthy).serve_forever()
 
 
 if __name__ == "__main__":

@@ -100,10 +100,12 @@ class DifySite(Site):
         return answer["exit"], sorted({finding["code"] for finding in answer["findings"]})
 
     def answers(self) -> bool:
-        return (
-            self.sh("dify-1", "curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1/console/api/setup", check=False)
-            == "200"
-        )
+        return self.status("/console/api/setup") == 200
+
+    def status(self, path: str) -> int:
+        """What Dify's nginx answers on the host itself; 0: nothing."""
+        asked = f"curl -s -o /dev/null -w '%{{http_code}}' http://127.0.0.1{path}"
+        return int(self.sh("dify-1", asked, check=False) or 0)
 
     def until(self, condition: Any, seconds: float = 120) -> None:
         end = time.monotonic() + seconds

@@ -197,6 +197,26 @@ def test_what_is_changed_by_hand_is_found_and_mended(
     assert site.answers()
 
 
+def test_the_proxy_follows_services_that_were_made_anew_at_other_addresses(site: DifySite) -> None:
+    names = ("api", "web", "plugin_daemon")
+    removed = f"cd /opt/dify && {COMPOSE} rm -sf {' '.join(names)} >/dev/null 2>&1"
+    image = "$(docker inspect -f '{{.Config.Image}}' dify-nginx-1)"
+    taken = [f"docker run -d --name taken-{name} --network dify_default {image} sleep 900" for name in names]
+    site.sh(
+        "dify-1", " && ".join([removed, *taken, f"{COMPOSE} up -d --no-deps {' '.join(names)}"]) + " >/dev/null 2>&1"
+    )
+    try:
+        site.until(lambda: site.status("/") == 502, 60)
+        ended, codes = site.drift()
+        assert (ended, codes) == (2, ["dify.run-dify"])
+        site.apply()
+        assert site.answers()
+        assert (site.status("/"), site.status("/e/steelyard")) == (200, 200)
+        assert site.drift() == (0, [])
+    finally:
+        site.sh("dify-1", "docker rm -f " + " ".join(f"taken-{name}" for name in names))
+
+
 def test_a_key_that_a_human_set_stays_and_one_that_nobody_knows_is_told(site: DifySite) -> None:
     site.sh("dify-1", "sed -i s/^LOG_LEVEL=.*/LOG_LEVEL=WARNING/ /opt/dify/.env && echo MY_OWN=1 >> /opt/dify/.env")
     site.apply()

@@ -11,7 +11,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from dify_recordings import recorded_routes
+
 from dify_double.__main__ import handler_of, kept_in
+from dify_double.canned_answers import VERSION
 from dify_double.credential_forms import PROVIDERS
 from dify_double.router import Console, fresh_state
 from dify_double.upstream import ask, complete
@@ -38,7 +41,13 @@ class Engine(BaseHTTPRequestHandler):
             model = json.loads(content)["model"]
         known = self.headers.get("Authorization") == f"Bearer {KEY}"
         status = 200 if known and model in KNOWN else 404 if known else 401
-        text = json.dumps({"text": "", "choices": [{"message": {"content": "hello"}}]}).encode()
+        answer = {
+            "text": "",
+            "choices": [{"message": {"content": "hello"}}],
+            "data": [{"embedding": [1.0, 0.5]}],
+            "results": [{"index": 0, "relevance_score": 1.0}],
+        }
+        text = json.dumps(answer).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
@@ -114,17 +123,21 @@ def a_world(tmp_path: Path, **console: Any) -> Iterator[World]:
     made.account.create_admin("admin@lab.example", "admin", PASSWORD)
     made.preinstall(PROVIDER)
     requests: list[str] = []
+    called: set[tuple[str, str]] = set()
     base = handler_of(made, kept_in(tmp_path / "state.json"))
 
     class Handler(base):  # type: ignore[misc, valid-type]
         def log_message(self, *_: object) -> None:
             requests.append(f"{self.command} {self.path.split('?')[0]}")
+            called.add((self.command, self.path))
 
     dify, url = served(Handler)
     engine, endpoint = served(Engine)
     yield World(made, url, endpoint, requests, tmp_path)
     dify.shutdown()
     engine.shutdown()
+    if made.release == VERSION:  # of other releases nothing was recorded
+        assert {call for call in called if made.route_of(*call) not in recorded_routes()} == set()
 
 
 def writes(requests: list[str]) -> list[str]:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from steelyard_host.dify import archive, backup, database, env_file, tenant_keys
+from steelyard_host.dify import archive, backup, database, dotenv, env_file, tenant_keys
+from steelyard_host.dify.secret_keys import WELL_KNOWN, unsafe_keys
 from steelyard_host.dify.stack import DifyError, Stack
 from steelyard_host.wire.codec import to_json
 
@@ -35,13 +36,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def live(folder: Path) -> dict[str, str]:
-    return env_file.parsed((folder / env_file.LIVE).read_text())
+    return env_file.live_texts(folder)
 
 
 def test_declared_keys_win_and_a_second_merge_changes_nothing(folder: Path) -> None:
     assert "DB_PASSWORD" in env_file.write(folder).differs
     assert live(folder)["DB_PASSWORD"] == "secret1"
-    assert live(folder)["EXTRA"] == "'two words'"
+    assert live(folder)["EXTRA"] == "two words"
     assert to_json(env_file.merged(folder)[1]) == {
         "differs": [],
         "unknown": [],
@@ -69,27 +70,105 @@ def test_what_a_human_set_moves_to_the_next_release_and_what_it_left_alone_follo
         "DEBUG": "false",
         "MORE": "1",
         "DIFY_AGENT_LOCAL_SANDBOX_AUTH_TOKEN": "mine",
-        "EXTRA": "'two words'",
+        "EXTRA": "two words",
         "OWN": "1",
     }
     assert env_file.write(folder).differs == ()
 
 
-def test_well_known_values_are_named_wherever_they_come_from(folder: Path) -> None:
-    template = env_file.parsed(OLD)
-    assert env_file.unsafe({}, template) == []
-    assert env_file.unsafe({**template, "DEBUG": "True"}, template) == [
+def test_well_known_values_are_named_wherever_they_come_from() -> None:
+    template = dotenv.texts(OLD)
+    assert unsafe_keys({}, template) == []
+    assert unsafe_keys({**template, "DEBUG": "True"}, template) == [
         "DB_PASSWORD",
         "DEBUG",
         "DIFY_AGENT_SHELLCTL_AUTH_TOKEN",
     ]
-    old_key = {
-        **template,
-        "DB_PASSWORD": "x",
-        "DIFY_AGENT_SHELLCTL_AUTH_TOKEN": "y",
-        "SECRET_KEY": env_file.OLD_SECRETS[0],
-    }
-    assert env_file.unsafe(old_key, template) == ["SECRET_KEY"]
+    old = sorted(WELL_KNOWN)[-1]
+    assert unsafe_keys(
+        {**template, "DB_PASSWORD": "x", "DIFY_AGENT_SHELLCTL_AUTH_TOKEN": "y", "SECRET_KEY": old}, template
+    ) == ["SECRET_KEY"]
+
+
+def test_a_key_of_an_optional_file_or_of_the_compose_file_is_known_and_kept(folder: Path) -> None:
+    (folder / "envs/core-services").mkdir(parents=True)
+    (folder / "envs/core-services/shared.env.example").write_text("SMTP_SERVER=\n# NOTION_INTERNAL_SECRET=you\n")
+    (folder / "docker-compose.yaml").write_text("x: ${PLUGIN_S3_ENDPOINT:-}\n")
+    env_file.write(folder)
+    path = folder / env_file.LIVE
+    path.write_text(
+        path.read_text() + "SMTP_SERVER=mail\nNOTION_INTERNAL_SECRET=a\nPLUGIN_S3_ENDPOINT=http://s3\nOWN=1\n"
+    )
+    assert env_file.write(folder).unknown == ("OWN",)
+    assert live(folder)["SMTP_SERVER"] == "mail"
+    assert live(folder)["PLUGIN_S3_ENDPOINT"] == "http://s3"
+
+
+@pytest.mark.parametrize(("old", "new"), [pair for pair in env_file.RENAMED.items() if pair[1]])
+def test_what_a_human_gave_a_renamed_key_is_given_to_the_new_one(folder: Path, old: str, new: str) -> None:
+    (folder / env_file.TEMPLATE).write_text(f"{old}=official\n")
+    env_file.write(folder)
+    path = folder / env_file.LIVE
+    path.write_text(path.read_text().replace(f"{old}=official", f"{old}=mine"))
+    (folder / env_file.TEMPLATE).write_text(f"{new}=official2\n")
+    changes = env_file.write(folder)
+    assert (changes.unknown, changes.renamed, live(folder)[new]) == ((), {old: new}, "mine")
+
+
+KEY = "-----BEGIN KEY-----\nabc\n-----END KEY-----"
+
+
+def test_what_a_human_wrote_in_quotes_over_several_lines_or_with_export_survives_a_merge(folder: Path) -> None:
+    env_file.write(folder)
+    path = folder / env_file.LIVE
+    path.write_text(
+        path.read_text().replace("LOG_LEVEL=INFO", "export LOG_LEVEL='WARN' # for now")
+        + f"PRIVATE_KEY=\"{KEY}\"\nREFERS=${{LOG_LEVEL}}-x\nBARE\nODD='it\\'s $5'\n"
+    )
+    before = live(folder)
+    changes = env_file.write(folder)
+    assert live(folder) == before
+    assert before["PRIVATE_KEY"] == KEY
+    assert before["REFERS"] == "WARN-x"
+    assert before["ODD"] == "it's $5"
+    assert "\nBARE\n" in path.read_text()
+    assert changes.unknown == ("BARE", "ODD", "PRIVATE_KEY", "REFERS")
+    assert env_file.write(folder).differs == ()
+
+
+def test_what_is_declared_no_more_is_the_template_s_again_and_what_a_human_made_of_it_stays(folder: Path) -> None:
+    ours = {"DB_PASSWORD": "s", "LOG_LEVEL": "DEBUG", "EXTRA": "1", "EDITION": "OTHER", "MORE": "mine too"}
+    env_file.OURS.write_text(json.dumps(ours))
+    env_file.write(folder)
+    path = folder / env_file.LIVE
+    path.write_text(path.read_text().replace('MORE="mine too"', "MORE=human"))
+    env_file.OURS.write_text(json.dumps({"DB_PASSWORD": "s"}))
+    assert env_file.write(folder).differs == ("EDITION", "EXTRA", "LOG_LEVEL")
+    assert (live(folder)["LOG_LEVEL"], live(folder)["EDITION"], live(folder)["MORE"]) == (
+        "INFO",
+        "SELF_HOSTED",
+        "human",
+    )
+    assert "EXTRA" not in live(folder)
+    assert env_file.write(folder).differs == ()
+
+
+def test_another_way_to_write_the_same_text_is_no_difference(folder: Path) -> None:
+    env_file.write(folder)
+    path = folder / env_file.LIVE
+    path.write_text(path.read_text().replace('EXTRA="two words"', "EXTRA='two words'  # said so"))
+    assert env_file.merged(folder)[1].differs == ()
+
+
+@pytest.mark.parametrize("broken", ["A='open\n", "just words\n", "A=${B\n"])
+def test_a_file_that_compose_would_not_read_is_told_by_its_line_without_a_value(folder: Path, broken: str) -> None:
+    env_file.write(folder)
+    path = folder / env_file.LIVE
+    path.write_text("TOKEN=hush\n" + broken)
+    with pytest.raises(DifyError, match=r"/\.env cannot be read as Compose reads it: .*line 2") as refused:
+        env_file.merged(folder)
+    assert "hush" not in str(refused.value)
+    assert path.read_text() == "TOKEN=hush\n" + broken
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import pytest
 from steelyard.dify.environment import new_secrets
 from steelyard.errors import DifyImagesMissing, DifySecretsMissing, SettingWrong
 from steelyard.lab.dify_stack.archive import write_archive
+from steelyard.roles.dify.images import named
 from steelyard.roles.dify.install import DesiredStack, environment, host_config, wanted_release
 from steelyard.roles.dify.settings import Settings
 from steelyard.roles.registry_mirror.settings import Settings as MirrorSettings
@@ -43,7 +44,7 @@ def release(tmp_path: Path, names: tuple[str, ...] = IMAGES, **more: Any) -> Des
         "sha256": write_archive("1.16.1", archive),
         "images": str(listed),
     }
-    settings = Settings.model_validate({"release": declared, "secrets": new_secrets(), **more})
+    settings = Settings.model_validate({"release": declared, "secrets": new_secrets(("qdrant",)), **more})
     assert settings.release is not None
     return wanted_release(settings, settings.release, SITE, MIRROR)
 
@@ -112,3 +113,76 @@ def test_a_service_that_the_release_does_not_have_is_refused(tmp_path: Path) -> 
     with pytest.raises(SettingWrong, match="apii"):
         release(tmp_path, resources={"apii": {"memory": "1g"}})
     assert "memory: 9g" in release(tmp_path, resources={"api": {"memory": "9g"}}).override
+
+
+def test_a_password_of_redis_is_part_of_addresses_as_addresses_have_it(tmp_path: Path) -> None:
+    secrets = {**new_secrets(), "REDIS_PASSWORD": "p@ss/w#rd $1"}
+    found = env(release(tmp_path, secrets=secrets))
+    assert found["REDIS_PASSWORD"] == "p@ss/w#rd $1"
+    assert found["CELERY_BROKER_URL"] == "redis://:p%40ss%2Fw%23rd%20%241@redis:6379/1"
+    assert found["DIFY_AGENT_REDIS_URL"] == "redis://:p%40ss%2Fw%23rd%20%241@redis:6379/2"
+
+
+def test_editing_together_is_on_where_its_service_runs_and_off_else(tmp_path: Path) -> None:
+    alone = release(tmp_path)
+    assert env(alone)["ENABLE_COLLABORATION_MODE"] == "false"
+    assert "api_websocket" not in {service.name for service in alone.running}
+    chain = tmp_path / "chain.pem"
+    chain.write_text("one")
+    proxy = {"name": "dify.example", "certificate": str(chain), "key": "k", "tls_port": 8443}
+    together = release(tmp_path, collaboration=True, proxy=proxy)
+    assert env(together)["ENABLE_COLLABORATION_MODE"] == "true"
+    assert env(together)["NEXT_PUBLIC_SOCKET_URL"] == "wss://dify.example:8443"
+    assert env(together)["COMPOSE_PROFILES"] == "weaviate,postgresql,collaboration"
+    assert "api_websocket" in {service.name for service in together.running}
+    plain = release(tmp_path, collaboration=True, proxy={"name": "dify.example other.example"})
+    assert env(plain)["NEXT_PUBLIC_SOCKET_URL"] == "ws://dify.example"
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({"collaboration": True}, r"dify\.proxy.*name"),
+        ({"env": {"ENABLE_COLLABORATION_MODE": "true"}}, "ENABLE_COLLABORATION_MODE"),
+        ({"env": {"COMPOSE_PROFILES": "weaviate,postgresql,collaboration"}}, r"dify\.proxy.*name"),
+        ({"env": {"DB_TYPE": "mysql"}}, "DB_TYPE.*PostgreSQL's alone"),
+    ],
+)
+def test_what_would_start_and_not_work_is_refused(tmp_path: Path, more: dict[str, Any], told: str) -> None:
+    with pytest.raises(SettingWrong, match=told):
+        release(tmp_path, **more)
+
+
+def test_another_vector_store_has_a_secret_of_its_own_and_is_named_without_it(tmp_path: Path) -> None:
+    images = (*IMAGES, "langgenius/qdrant:v1.8.3")
+    wanted = release(tmp_path, images, env={"VECTOR_STORE": "qdrant"})
+    assert env(wanted)["QDRANT_API_KEY"] == wanted.settings.secrets["QDRANT_API_KEY"].get_secret_value()
+    assert env(wanted)["COMPOSE_PROFILES"] == "qdrant,postgresql"
+    with pytest.raises(DifySecretsMissing, match="QDRANT_API_KEY"):
+        release(tmp_path, images, env={"VECTOR_STORE": "qdrant"}, secrets=new_secrets())
+
+
+def test_an_image_with_a_registry_of_its_own_is_looked_for_under_it(tmp_path: Path) -> None:
+    images = (*IMAGES[:4], *IMAGES[5:])
+    chosen = {"env": {"VECTOR_STORE": "chroma"}, "secrets": new_secrets(("chroma",))}
+    with pytest.raises(DifyImagesMissing, match=r"ghcr\.io/chroma-core/chroma:0\.5\.20"):
+        release(tmp_path, images, **chosen)
+    listed = tmp_path / "images.yml"
+    listed.write_text(listed.read_text() + f"- ghcr.io/chroma-core/chroma:0.5.20@{DIGEST}\n")
+    settings = release(tmp_path, (*images, "chroma-core/chroma:0.5.20"), **chosen)  # a registry with a copy will do
+    assert f"10.0.0.9:5000/chroma-core/chroma@{DIGEST}" in settings.override
+
+
+@pytest.mark.parametrize(
+    ("image", "wanted"),
+    [
+        ("cr.weaviate.io/semitechnologies/weaviate:1.39.2", ("cr.weaviate.io", "semitechnologies/weaviate", "1.39.2")),
+        ("quay.io/coreos/etcd:v3.5.5", ("quay.io", "coreos/etcd", "v3.5.5")),
+        ("localhost:5000/x:1", ("localhost:5000", "x", "1")),
+        ("postgres:15-alpine", ("docker.io", "library/postgres", "15-alpine")),
+        ("certbot/certbot", ("docker.io", "certbot/certbot", "latest")),
+        ("r.example/a/b/c@sha256:00", ("r.example", "a/b/c", "latest")),
+    ],
+)
+def test_the_parts_of_an_image_s_name(image: str, wanted: tuple[str, str, str]) -> None:
+    assert named(image) == wanted

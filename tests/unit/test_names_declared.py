@@ -268,8 +268,9 @@ SETTINGS: list[tuple[str, dict[str, Any]]] = [
     ("dify.ssrf_allow.0", {"dify": {"ssrf_allow": ["10.0.0.0/8 all"]}}),
     ("dify.postgres.host", {"dify": {"postgres": {"host": "db;x", "port": 5432}}}),
     ("dify.postgres.user", {"dify": {"postgres": {"host": "db", "port": 5432, "user": 'x" SUPERUSER --'}}}),
-    ("dify.secrets.DB_PASSWORD", {"dify": {"secrets": {"DB_PASSWORD": "pa$word9"}}}),
-    ("dify.secrets.DB_PASSWORD", {"dify": {"secrets": {"DB_PASSWORD": "it's-1"}}}),
+    ("dify.secrets", {"dify": {"secrets": {"DB_PASSWORD": "two words"}}}),
+    ("dify.secrets", {"dify": {"secrets": {"WEAVIATE_API_KEY": "one,two"}}}),
+    ("dify.secrets", {"dify": {"secrets": {"REDIS_PASSWORD": "one\ntwo"}}}),
 ]
 
 

@@ -51,7 +51,7 @@ def test_each_reads_what_the_other_left_on_the_disk(older: Path, tmp_path: Path,
 
 def said(entry: dict[str, Any]) -> dict[str, Any]:
     """An object without what 5e44696 does not know, and without nulls that one of both leaves out."""
-    unknown = ("cause", "by", "passed_over", "passed_over_count")
+    unknown = ("cause", "by", "compose", "passed_over", "passed_over_count")
     return {
         name: value
         for name, value in entry.items()

@@ -11,7 +11,7 @@ import ipaddress
 import re
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, Field
 
 WORDS: dict[str, str] = {}  # pattern to what it allows, for people
 LINKS = ("current", "previous")  # in a model's folder, beside its versions
@@ -67,13 +67,6 @@ def is_no_character(letter: str) -> bool:
 def _network(text: str) -> str:
     ipaddress.ip_interface(text)  # its sentence is clear; raises ValueError
     return text
-
-
-def _plain_secret(secret: SecretStr) -> SecretStr:
-    """Refuse what Compose reads otherwise than it stands: it expands `$`, and ends a quoted value at a quote."""
-    if re.search(r"[$'\"\\`]|\s|[\x00-\x1f\x7f]", secret.get_secret_value()):
-        raise ValueError("a secret without `$`, quotes, backslash, backtick and spaces: Compose changes them in `.env`")
-    return secret
 
 
 _PART = r"[A-Za-z0-9][A-Za-z0-9._-]*"
@@ -197,7 +190,6 @@ ServerName = Annotated[str, _shape(r"^[A-Za-z0-9._* -]+$", "host names, with a s
 UserName = Annotated[
     str, _shape(r"^[A-Za-z0-9_][A-Za-z0-9_.@-]{0,62}$", "up to 63 of ASCII letters, digits and `_.@-`")
 ]
-ComposeSecret = Annotated[SecretStr, AfterValidator(_plain_secret)]
 
 SERVER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,252}")  # a host's name among HAProxy's servers and peers
 SERVER_ADDRESS = re.compile(r"[A-Za-z0-9._:%-]{1,253}")

@@ -1,25 +1,34 @@
 """The official compose file, read and never changed: who runs, from which image; and our override beside it.
 
-The override pins images by digest, keeps the debug port off the network, adds health checks to services that have none,
-limits memory and logs, and gives Redis its configuration without its password in any argv. Source: facts of 1.16.1.
+The override pins images by digest, keeps every port but nginx's off the network, adds health checks to services that
+have none, limits memory and logs, and gives Redis its configuration without its password in any argv. Source: facts of
+1.16.1.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
 
+from .release import release_of
 from .source import COMPOSE
 
-DEBUG_PORT = "127.0.0.1:${EXPOSE_PLUGIN_DEBUGGING_PORT:-5003}:${PLUGIN_DEBUGGING_PORT:-5003}"
 LOGS = {"driver": "json-file", "options": {"max-size": "20m", "max-file": "5"}}
+# The one service that the network is to reach.
+PUBLIC = "nginx"
+# Compose's floor: `!override`, and optional files of variables; the newest releases ask for more by their own words.
+FLOOR, LATER_FLOOR, LATER = (2, 24, 4), (2, 35, 0), (1, 17)
+# what services lack. Next listens on the address of $HOSTNAME, which Docker sets to the container's name: then neither
+# a health check on 127.0.0.1 nor anything else in the container reaches it
+ENVIRONMENT = {"web": {"HOSTNAME": "0.0.0.0"}}
 # services that the compose file leaves without a health check, and what answers in them
 ADDRESSES = {
-    "plugin_daemon": "http://127.0.0.1:5002/health/check",
+    "plugin_daemon": "http://127.0.0.1:${PLUGIN_DAEMON_PORT:-5002}/health/check",
     "web": "http://127.0.0.1:3000/",
-    "nginx": "http://127.0.0.1:80/console/api/setup",
+    "nginx": "http://127.0.0.1:${NGINX_PORT:-80}/console/api/setup",
     "weaviate": "http://127.0.0.1:8080/v1/.well-known/ready",
 }
 MEMORY = {
@@ -39,9 +48,8 @@ MEMORY = {
     "agent_ssrf_proxy": "512m",
     "api_websocket": "1g",
 }
-REDIS = """\
-exec docker-entrypoint.sh redis-server - <<EOF
-requirepass $$REDIS_PASSWORD
+REDIS = r"""exec docker-entrypoint.sh redis-server - <<EOF
+requirepass "$$(printf %s "$$REDIS_PASSWORD" | sed 's/[\\"]/\\&/g')"
 dir /data
 appendonly yes
 appendfsync everysec
@@ -50,6 +58,7 @@ maxmemory-policy volatile-lru
 tcp-keepalive 60
 EOF
 """
+_PARTS = re.compile(r"(?:\$\{[^}]*\}|\[[^\]]*\]|[^:])+")  # of a published port; a reference may have a colon in it
 
 
 @dataclass(frozen=True)
@@ -60,6 +69,7 @@ class ComposeService:
     image: str
     profiles: tuple[str, ...]
     checked: bool
+    ports: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -74,14 +84,37 @@ class Override:
     released: str = ""
 
 
+def needs_compose(version: str) -> str:
+    """The oldest Compose that reads the files of a release, and our override beside them."""
+    release = release_of(version)
+    newer = release is not None and release[:2] >= LATER
+    return ".".join(str(part) for part in (LATER_FLOOR if newer else FLOOR))
+
+
 def compose_services(files: dict[str, bytes], profiles: tuple[str, ...]) -> tuple[ComposeService, ...]:
     """The services that run with these profiles, in the file's order."""
     running = []
     for name, entry in (yaml.safe_load(files[COMPOSE]).get("services") or {}).items():
         needs = tuple(entry.get("profiles") or ())
         if not needs or set(needs) & set(profiles):
-            running.append(ComposeService(name, str(entry.get("image", "")), needs, "healthcheck" in entry))
+            image, ports = str(entry.get("image", "")), tuple(_port(port) for port in entry.get("ports") or ())
+            running.append(ComposeService(name, image, needs, "healthcheck" in entry, ports))
     return tuple(running)
+
+
+def _port(entry: str | int | dict[str, Any]) -> str:
+    """A published port as `[ADDRESS:]PORT:PORT`, in whichever of its forms a compose file has it."""
+    if isinstance(entry, dict):
+        parts = (entry.get("host_ip"), entry.get("published", entry["target"]), entry["target"])
+        return ":".join(str(part) for part in parts if part is not None)
+    return str(entry)
+
+
+def _on_this_host(port: str) -> str:
+    """The same port, published on this host's own address only."""
+    *address, published, target = _PARTS.findall(port) if len(_PARTS.findall(port)) > 1 else [port, port]
+    own = address and (address[0].startswith("127.") or address[0] in ("localhost", "[::1]"))
+    return port if own else f"127.0.0.1:{published}:{target}"
 
 
 class _Overriding(list):  # type: ignore[type-arg]
@@ -127,8 +160,11 @@ def _service(service: ComposeService, override: Override) -> dict[str, Any]:
         fields["deploy"] = {"resources": {"limits": limits, "reservations": {"memory": "64m"}}}
     if service.name in ADDRESSES and not service.checked:
         fields["healthcheck"] = _check(ADDRESSES[service.name])
-    if service.name == "plugin_daemon":
-        fields["ports"] = _Overriding([DEBUG_PORT])
+    hidden = tuple(_on_this_host(port) for port in service.ports)
+    if service.name != PUBLIC and hidden != service.ports:
+        fields["ports"] = _Overriding(hidden)
+    if service.name in ENVIRONMENT:
+        fields["environment"] = ENVIRONMENT[service.name]
     if service.name == "redis":
         # over standard input, so that the password is in no argv, of the server or of the health check
         fields["command"] = _Overriding(["sh", "-c", REDIS])

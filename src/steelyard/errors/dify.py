@@ -68,7 +68,7 @@ class DifyAccountLocked(SteelyardError):
     sample = {
         "where": "http://dify.example/console/api",
         "email": "ops@example.org",
-        "why": "Too many incorrect password attempts. Please try again later.",
+        "why": "Too many incorrect password attempts.",
     }
     exit = Exit.HOST_FAILED
     email: str

@@ -35,13 +35,13 @@ def _command(stack: Stack, argv: list[str]) -> tuple[list[str], dict[str, str]]:
         ], {}
     image = stack.compose("--profile", "postgresql", "config", "--images", DATABASE).stdout.split()[-1]
     to = ["-h", server["host"], "-p", str(server["port"]), "-U", server["user"]]
-    password = env_file.parsed((stack.folder / env_file.LIVE).read_text()).get("DB_PASSWORD", "")
+    password = env_file.live_texts(stack.folder).get("DB_PASSWORD", "")
     command = ["docker", "run", "--rm", "-i", "--network", "host", "-e", "PGPASSWORD", "--entrypoint", argv[0], image]
     return [*command, *to, *argv[1:]], {"PGPASSWORD": password}
 
 
 def _user(stack: Stack) -> str:
-    return env_file.parsed((stack.folder / env_file.LIVE).read_text()).get("DB_USERNAME") or "postgres"
+    return env_file.live_texts(stack.folder).get("DB_USERNAME") or "postgres"
 
 
 def query(stack: Stack, database: str, text: str) -> list[str]:
@@ -58,9 +58,11 @@ def start(stack: Stack, seconds: float) -> None:
 
 def settle_password(stack: Stack) -> None:
     """Gives PostgreSQL the password of `.env`: it keeps the one of its first start, whatever is said later."""
-    live = env_file.parsed((stack.folder / env_file.LIVE).read_text())
-    user, password = live.get("DB_USERNAME") or "postgres", live.get("DB_PASSWORD", "").strip("'\"")
-    text = "ALTER USER \"%s\" PASSWORD '%s';\n" % (user, password.replace("'", "''"))
+    live = env_file.live_texts(stack.folder)
+    user, password = live.get("DB_USERNAME") or "postgres", live.get("DB_PASSWORD", "")
+    # E'...' reads a backslash alike under every setting of the server
+    said = password.replace("\\", "\\\\").replace("'", "''")
+    text = "ALTER USER \"%s\" PASSWORD E'%s';\n" % (user, said)
     command, _ = _command(stack, ["psql", "-d", "postgres", "-q", "-v", "ON_ERROR_STOP=1"])
     run(command, True, cwd=stack.folder, input=text)
 

@@ -6,13 +6,26 @@ import gzip
 import io
 import json
 import os
+import re
 import tarfile
 import zlib
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from steelyard_host.dify import database, env_file, tenant_keys
-from steelyard_host.dify.stack import CONFIG, DATABASE, RECORD, DifyError, Stack, declared_config, declared_stack
+from steelyard_host.dify.stack import (
+    BEHIND,
+    CONFIG,
+    DATABASE,
+    PROXY,
+    RECORD,
+    Container,
+    DifyError,
+    Stack,
+    declared_config,
+    declared_stack,
+    run,
+)
 from steelyard_host.system import beneath, json_file, untar
 from steelyard_host.system.digest import sha256_stream
 from steelyard_host.wire.codec import to_json
@@ -26,7 +39,24 @@ def start(stack: Stack, seconds: float) -> None:
         database.settle_password(stack)
     stack.compose("up", "--detach", "--remove-orphans", "--quiet-pull")
     stack.write_made_from()
+    follow_addresses(stack)
     stack.wait(seconds)
+
+
+def follow_addresses(stack: Stack) -> bool:
+    """Lets the proxy look up anew where the services are that were started after it; whether it had to.
+
+    A container that is made anew may get another address, and the release's nginx keeps the one of its own start: it
+    would answer 502 until somebody restarts it. A reload cuts no request. Raises DifyError.
+    """
+    containers = stack.containers()
+    proxy = containers.get(PROXY)
+    if proxy is None or proxy.state != "running":
+        return False
+    moved = [name for name in BEHIND if name in containers and containers[name].began > proxy.began]
+    if moved:
+        stack.compose("exec", "-T", PROXY, "nginx", "-s", "reload")
+    return bool(moved)
 
 
 def start_declared() -> Unready:
@@ -52,19 +82,37 @@ def state(folder: Path) -> StackState:
         cores=os.cpu_count() or 1,
         memory=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
         error="",
+        compose=compose_version(),
     )
     try:
         containers = stack.containers() if installed else {}
         unready = stack.unready(containers) if installed else {}
+        if installed and not unready and (why := stack.silent()):
+            unready = {PROXY: why}
     except DifyError as error:
         return current._replace(error=str(error))
-    published = containers["plugin_daemon"].ports if "plugin_daemon" in containers else []
     reachable = DATABASE in containers or not stack.has_own_database
     return current._replace(
         unready=unready,
-        open=tuple(address for address in published if not address.startswith("127.")),
+        open=open_ports(containers),
         keyless=tuple(tenant_keys.lost(stack)) if reachable else (),
     )
+
+
+def open_ports(containers: dict[str, Container]) -> tuple[str, ...]:
+    """Published addresses that other hosts reach, but for the proxy's."""
+    published = {port for name, container in containers.items() if name != PROXY for port in container.ports}
+    return tuple(sorted(address for address in published if not address.startswith(("127.", "[::1]"))))
+
+
+def compose_version() -> str:
+    """Compose's own release, as `2.26.1`; empty where there is none yet."""
+    try:
+        said = run(["docker", "compose", "version", "--short"], True).stdout
+    except DifyError:
+        return ""
+    numbers = re.search(r"\d+\.\d+\.\d+", said)
+    return numbers[0] if numbers else ""
 
 
 def install_record(folder: Path, version: str, names: list[str]) -> InstalledRelease:

@@ -27,6 +27,8 @@ CONFIG = Path(paths.DIFY_CONFIG)
 RECORD, MADE = ".steelyard-release.json", ".steelyard-running.json"
 WRITERS = ("api", "worker", "worker_beat", "plugin_daemon", "api_websocket", "agent_backend")
 ONCE = ("init_permissions",)
+PROXY, BEHIND = "nginx", ("api", "web", "plugin_daemon")  # the proxy asks for their addresses once, when it starts
+THROUGH = {"/": "web", "/e/steelyard": "plugin_daemon"}  # that each of them is reached shows in no other check
 MANY_RESTARTS = 8  # Docker waits twice as long each time: by then half a minute has gone
 DATABASE = "db_postgres"
 
@@ -36,7 +38,11 @@ class DifyError(HelperError):
 
 
 class Container(NamedTuple):
-    """A service's container as Docker has it. `hash`: Compose's, of what it was made from; `ports`: ADDRESS:PORT."""
+    """A service's container as Docker has it.
+
+    `hash`: Compose's, of what it was made from; `ports`: ADDRESS:PORT; `began`: when it was started last, as text that
+    sorts by time.
+    """
 
     state: str
     health: str | None
@@ -45,6 +51,7 @@ class Container(NamedTuple):
     exit: int
     restarts: int
     ports: list[str]
+    began: str = ""
 
 
 class Stack:
@@ -85,6 +92,7 @@ class Stack:
                     for several in (entry["HostConfig"].get("PortBindings") or {}).values()
                     for bound in several or ()
                 ),
+                began=state.get("StartedAt") or "",
             )
         return containers
 
@@ -184,6 +192,9 @@ class Stack:
         declared = self.version()
         if version and declared and version.split("-")[0] != declared.split("-")[0]:
             return "the console says it is %s" % version
+        for path, service in THROUGH.items():
+            if self.ask(path)[0] in (502, 504):
+                return "the way through %s to %s is cut" % (PROXY, service)
         return ""
 
     def ask(self, path: str) -> tuple[int, str | None]:

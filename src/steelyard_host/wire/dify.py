@@ -24,8 +24,9 @@ class StackState(NamedTuple):
     """The answer of `dify-state`.
 
     `changed`: files of the release that are other than they were put there; `unready`: a service to why it is not as
-    it should be; `open`: addresses of the plugin debugger that other hosts reach; `keyless`: workspaces without their
-    private key; `error`: why the containers could not be asked, else empty.
+    it should be; `open`: addresses other than the proxy's that other hosts reach; `keyless`: workspaces without their
+    private key; `error`: why the containers could not be asked, else empty; `compose`: Compose's release, empty where
+    there is none.
     """
 
     version: str | None
@@ -37,6 +38,7 @@ class StackState(NamedTuple):
     cores: int
     memory: int
     error: str
+    compose: str = ""
 
 
 class Unready(NamedTuple):

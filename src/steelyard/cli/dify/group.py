@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from steelyard.cli.common import Run, command
-from steelyard.errors import Exit
+from steelyard.errors import Exit, SteelyardError
 
 from .host import backup, backups, restore, upgrade, verify
 
@@ -123,7 +123,7 @@ def secrets(
 
     Those that are there stay, unless named with --renew. The next apply puts them in place. Exit 0: all are there.
     """
-    from steelyard.dify.environment import SECRETS, new_secrets
+    from steelyard.dify.environment import new_secrets
     from steelyard.errors import UsageWrong, VaultPasswordNeeded
     from steelyard.inventory.layers import own_folder
     from steelyard.inventory.password import password_file
@@ -134,15 +134,27 @@ def secrets(
     password = password_file(run.inventory, run.vault_password_file)
     if password is None:
         raise VaultPasswordNeeded(where=str(path))
+    made = new_secrets(_declared_stores(run))
     for name in renew or ():
-        if name not in SECRETS:
+        if name not in made:
             raise UsageWrong(
                 where="steelyard dify secrets",
-                why=f"--renew: there is no secret `{name}`; there are {', '.join(SECRETS)}",
+                why=f"--renew: there is no secret `{name}`; there are {', '.join(made)}",
             )
-    names = write_secrets(path, password, frozenset(renew or ()), new_secrets())
+    names = write_secrets(path, password, frozenset(renew or ()), made)
     show_secrets(run.screen, path, names)
     return Exit.DONE
+
+
+def _declared_stores(run: Run) -> tuple[str, ...]:
+    """The Compose profiles that the inventory declares, as far as it can be read without the secrets to be made."""
+    from steelyard.roles.dify import dify_settings
+
+    try:
+        env = dify_settings(run.read()).env
+    except SteelyardError:
+        return ()  # it may wait for these very secrets; what is missing then is named by the next plan
+    return (*env.get("COMPOSE_PROFILES", "").split(","), env.get("VECTOR_STORE", ""))
 
 
 @app.command("seed")

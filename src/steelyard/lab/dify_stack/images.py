@@ -79,7 +79,7 @@ def images(*versions: str) -> tuple[Image, ...]:
     own = [
         image
         for version in versions
-        for image in (api(version), standin(f"langgenius/dify-web:{version}", "--port", "3000"))
+        for image in (api(version), standin(f"langgenius/dify-web:{version}", "--port", "3000", "--at-hostname"))
     ]
     daemons = [
         replace(standin(f"langgenius/dify-plugin-daemon:{tag}", "--port", "5002", "--database"), installs=True)

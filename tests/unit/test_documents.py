@@ -90,7 +90,7 @@ def documents() -> list[dict[str, Any]]:
         ),
         document("dify images", {"images": ["langgenius/dify-api:1.17.1"]}),
         document("dify secrets", {"file": "prod/group_vars/dify/dify_secrets.yml", "made": ["SECRET_KEY"]}),
-        document("dify seed", {"cache": "c", "sha256": "0", "bytes": 1, "uv": "uv 0.13.9"}),
+        document("dify seed", {"cache": "c", "sha256": "0", "bytes": 1, "uv": "uv 0.13.9", "failed": []}),
         document("lock", {"lock": None, "locks": [], "verb": "held", "keepers": ["a"], "silent": ["a"]}),
         document("lock", locks_document()),
     ]

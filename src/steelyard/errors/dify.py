@@ -278,7 +278,10 @@ class DifySeedFailed(SteelyardError):
     """A plugin's dependencies that could not be fetched, or not be installed from what was fetched."""
 
     sentence = "the dependencies of `{package}` cannot be seeded: {why}"
-    fix = "run it where PyPI answers, with the Python version of Dify's plugin daemon: `--python`"
+    fix = (
+        "run it where PyPI answers, for the Python and the uv of Dify's plugin daemon: `--python`, `--uv`; "
+        "`docker compose exec plugin_daemon uv --version` tells its uv"
+    )
     sample = {"where": "steelyard dify seed", "package": "vllm.difypkg", "why": "no interpreter found for Python 3.12"}
     package: str
     why: str

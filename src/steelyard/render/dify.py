@@ -83,11 +83,13 @@ def show_backups(screen: Screen, host: str, backups: Sequence[ListedBackup]) -> 
 def show_seed(screen: Screen, package: Path, seed: Seed) -> None:
     """The packed cache, with the lines that declare it."""
     if screen.json:
-        screen.document(
-            "dify seed", {"cache": str(seed.path), "sha256": seed.sha256, "bytes": seed.size, "uv": seed.uv}
-        )
+        failed = [{"uv": release, "why": why} for release, why in seed.failed]
+        shown = {"cache": str(seed.path), "sha256": seed.sha256, "bytes": seed.size, "uv": seed.uv, "failed": failed}
+        screen.document("dify seed", shown)
         return
-    screen.out(f"{seed.path}: {gib(seed.size)}, filled by {seed.uv}; an install from it without a network was tried")
+    screen.out(f"{seed.path}: {gib(seed.size)}, filled by {seed.uv}; each installed from it without a network")
+    for release, why in seed.failed:
+        screen.out(f"no daemon with uv {release} can use it: {why}")
     screen.out(f"plugins:\n  - package: {package}\n    cache: {seed.path}\n    cache_sha256: {seed.sha256}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -166,16 +167,26 @@ def seed(
     python: Annotated[
         str, typer.Option("--python", metavar="VERSION", help="Python of Dify's plugin daemon.")
     ] = "3.12",
+    uv: Annotated[
+        list[str] | None,
+        typer.Option("--uv", metavar="VERSION", help="uv of Dify's plugin daemon; may be repeated. Else one of each."),
+    ] = None,
 ) -> Exit:
     """Pack what a plugin needs to be installed offline. It is uv's cache, filled here from its lock, and proved without
     a network.
 
-    Exit 0: packed, and an install from it without a network was tried. 1: it could not be.
+    Releases of uv up to 0.9, 0.12, 0.13.8 and from 0.13.9 on read no cache of each other: without `--uv` it is filled
+    by one of each. Exit 0: packed, and an install from it without a network was tried. 1: it could not be.
     """
     from steelyard.dify.seed import make_seed
+    from steelyard.errors import UsageWrong
     from steelyard.render.dify import show_seed
 
-    show_seed(run.screen, package, make_seed(package, python, output))
+    for release in uv or ():
+        if not re.fullmatch(r"\d+\.\d+\.\d+", release):
+            why = f"--uv: `{release}` is no release of uv; one is like `0.12.10`, as `uv --version` says it"
+            raise UsageWrong(where="steelyard dify seed", why=why)
+    show_seed(run.screen, package, make_seed(package, python, output, tuple(uv or ())))
     return Exit.DONE
 
 

@@ -16,7 +16,6 @@ from dify_front import KEYS, Front, a_front
 from dify_world import PASSWORD, PROVIDER, World, a_world
 
 from steelyard.dify.check import ModelCheck, check_models
-from steelyard.dify.check_journal import Journal, left_behind
 from steelyard.dify.check_names import (
     DESCRIPTION,
     LIFETIME_S,
@@ -28,6 +27,7 @@ from steelyard.dify.check_names import (
     name_at,
     new_nonce,
 )
+from steelyard.dify.check_notes import CheckNotes, left_behind
 from steelyard.dify.client import DifyAccess, DifyClient
 from steelyard.dify.proof import PROOF_S
 from steelyard.dify.service_api import ServiceApi
@@ -312,14 +312,14 @@ def test_names_are_their_own_and_short_enough() -> None:
 
 
 def test_notes_are_private_and_end_with_what_they_name(tmp_path: Path) -> None:
-    journal = Journal("http://d/console/api", tmp_path)
-    journal.add("/apps/1", "app `x`")
+    notes = CheckNotes("http://d/console/api", tmp_path)
+    notes.add("/apps/1", "app `x`")
     (path,) = tmp_path.glob("*")
     assert path.stat().st_mode & 0o777 == 0o600
     assert list(left_behind("http://d/console/api", tmp_path)) == []  # its check lives
-    journal.add("/apps/2", "app `y`")
-    journal.remove("/apps/1")
-    journal.close()
+    notes.add("/apps/2", "app `y`")
+    notes.remove("/apps/1")
+    notes.close()
     assert [notes.objects for notes in left_behind("http://d/console/api", tmp_path)] == [{"/apps/2": "app `y`"}]
     assert list(left_behind("http://other/console/api", tmp_path)) == []
     for notes in left_behind("http://d/console/api", tmp_path):

@@ -16,8 +16,8 @@ from urllib.parse import quote
 from steelyard.errors import DifyKeysFull, DifyRefused, SteelyardError
 from steelyard.interrupts.signals import HANDLER
 
-from .check_journal import Journal, left_behind
 from .check_names import DESCRIPTION, PREFIX, description_with, is_left_over, key_in, name_at, new_nonce
+from .check_notes import CheckNotes, left_behind
 from .client import DifyClient
 
 KEYS = "/datasets/api-keys"
@@ -28,14 +28,14 @@ PAGE = 100
 class CheckObjects:
     """The objects of one check. `left` tells what could not be removed, and why; empty where nothing stayed."""
 
-    def __init__(self, client: DifyClient, journal: Journal | None = None) -> None:
+    def __init__(self, client: DifyClient, notes: CheckNotes | None = None) -> None:
         self.client = client
         self.left: list[str] = []
-        self._journal = journal or Journal(client.where)
+        self._notes = notes or CheckNotes(client.where)
 
     def close(self) -> None:
         """End the notes; those of what stayed are for the next check."""
-        self._journal.close()
+        self._notes.close()
 
     @contextmanager
     def app(self, configuration: Mapping[str, object]) -> Iterator[str]:
@@ -82,11 +82,11 @@ class CheckObjects:
         try:
             with HANDLER.whole():
                 if name:
-                    self._journal.add(intended, what)
+                    self._notes.add(intended, what)
                 made = make()
                 path = f"{below}/{made['id']}"
-                self._journal.add(path, what)
-                self._journal.remove(intended)
+                self._notes.add(path, what)
+                self._notes.remove(intended)
             yield made
         finally:
             if path:
@@ -100,7 +100,7 @@ class CheckObjects:
         except SteelyardError as error:
             self.left.append(f"{what}: {error}")
         else:
-            self._journal.remove(path)
+            self._notes.remove(path)
 
     def remove_left_behind(self) -> Sequence[str]:
         """Remove what killed checks left in this Dify; their words, sorted. What cannot be removed is in `left`."""

@@ -22,7 +22,7 @@ def notes_folder() -> Path:
     return state_folder() / "dify-checks"
 
 
-class Journal:
+class CheckNotes:
     """The notes of one check: its Dify, and the path of each object that it has there, by the console's API."""
 
     def __init__(self, where: str, folder: Path | None = None) -> None:

@@ -6,7 +6,7 @@ from pyinfra_testing.facts import make_fact_tests
 from pyinfra_testing.operations import make_operation_tests
 
 # they call, stream or reboot, or read facts without arguments, which this harness gives as plain dictionaries:
-# tests/unit/test_dify_reconcile.py, test_dify_plugins.py, test_store_operation.py, test_driver.py,
+# tests/unit/test_dify_reconcile.py, test_dify_plugins.py, test_dify_role.py, test_store_operation.py, test_driver.py,
 # test_docker_config.py, test_fit.py, test_on_demand.py and test_replica.py
 ELSEWHERE = [
     "operations/cdi.described",
@@ -15,6 +15,7 @@ ELSEWHERE = [
     "operations/dify.plugins_installed",
     "operations/dify.unregistered",
     "operations/dify.registered",
+    "operations/dify.used_kept",
     "operations/docker.daemon",
     "operations/driver.active",
     "operations/gpu_memory.fits_gpu_memory",

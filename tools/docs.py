@@ -24,7 +24,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from dify_double.not_imitated import NOT_IMITATED
+from dify_double.not_imitated import NOT_IMITATED, NOT_RECORDED
+from dify_double.router import Console, fresh_state
 from steelyard import errors
 from steelyard.api.names import in_words
 from steelyard.cli.tree import command_tree
@@ -216,14 +217,41 @@ def causes_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+DOUBLE_INTRO = """# The simulated Dify
+
+The lab's Dify, and that of the tests, is a contract double of the console API and of the service API of 1.16.1
+(`src/dify_double`). Two sets of exchanges recorded from the real one are replayed against it, in order and from an
+empty state; status, media type, cookies, shape and values are compared, less what the table below names. What the sets
+are, which server made them, and what the second one overrules in the first, is told in
+`tests/data/dify-1.16.1-real/README.md`.
+
+| switch | what it does |
+|---|---|
+| `DOUBLE_RELEASE` | release of Dify: how one logs in and asks for the workspace, what an uninstall can keep |
+| `DOUBLE_DAEMON` | release of the plugin daemon, if not the one of `DOUBLE_RELEASE`: what an upgrade takes |
+| `INIT_PASSWORD`, `MODEL_LB_ENABLED`, `CONSOLE_WEB_URL` | as in the real one |
+| `install_fails` in its state | the words with which every install fails that begins while they are there |
+
+## What it does instead
+
+Of a path in this table only the kind of value is compared: null, number, text, object or list.
+"""
+
+
 def double_page() -> str:
-    lines = [
-        HEAD + "# The simulated Dify\n\nThe lab's Dify is a contract double of the console API of 1.16.1. A test "
-        "replays every "
-        "recorded exchange of the real one and compares status, shape and values, less what this table names.\n"
-    ]
+    console = Console(fresh_state(), lambda *_: None)
+    lines = [HEAD + DOUBLE_INTRO]
     lines += ["| path in an answer | what the double does instead |", "|---|---|"]
     lines += [f"| `{pattern}` | {text} |" for pattern, text in NOT_IMITATED.items()]
+    lines += ["", "## Routes", ""]
+    lines += ["Each of them has recorded answers. Of these there is none, and they answer 404:", ""]
+    lines += [f"- `{pattern}`: {text}" for pattern, text in NOT_RECORDED.items()]
+    for prefix, routes in (("/console/api", console.routes), ("/v1", console.service.routes)):
+        lines += ["", f"| below `{prefix}` | methods |", "|---|---|"]
+        methods: dict[str, list[str]] = {}
+        for route in routes:
+            methods.setdefault(re.sub(r":[a-z]+\}", "}", route.path), []).append(route.method)
+        lines += [f"| `{path}` | {', '.join(sorted(names))} |" for path, names in sorted(methods.items())]
     return "\n".join(lines) + "\n"
 
 

@@ -86,8 +86,8 @@ class Member:
 class Example:
     """A call of an operation as a role writes it. Either `case` or `facts` says what the host is like.
 
-    `facts` maps `file.Fact` to raw lines, or to the name of a case of that fact; `dify` is `fresh`, `owned` or
-    `registered`.
+    `facts` maps `file.Fact` to raw lines, or to the name of a case of that fact; `dify` is `fresh`, `owned`,
+    `registered` or `used`.
     """
 
     run: str
@@ -205,8 +205,10 @@ def _dify(state: str | None) -> Iterator[None]:
     if state != "fresh":
         console.account.create_admin("ops@example.org", "admin", PASSWORD)
         console.preinstall(next(iter(PROVIDERS)))
-    if state == "registered":
+    if state in ("registered", "used"):
         console.models.create(next(iter(PROVIDERS)), REGISTERED)
+    if state == "used":
+        console.state["defaults"]["llm"] = {"provider": next(iter(PROVIDERS)), "model": REGISTERED["model"]}
 
     def exchange(
         base: str, method: str, path: str, body: Any, headers: dict[str, str], timeout: float = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Callable, Generator
 from functools import lru_cache, partial
@@ -21,13 +22,17 @@ from steelyard.dify.account import Administrator, is_set_up, name_workspace, set
 from steelyard.dify.client import DifyAccess, DifyClient
 from steelyard.dify.desired_state import DesiredState
 from steelyard.dify.difference import ModelDifference, mend
-from steelyard.dify.plugins import Package, install, plugin_differences
+from steelyard.dify.plugin_package import Package
+from steelyard.dify.plugins import GITHUB, PluginDifference, install, plugin_differences
+from steelyard.dify.provider_credentials import provider_credentials
 from steelyard.dify.reconcile import differences
-from steelyard.errors import DifyPluginMissing, DifyUnreachable, SteelyardError
+from steelyard.dify.vectors import Embedder, refuse_other_vectors
+from steelyard.errors import DifyPluginMissing, DifyUnreachable, DifyVectorsChanged, SteelyardError
 from steelyard.modules.facts.path import Content
 from steelyard_host import paths
 
 MARKS = paths.DIFY_MARKS
+MARK_KEY = "key"  # in the file of marks; no credential's name, for those have slashes
 
 
 @lru_cache
@@ -65,6 +70,21 @@ class DifyCall(FunctionCommand):
 Calls = Generator[StringCommand | DifyCall, None, None]
 
 
+@lru_cache
+def _first_mark_key(url: str, secret: str) -> str:
+    """The key of a host that keeps none yet: the same in a plan and in the apply of its file.
+
+    It is kept from then on, so marks outlive a changed password. It is slow to make: nobody guesses a password by it.
+    """
+    made = hashlib.scrypt(secret.encode(), salt=f"steelyard dify {url}".encode(), n=2**14, r=8, p=1, dklen=32)
+    return made.hex()
+
+
+def mark_key(access: DifyAccess) -> str:
+    """The key of the marks on this host."""
+    return _kept().get(MARK_KEY) or _first_mark_key(access.url, access.admin_key or access.password)
+
+
 def _refused(error: SteelyardError) -> Refusal:
     """The same sentence in a plan and in a run, for this host alone: an exception in a run would end it for every
     host.
@@ -72,7 +92,7 @@ def _refused(error: SteelyardError) -> Refusal:
     if not state.is_executing:
         raise error
     report_of(state, host).error = error
-    return Refusal(str(error))
+    return Refusal(str(error), error)
 
 
 @operation()
@@ -107,12 +127,28 @@ def plugins_installed(access: DifyAccess, packages: tuple[Package, ...]) -> Call
         return
     for difference in to_mend:
         package = difference.package
+        if not state.is_executing:
+            _tell_what_is_at_stake(client_of(access), difference)
         yield DifyCall(
             access,
             f"plugin {package.plugin}",
             package.version,
             difference.live,
             partial(install, difference=difference),
+        )
+
+
+def _tell_what_is_at_stake(client: DifyClient, difference: PluginDifference) -> None:
+    """Declare as unknown whether the daemon can put another version in place of one that came as a package."""
+    there, package = difference.installed, difference.package
+    if there is None or there.source == GITHUB or client.preserves_credentials():
+        return
+    at_stake = provider_credentials(client, package.plugin)
+    if at_stake:
+        declare_unknown(
+            f"whether Dify can replace plugin {package.plugin} {there.version} by {package.version}",
+            f"by an uninstall it would delete {', '.join(at_stake)}, and only its plugin daemon knows another way",
+            "the apply, which refuses where there is none",
         )
 
 
@@ -155,6 +191,46 @@ def registered(access: DifyAccess, wanted: DesiredState, packages: tuple[Package
     yield from _calls(access, [difference for difference in to_mend if not leaves_first(difference, wanted)])
 
 
+class OtherVectors(dict[DifyAccess, list[SteelyardError]]):
+    """Refusals of embedding models whose version is another than the one that knowledge bases were indexed with."""
+
+
+def vector_marks(access: DifyAccess, provider: str, embedders: tuple[Embedder, ...]) -> dict[str, str]:
+    """Return what the host shall keep of vectors in knowledge bases: those of before, where others are refused."""
+    kept, marks = _kept(), {}
+    refused = run_slot(state, OtherVectors)[access] = []
+    for embedder in embedders:
+        marks[embedder.mark] = embedder.vectors
+        before = kept.get(embedder.mark, embedder.vectors)
+        if before == embedder.vectors or embedder.said:
+            continue
+        try:
+            refuse_other_vectors(client_of(access), provider, embedder, before.partition(" ")[2])
+        except SteelyardError as error:
+            marks[embedder.mark] = before
+            if isinstance(error, DifyVectorsChanged):
+                refused.append(error)  # others are told by the tasks
+    return marks
+
+
+@operation()
+def used_kept(access: DifyAccess, wanted: DesiredState, packages: tuple[Package, ...] = ()) -> Calls:
+    """A model that is declared no more and used by somebody stays, and is told, after everything else was done; and so
+    is an embedding model of which another version answers.
+    """
+    looked = run_slot(state, Looked)
+    try:
+        if access not in looked and _is_there(access):
+            _differences(access, wanted, packages)
+    except SteelyardError:
+        pass  # the tasks before this one have said so
+    blocked = [difference.blocked for difference in looked.get(access, []) if difference.blocked is not None]
+    for error in [*run_slot(state, OtherVectors).get(access, []), *blocked]:
+        if state.is_executing:
+            report_of(state, host).error = error
+        yield Refusal(f"{error}; {error.remedy}", error)
+
+
 def _differences(
     access: DifyAccess, wanted: DesiredState, packages: tuple[Package, ...]
 ) -> list[ModelDifference] | None:
@@ -174,11 +250,13 @@ def leaves_first(difference: ModelDifference, wanted: DesiredState) -> bool:
     goes when the next one has been registered.
     """
     given = {model.type for model in wanted.models if model.default}
-    return difference.is_removal and difference.model[1] not in given
+    return difference.is_removal and not difference.comes_last and difference.model[1] not in given
 
 
 def _calls(access: DifyAccess, to_mend: list[ModelDifference]) -> Calls:
     for difference in to_mend:
+        if difference.blocked is not None:
+            continue  # `used_kept` tells it, when the others are done
         # a finding is known by its subject: two things that differ of one model are two
         yield DifyCall(
             access,
@@ -211,9 +289,12 @@ def _answers(access: DifyAccess) -> bool:
 
 
 def _kept() -> dict[str, str]:
-    """The marks of keys and packages that were last given to Dify."""
-    marks: dict[str, str] = json.loads(host.get_fact(Content, path=MARKS) or b"{}")
-    return marks
+    """The marks of keys and packages that were last given to Dify, and their own key."""
+    try:
+        marks = json.loads(host.get_fact(Content, path=MARKS) or b"{}")
+    except ValueError:
+        return {}  # a file that is damaged marks nothing: every key is sent once more
+    return marks if isinstance(marks, dict) else {}
 
 
 def _plugin_comes(client: DifyClient, provider: str, packages: tuple[Package, ...], kept: dict[str, str]) -> bool:

@@ -12,6 +12,7 @@ from steelyard.dify.account import Administrator
 from steelyard.dify.client import DifyAccess, DifyClient
 from steelyard.dify.desired_state import Credential, DesiredModel, DesiredState
 from steelyard.dify.environment import wrong_secret
+from steelyard.dify.vectors import Embedder, embedder_of
 from steelyard.errors import SettingMissing, SettingWrong
 from steelyard.inventory.fleet import Fleet
 from steelyard.roles.gateway.settings import Settings as GatewaySettings
@@ -111,6 +112,17 @@ def wanted_models(site: Site, wanted: Settings, gateway: GatewaySettings) -> tup
     return models
 
 
+def embedders(site: Site) -> tuple[Embedder, ...]:
+    """Return every declared embedding model, with what its version's vectors are like."""
+    return tuple(
+        embedder_of(
+            model.alias, project, model.version, model.dify.vectors_as, site.written("models", project, "version")
+        )
+        for project, model in site.models.items()
+        if model.alias is not None and model.dify is not None and model.dify.type == "text-embedding"
+    )
+
+
 def _refuse_two_defaults(site: Site) -> None:
     first: dict[str, str] = {}
     for project, model in site.models.items():
@@ -145,11 +157,19 @@ def administrator(wanted: Settings) -> Administrator | None:
     return Administrator(wanted.email, wanted.name, wanted.password.get_secret_value(), wanted.language, secret)
 
 
-def wanted_of(wanted: Settings, models: tuple[DesiredModel, ...]) -> DesiredState:
-    """Return all that Dify shall have, without what the host keeps."""
+def wanted_of(wanted: Settings, models: tuple[DesiredModel, ...], mark_key: str) -> DesiredState:
+    """Return all that Dify shall have, without the marks that the host keeps; `mark_key` is the key of those."""
     secret = wanted.admin_key or wanted.password
-    key = secret.get_secret_value() if secret else ""
-    return DesiredState(wanted.provider, wanted.credential, models, wanted.prune, wanted.remove_used, mark_key=key)
+    older = secret.get_secret_value() if secret else None
+    return DesiredState(
+        wanted.provider,
+        wanted.credential,
+        models,
+        wanted.prune,
+        wanted.remove_used,
+        mark_key=mark_key,
+        older_mark_key=older,
+    )
 
 
 def dify_settings(fleet: Fleet) -> Settings:

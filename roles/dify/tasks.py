@@ -13,10 +13,21 @@ from steelyard.api.settings import settings_from
 from steelyard.artifacts.helper import HELPER, helper_bytes
 from steelyard.dify.client import DifyAccess
 from steelyard.dify.desired_state import DesiredState
-from steelyard.dify.plugins import Package, read_package
+from steelyard.dify.plugin_package import Package, read_package
 from steelyard.dify.reconcile import models_by_hand
 from steelyard.errors import SteelyardError
-from steelyard.modules.operations.dify import MARKS, client_of, owned, plugins_installed, registered, unregistered
+from steelyard.modules.operations.dify import (
+    MARK_KEY,
+    MARKS,
+    client_of,
+    mark_key,
+    owned,
+    plugins_installed,
+    registered,
+    unregistered,
+    used_kept,
+    vector_marks,
+)
 from steelyard.modules.operations.path import file
 from steelyard.roles.gateway.settings import Settings as GatewaySettings
 from steelyard.roles.registry_mirror.settings import Settings as MirrorSettings
@@ -24,7 +35,7 @@ from steelyard.site.site import Site
 
 from .checks import check_stack
 from .install import install, prepare, wanted_release
-from .registration import access_of, administrator, own_settings, wanted_models, wanted_of
+from .registration import access_of, administrator, embedders, own_settings, wanted_models, wanted_of
 from .settings import Settings
 
 
@@ -70,9 +81,11 @@ def staged() -> None:
 
 def _wanted(wanted: Settings, site: Site) -> tuple[DifyAccess, DesiredState, tuple[Package, ...]]:
     """How to log in, all that Dify shall have, and the packages of its plugins."""
-    everything = wanted_of(wanted, wanted_models(site, wanted, settings_from(GatewaySettings, host.data)))
+    access = access_of(wanted)
+    models = wanted_models(site, wanted, settings_from(GatewaySettings, host.data))
+    everything = wanted_of(wanted, models, mark_key(access))
     packages = tuple(read_package(plugin.package, plugin.sha256) for plugin in wanted.plugins)
-    return access_of(wanted), everything, packages
+    return access, everything, packages
 
 
 def _registration(wanted: Settings, site: Site) -> None:
@@ -84,9 +97,12 @@ def _registration(wanted: Settings, site: Site) -> None:
     if packages:
         plugins_installed(name="Install the plugins", access=access, packages=packages)
     registered(name="Register the models", access=access, wanted=everything, packages=packages)
-    marks = {**everything.marks(), **{package.mark: package.sha256 for package in packages}}
+    marks = {MARK_KEY: everything.mark_key, **everything.marks()}
+    marks |= {package.mark: package.sha256 for package in packages}
+    marks |= vector_marks(access, wanted.provider, embedders(site))
     text = json.dumps(marks, indent=1, sort_keys=True) + "\n"
     file(name="Keep the marks of the keys", path=MARKS, content=text, mode="0600", secret=True)
+    used_kept(name="Keep the models that are used", access=access, wanted=everything, packages=packages)
     if live_check.is_enabled() and wanted.by_hand == "report":
         _report_models_by_hand(access, everything)
 

@@ -82,12 +82,33 @@ RULES: list[Any] = [
 ]
 
 
+# English and Chinese
+LABELS = {
+    "temperature": ("Temperature", "温度"),
+    "top_p": ("Top P", "Top P"),
+    "frequency_penalty": ("Frequency Penalty", "频率惩罚"),
+    "presence_penalty": ("Presence Penalty", "存在惩罚"),
+    "max_tokens": ("Max Tokens", "最大标记"),
+    "response_format": ("Response Format", "回复格式"),
+    "json_schema": ("JSON Schema", "JSON Schema"),
+    "enable_thinking": ("Thinking mode", "思考模式"),
+    "reasoning_format": ("Reasoning Format", "推理格式"),
+    "reasoning_effort": ("Reasoning effort", "推理工作"),
+}
+
+
 def parameter_rules(max_tokens: int) -> list[JsonObject]:
     keys = ("name", "use_template", "type", "default", "min", "max", "precision", "options")
     entries = []
     for rule in RULES:
-        entry = dict(zip(keys, rule), label=both(rule[0]), help=both(""), required=False)  # noqa: B905  runs on Python 3.9 too
+        entry = dict(zip(keys, rule), label=label_of(rule[0]), help=both(""), required=False)  # noqa: B905  runs on Python 3.9 too
         if rule[0] == "max_tokens":
             entry["max"] = float(max_tokens)
         entries.append(entry)
     return entries
+
+
+def label_of(rule: str) -> dict[str, str]:
+    """Return the label of a parameter in the two languages."""
+    english, chinese = LABELS[rule]
+    return {"zh_Hans": chinese, "en_US": english}

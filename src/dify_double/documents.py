@@ -37,6 +37,7 @@ class Documents:
 
     def __init__(self, state: State, embeddings: Embeddings, clock: Clock) -> None:
         self.state, self.embeddings, self.clock = state, embeddings, clock
+        self.index_s = INDEX_S
 
     def service_routes(self, of_one: Callable[[Handler], Callable[[Request], Answer]]) -> list[Route]:
         """Return the routes of the service API; one path has an older name too."""
@@ -99,9 +100,9 @@ class Documents:
                 at = self.clock.unix()
                 document["processing_started_at"] = at
                 document["status"] = "parsing"
-                if age >= INDEX_S / 4:
+                if age >= self.index_s / 4:
                     document["parsing_completed_at"], document["status"] = at, "splitting"
-                if age >= INDEX_S:
+                if age >= self.index_s:
                     self._index(dataset, document, at)
 
     def _index(self, dataset: JsonObject, document: JsonObject, at: int) -> None:
@@ -225,7 +226,7 @@ class Documents:
             "document_process_rule": rule,
             "completed_at": document["completed_at"],
             "updated_at": document["completed_at"],
-            "indexing_latency": INDEX_S if segments else None,
+            "indexing_latency": self.index_s if segments else None,
             "doc_type": None,
             "doc_metadata": None,
             "segment_count": segments,

@@ -24,6 +24,7 @@ from .json_object import JsonObject, State, new_id
 from .model_providers import Ask, ProviderModels
 from .model_routes import ModelRoutes
 from .model_views import ModelViews
+from .older_states import take_over
 from .plugins import Plugins, daemon_of
 from .provider_credentials import ProviderCredentials
 from .retrieval import Retrieval
@@ -96,8 +97,7 @@ class Console:
         daemon: str = "",
         url: str = "",
     ) -> None:
-        for name, value in fresh_state().items():
-            state.setdefault(name, value)  # a state kept by an older double
+        take_over(state, fresh_state())
         self.state, self.admin_key, self.release, self.balancing = state, admin_key, release, balancing
         self.clock, numbers = Clock(clock), numbers_of(release)
         self.account = ConsoleAccount(state, init_password, self.clock, numbers)

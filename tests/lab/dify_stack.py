@@ -34,7 +34,8 @@ class Engine(BaseHTTPRequestHandler):
     def do_POST(self):
         self.rfile.read(int(self.headers["Content-Length"]))
         known = self.headers.get("Authorization") == "Bearer %s"
-        text = json.dumps({"choices": [{"message": {"content": "hello"}}]}).encode()
+        answer = {"choices": [{"message": {"content": "hello"}}], "data": [{"embedding": [1.0, 0.5]}]}
+        text = json.dumps(answer).encode()
         self.send_response(200 if known else 401)
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()

@@ -18,7 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from dify_double.not_imitated import LEFT_OUT, NOT_IMITATED
+from dify_double.not_imitated import LEFT_OUT, NOT_IMITATED, NOT_RECORDED
 from dify_double.router import Console, fresh_state
 from dify_double.routes import content_type
 from dify_double.upstream import ask, complete
@@ -52,6 +52,21 @@ def recorded_routes() -> dict[str, frozenset[int]]:
         if route is not None:
             statuses.setdefault(route, set()).add(exchange["response"]["status"])
     return {route: frozenset(seen) for route, seen in statuses.items()}
+
+
+@cache
+def recorded_paths() -> frozenset[tuple[str, str]]:
+    """Method and path of every recorded request, without its query."""
+    requests = [json.loads(path.read_text())["request"] for path in (*FIRST, *SECOND, *NEWER_DAEMON)]
+    return frozenset((request["method"], request["path"].split("?")[0]) for request in requests)
+
+
+def is_recorded(console: Console, method: str, target: str) -> bool:
+    """Tell whether the real one's answer to such a request was recorded, or the table says that none was."""
+    path = target.split("?")[0]
+    if console.route_of(method, target) in recorded_routes() or (method, path) in recorded_paths():
+        return True
+    return any(fnmatch.fnmatch(path, "/console/api" + pattern) for pattern in NOT_RECORDED)
 
 
 class Endpoint(BaseHTTPRequestHandler):

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import threading
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from dify_recordings import recorded_routes
+from dify_recordings import is_recorded
 
 from dify_double.__main__ import handler_of, kept_in
 from dify_double.canned_answers import VERSION
@@ -19,13 +21,16 @@ from dify_double.credential_forms import PROVIDERS
 from dify_double.router import Console, fresh_state
 from dify_double.upstream import ask, complete
 from steelyard.dify.client import DifyAccess, DifyClient
-from steelyard.dify.desired_state import DesiredModel, DesiredState
+from steelyard.dify.desired_state import DesiredModel, DesiredState, secret_mark
 from steelyard.dify.difference import mend
+from steelyard.dify.http import UploadFile
+from steelyard.dify.plugin_package import Package, read_package
 from steelyard.dify.reconcile import differences
 from steelyard.dify.refused_logins import RefusedLogins
 
 PROVIDER = next(iter(PROVIDERS))
 PLUGIN = PROVIDERS[PROVIDER]["plugin"]
+OPENAI = next(name for name in PROVIDERS if name.endswith("/openai"))  # with a form of its own
 KEY, PASSWORD = "sk-client-key-1", "passw0rd-of-lab"
 KNOWN = ("tiny", "embed", "sort", "hear", "speak", "other")
 
@@ -72,8 +77,8 @@ class World:
     folder: Path
     kept: dict[str, str] = dataclasses.field(default_factory=dict)
 
-    def client(self, password: str = PASSWORD) -> DifyClient:
-        return DifyClient(DifyAccess(self.url, "admin@lab.example", password), RefusedLogins(self.folder / "logins"))
+    def client(self, password: str = PASSWORD, email: str = "admin@lab.example") -> DifyClient:
+        return DifyClient(DifyAccess(self.url, email, password), RefusedLogins(self.folder / "logins"))
 
     def model(self, name: str = "tiny", kind: str = "llm", **changed: Any) -> DesiredModel:
         fields = {
@@ -110,6 +115,64 @@ class World:
         found: dict[str, str] = next(c["values"] for c in self.entry(name)["credentials"] if c["name"] == credential)
         return found
 
+    def app(self, name: str, model: str) -> dict[str, Any]:
+        """A chat app of a human's that uses a model."""
+        client = self.client()
+        made: dict[str, Any] = client.send(
+            "POST", "/apps", {"name": name, "mode": "chat", "icon_type": "emoji", "icon": "x"}
+        )
+        chosen = {"provider": PROVIDER, "name": model, "mode": "chat", "completion_params": {}}
+        client.send("POST", f"/apps/{made['id']}/model-config", {"model": chosen})
+        return made
+
+    def knowledge(self, name: str, model: str, by: str | None = None) -> None:
+        """A knowledge base that a model embeds; only who made it is shown it: the administrator, or a member."""
+        made = f"{len(self.console.state['datasets']):08}-0000-4000-8000-{'0' * 12}"
+        of_model = {
+            "embedding_model": model,
+            "embedding_model_provider": PROVIDER,
+            "indexing_technique": "high_quality",
+        }
+        whose = {"created_by": by or self.console.state["admin"]["id"], "permission": "only_me", "documents": {}}
+        self.console.state["datasets"][made] = {"id": made, "name": name, "at": 0, **of_model, **whose}
+
+    def member(self, email: str, role: str = "admin") -> str:
+        """Somebody else in the workspace, who logs in with the same password; the id."""
+        invitation = {"emails": [email], "role": role, "language": "en-US"}
+        self.client().send("POST", "/workspaces/current/members/invite-email", invitation)
+        account = self.console.state["members"][-1]
+        account |= {"password": PASSWORD, "status": "active"}
+        return str(account["id"])
+
+    def annotated(self, name: str, model: str) -> None:
+        """An advanced-chat app whose annotation reply is found by an embedding model, and names it nowhere else."""
+        client = self.client()
+        app = client.send("POST", "/apps", {"name": name, "mode": "advanced-chat", "icon_type": "emoji", "icon": "x"})
+        reply = {"score_threshold": 0.9, "embedding_provider_name": PROVIDER, "embedding_model_name": model}
+        client.send("POST", f"/apps/{app['id']}/annotation-reply/enable", reply)
+
+    def mark(self, key: str, fields: dict[str, str]) -> str:
+        """The mark of a credential as the role made it before a host kept a key of its own."""
+        return secret_mark(key, fields)
+
+    def set_password(self, password: str) -> None:
+        """The administrator's password is changed in Dify."""
+        self.console.state["admin"]["password"] = password
+
+    def by_console(self, package: Package) -> None:
+        """A human installs a plugin's package in the console."""
+        client, path = self.client(), "/workspaces/current/plugin"
+        body = {"pkg": UploadFile(Path(package.path).name, Path(package.path).read_bytes())}
+        unique = client.send("POST", f"{path}/upload/pkg", body)["unique_identifier"]
+        self.console.plugins._installed(unique, "package", None)
+
+    def team_key(self, provider: str) -> None:
+        """A human puts a key into the provider's own form."""
+        values = {"openai_api_key": "sk-" + "h" * 20, "openai_api_base": self.endpoint, "validate_model": "tiny"}
+        kept = self.console.state["provider_credentials"].setdefault(provider, {"credentials": [], "current": None})
+        kept["credentials"].append({"id": "k" * 36, "name": "team key", "values": values})
+        kept |= {"current": "k" * 36, "cached": []}
+
     def by_hand(self, name: str, credential: str = "mine", kind: str = "llm") -> None:
         """What a human does in the form."""
         body = {"model": name, "model_type": kind, "name": credential, "credentials": self.model(name, kind).fields}
@@ -122,6 +185,7 @@ def a_world(tmp_path: Path, **console: Any) -> Iterator[World]:
     made = Console(fresh_state(), ask, complete=complete, **console)
     made.account.create_admin("admin@lab.example", "admin", PASSWORD)
     made.preinstall(PROVIDER)
+    made.documents.index_s = 0.0  # a document is indexed when its status is first asked for
     requests: list[str] = []
     called: set[tuple[str, str]] = set()
     base = handler_of(made, kept_in(tmp_path / "state.json"))
@@ -137,7 +201,21 @@ def a_world(tmp_path: Path, **console: Any) -> Iterator[World]:
     dify.shutdown()
     engine.shutdown()
     if made.release == VERSION:  # of other releases nothing was recorded
-        assert {call for call in called if made.route_of(*call) not in recorded_routes()} == set()
+        unrecorded = sorted(call for call in called if not is_recorded(made, *call))
+        assert not unrecorded, f"no answer of the real one was recorded for {unrecorded}"
+
+
+def package(
+    folder: Path, version: str = "0.0.63", plugin: str = PLUGIN, readme: str = "", more_manifest: str = ""
+) -> Package:
+    """A package with a head like a real one's; the double unpacks no more than that."""
+    author, name = plugin.split("/")
+    path = folder / f"{name}-{version}.difypkg"
+    with zipfile.ZipFile(path, "w") as archive:
+        manifest = f"version: {version}\nauthor: {author}\nname: {name}\ntype: plugin\n{more_manifest}"
+        for member, text in (("manifest.yaml", manifest), ("README.md", readme)):
+            archive.writestr(zipfile.ZipInfo(member), text)  # at a fixed time: the same bytes whenever it is made
+    return read_package(str(path), hashlib.sha256(path.read_bytes()).hexdigest())
 
 
 def writes(requests: list[str]) -> list[str]:

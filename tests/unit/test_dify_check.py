@@ -30,7 +30,7 @@ from steelyard.dify.check_names import (
 from steelyard.dify.check_notes import CheckNotes, left_behind
 from steelyard.dify.client import DifyAccess, DifyClient
 from steelyard.dify.proof import PROOF_S
-from steelyard.dify.service_api import ServiceApi
+from steelyard.dify.service_calls import ServiceCalls
 from steelyard.dify.uses import read_uses
 from steelyard.errors import DifyKeysFull, Exit
 
@@ -227,7 +227,7 @@ def human_s(world: World, name: str, description: str = "") -> None:
     token = api.send("POST", "/datasets/api-keys", None)["token"]
     body = {"name": name, "description": description, "indexing_technique": "high_quality", "permission": "only_me"}
     more = {"embedding_model": "embed", "embedding_model_provider": PROVIDER}
-    ServiceApi(world.url, token, time.monotonic() + 60).ask("POST", "/datasets", {**body, **more})
+    ServiceCalls(world.url, token, time.monotonic() + 60).ask("POST", "/datasets", {**body, **more})
 
 
 @pytest.mark.parametrize(

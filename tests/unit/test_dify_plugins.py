@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from dify_world import PASSWORD, PLUGIN, PROVIDER, World, a_world, writes
+from dify_world import PASSWORD, PLUGIN, PROVIDER, World, a_world, package, writes
 
 from dify_double import plugins
 from steelyard.dify.account import Administrator, is_set_up, name_workspace, set_up, workspace_name
 from steelyard.dify.client import DifyAccess, DifyClient
-from steelyard.dify.plugins import Package, install, plugin_differences, read_package
+from steelyard.dify.plugin_package import Package, read_package
+from steelyard.dify.plugins import install, plugin_differences
 from steelyard.dify.proof import prove
 from steelyard.errors import DifyPluginWrong, DifyRefused
 
@@ -25,17 +25,6 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     monkeypatch.setattr("steelyard.dify.plugins.POLL_S", 0.1)
     with a_world(tmp_path) as made:
         yield made
-
-
-def package(folder: Path, version: str = "0.0.63", readme: str = "") -> Package:
-    """A package with a head like a real one's; the double unpacks no more than that."""
-    author, name = PLUGIN.split("/")
-    path = folder / f"{name}-{version}.difypkg"
-    with zipfile.ZipFile(path, "w") as archive:
-        manifest = f"version: {version}\nauthor: {author}\nname: {name}\ntype: plugin\n"
-        for member, text in (("manifest.yaml", manifest), ("README.md", readme)):
-            archive.writestr(zipfile.ZipInfo(member), text)  # at a fixed time: the same bytes whenever it is made
-    return read_package(str(path), hashlib.sha256(path.read_bytes()).hexdigest())
 
 
 def converge(world: World, *packages: Package) -> list[str]:

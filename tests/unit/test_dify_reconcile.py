@@ -135,13 +135,10 @@ def rename_credential(world: World) -> None:
 
 
 def balance(world: World) -> None:
-    configs = [{"credential_id": world.entry()["current"], "enabled": True}]
-    send(
-        world,
-        "POST",
-        "",
-        {**NAMED, "config_from": "custom-model", "load_balancing": {"enabled": True, "configs": configs}},
-    )
+    world.by_hand("tiny")
+    configs = [{"credential_id": credential["id"], "enabled": True} for credential in world.entry()["credentials"]]
+    body = {**NAMED, "config_from": "custom-model", "credential_id": world.entry()["current"]}
+    send(world, "POST", "", {**body, "load_balancing": {"enabled": True, "configs": configs}})
 
 
 def other_default(world: World) -> None:
@@ -197,6 +194,24 @@ def test_further_endpoints_share_the_requests_where_dify_can(tmp_path: Path) -> 
         assert (world.entry()["balanced"], names) == (True, ["steelyard", "steelyard-second"])
         assert world.converge(world.client(), world.model()) == ["balance", "remove"]
         assert [c["name"] for c in world.entry()["credentials"]] == ["steelyard"]
+
+
+def test_balancing_that_a_human_set_up_is_switched_off_and_stays_as_he_made_it(world: World) -> None:
+    world.converge(world.client(), world.model())
+    balance(world)
+    assert world.converge(world.client(), world.model()) == ["balance"]
+    assert world.converge(world.client(), world.model()) == []
+    assert {config["name"]: config["enabled"] for config in world.entry()["configs"]} == {
+        "mine": True,
+        "steelyard": True,
+    }
+    assert not world.entry()["balanced"]
+    second = Credential("steelyard-second", {**world.model().fields, "context_size": "128"})
+    model = dataclasses.replace(world.model(), further=(second,))
+    assert world.converge(world.client(), model) == ["create", "balance"]
+    enabled = {config["name"]: config["enabled"] for config in world.entry()["configs"]}
+    assert enabled == {"mine": False, "steelyard": True, "steelyard-second": True}
+    assert world.converge(world.client(), model) == []
 
 
 def test_what_is_declared_no_more_goes_and_another_credential_is_switched_to_first(world: World) -> None:

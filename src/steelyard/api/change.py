@@ -8,6 +8,8 @@ from typing import Any, TypedDict
 
 from pyinfra.api.command import QuoteString, StringCommand
 
+from steelyard.errors import SteelyardError
+
 
 class Effect(StrEnum):
     """The kind of a change, as far as whoever reads a plan has to weigh it."""
@@ -105,8 +107,11 @@ class FileWrite(Change):
 
 
 class Refusal(StringCommand):
-    """Fails this host, and no other, with `reason` on stderr. A plan lists it as a finding, not a change."""
+    """Fails this host, and no other, with `reason` on stderr. A plan lists it as a finding, not a change.
 
-    def __init__(self, reason: str) -> None:
+    `error` is what it says, where that is one of ours.
+    """
+
+    def __init__(self, reason: str, error: SteelyardError | None = None) -> None:
         super().__init__("echo", QuoteString(reason), ">&2; exit 1")
-        self.reason = reason
+        self.reason, self.error = reason, error

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from steelyard.errors import ApplyInterrupted
     from steelyard.interrupts.signals import Interruption
     from steelyard.inventory.fleet import Fleet
+    from steelyard.render.screen import Screen
     from steelyard.workflows.run_context import RunOptions
 
 
@@ -80,7 +81,7 @@ def apply_declared(
     options = options or run.options
     with run.session(options) as (fleet, session):
         planned = session.look(keep=True)
-        refuse_used(planned)
+        refuse_used(run.screen, planned)
         if not planned.pending:
             return _nothing_to_do(run, options, planned)
         run.screen.advice += advice_of_left_out(options, fleet, planned)
@@ -115,6 +116,7 @@ def apply_saved(run: Run, path: Path, pace: WavePolicy, hold_s: int | None = Non
         lines = differences_now(saved, options, session, planned)
         if lines:
             _refuse(run, path, saved, lines)
+        refuse_used(run.screen, planned)
         if not planned.pending:
             return _nothing_to_do(run, options, planned)
         run.screen.note(planned_sums(planned))
@@ -123,13 +125,20 @@ def apply_saved(run: Run, path: Path, pace: WavePolicy, hold_s: int | None = Non
     return _show(run, applied, options)
 
 
-def refuse_used(planned: Plan) -> None:
-    """A model that is to go is used by nobody: else its engine would stop, and its users fail. Raises DifyModelUsed."""
-    from steelyard.errors import DifyModelUsed
+def refuse_used(screen: Screen, planned: Plan) -> None:
+    """A model that is to go is used by nobody, else its engine would stop, and its users fail; and one that embeds is
+    moved to no other vectors. Raises DifyModelUsed, DifyUsersUnseen or DifyVectorsChanged, with those of further models
+    on the screen; where only Dify changes, no engine does, and Dify's own task keeps what is used.
+    """
+    from steelyard.errors import DifyModelUsed, DifyUsersUnseen, DifyVectorsChanged
 
-    for error in planned.errors:
-        if isinstance(error, DifyModelUsed):
-            raise error
+    kinds = DifyModelUsed | DifyUsersUnseen | DifyVectorsChanged
+    used = [error for error in planned.refused if isinstance(error, kinds)]
+    if not used or {task.role for host in planned.hosts for task in host.tasks} <= {"dify"}:
+        return
+    for error in used[:-1]:
+        screen.error(error)
+    raise used[-1]
 
 
 def _refuse(run: Run, path: Path, saved: SavedPlan, lines: list[str]) -> None:

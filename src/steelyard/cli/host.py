@@ -51,7 +51,7 @@ def remove(
     records: tuple[str, ...] = ()
     with removal.session(run.screen.event) as session:
         planned = session.look(keep=True)
-        refuse_used(planned)
+        refuse_used(run.screen, planned)
         removal.require_answer(planned)
         if not run.confirmed(
             f"Take {name} out of the site?",

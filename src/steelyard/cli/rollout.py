@@ -8,7 +8,7 @@ import typer
 
 from steelyard.errors import Exit
 
-from .alias_move import AliasName, Resume, RolloutOptions, carry_out, go_on, hosts_of, unfinished_run
+from .alias_move import AliasName, Resume, RolloutOptions, carry_out, go_on, hosts_of, states_on, unfinished_run
 from .common import Run, command
 from .options import Rate
 
@@ -36,6 +36,8 @@ def rollout(
     """
     from steelyard.errors import VersionNotDeclared
     from steelyard.inventory.locate import locate
+    from steelyard.roles.dify import refuse_new_vectors
+    from steelyard.rollout.open_trials import served_on
     from steelyard.rollout.strategy import parse_strategy
     from steelyard.workflows.models.push_models import push_models
     from steelyard.workflows.rollout.coordinate import TakenUp
@@ -55,6 +57,8 @@ def rollout(
             raise VersionNotDeclared(
                 where=where, alias=alias, model=project, version=str(asked_version or "..."), declared=declared
             )
+        if unfinished is None:
+            refuse_new_vectors(fleet, site, services, lambda: served_on(states_on(moved)))
         pushed = push_models(fleet, session, site, [project], rate, run.screen.event)[project]
         if pushed.errors:
             raise next(iter(pushed.errors.values()))

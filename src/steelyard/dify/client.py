@@ -46,6 +46,7 @@ class DifyClient:
         self._refused: SteelyardError | None = None
         self._release: DifyVersion | None = None
         self._ahead_s = 0.0
+        self._said: DifyVersion | None = None
         self.reads = 0
         self.writes = 0
         self.logins = 0
@@ -87,13 +88,19 @@ class DifyClient:
         if self._release is None:
             answer = self._request("GET", "/version?current_version=0.0.0", None)
             version = answer.body.get("version") if answer.status == 200 and isinstance(answer.body, dict) else None
-            known = (answer.header("X-Version"), self.access.release, version)
-            self._release = next(filter(None, map(release_of, known)), NEWEST_KNOWN)
+            self._said = release_of(answer.header("X-Version"))
+            known = (self.access.release, version)
+            self._release = self._said or next(filter(None, map(release_of, known)), NEWEST_KNOWN)
         return self._release
 
     def clock(self) -> float:
         """The moment by the server's clock, in seconds of the epoch; by ours before its first answer."""
         return time.time() + self._ahead_s
+
+    def preserves_credentials(self) -> bool:
+        """Whether the server keeps credentials when asked to. Only its own word counts: a guess would lose them."""
+        self.release()
+        return self._said is not None and self._said.preserves_credentials
 
     def models(self, provider: str) -> list[ListedModel]:
         """Every model of a provider as Dify lists it. Raises like `get`."""

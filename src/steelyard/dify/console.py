@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 
 class ListedModel(TypedDict):
     """A model of a provider as Dify lists it; `status` is active, disabled or another word of Dify's.
 
-    `label` is by language, as `en_US`; a property of interest is `context_size`.
+    `fetch_from` is customizable-model of one that somebody added; `label` is by language, as `en_US`; a property of
+    interest is `context_size`.
     """
 
     model: str
     model_type: str
     status: str
+    fetch_from: NotRequired[str]
     model_properties: dict[str, Any]
     label: dict[str, str]
 
@@ -26,8 +28,10 @@ class NamedCredential(TypedDict):
 
 
 class BalancedCredential(TypedDict):
-    """A credential that shares a model's requests, where `enabled`."""
+    """A credential that shares a model's requests, where `enabled`; one of an older release has no `credential_id`."""
 
+    id: NotRequired[str | None]
+    credential_id: NotRequired[str | None]
     name: str
     enabled: bool
 
@@ -58,8 +62,9 @@ class CustomModel(TypedDict):
 
 
 class CustomConfiguration(TypedDict, total=False):
-    """The models that were added to a provider."""
+    """The models that were added to a provider, and the credentials of its own form."""
 
+    available_credentials: list[NamedCredential] | None
     custom_models: list[CustomModel] | None
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 BASE = "/workspaces/current/model-providers"
+MODEL_TYPES = ("llm", "text-embedding", "rerank", "speech2text", "tts")
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,8 @@ class DesiredModel:
 class DesiredState:
     """The desired state of one provider.
 
-    `known_marks` are the marks of the secrets that were last set, from the host; None: not asked.
+    `known_marks` are the marks of the secrets that were last set, from the host; None: not asked. They are made with
+    `mark_key`; those of before the host kept a key of their own with `older_mark_key`, the login's secret.
 
     `owner` is the name of the credentials that are ours: models that have one and are not declared any more are
     removed.
@@ -62,6 +64,7 @@ class DesiredState:
     remove_used: bool = False
     known_marks: dict[str, str] | None = field(default=None, repr=False)
     mark_key: str = field(default="", repr=False)
+    older_mark_key: str | None = field(default=None, repr=False)
 
     @property
     def path(self) -> str:

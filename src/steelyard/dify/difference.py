@@ -6,6 +6,8 @@ import urllib.parse
 from dataclasses import dataclass, field
 from typing import Any
 
+from steelyard.errors import SteelyardError
+
 from .client import DifyClient
 from .console import CredentialsView
 from .desired_state import BASE, DesiredModel
@@ -33,6 +35,7 @@ class ModelDifference:
     """`action` is create, update, switch, enable, disable, balance, default, remove or prune.
 
     `model` is whose credentials an IdOf means; `asks` are models that must give a token before anything is sent.
+    `blocked` is why it is not mended, and `comes_last` tells that it needs what others of the same look make.
     """
 
     action: str
@@ -43,6 +46,8 @@ class ModelDifference:
     provider: str
     model: tuple[str, str]
     asks: tuple[DesiredModel, ...] = ()
+    blocked: SteelyardError | None = None
+    comes_last: bool = False
 
     @property
     def is_removal(self) -> bool:
@@ -51,7 +56,11 @@ class ModelDifference:
 
 
 def mend(client: DifyClient, difference: ModelDifference) -> None:
-    """Carry out one difference. Raises EndpointNotReady before anything was sent, and the client's errors."""
+    """Carry out one difference. Raises what blocks it, or EndpointNotReady, before anything was sent, and the client's
+    errors.
+    """
+    if difference.blocked is not None:
+        raise difference.blocked
     for model in difference.asks:
         require_answer(model)
     ids: dict[str, str] | None = None

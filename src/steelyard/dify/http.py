@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import http.client
 import json
+import re
 import secrets
 import urllib.parse
 from dataclasses import dataclass, field
@@ -12,11 +14,12 @@ from typing import Any
 from steelyard.errors import DifyUnreachable
 
 TIMEOUT_S = 330  # Dify itself waits 300 s for an endpoint while it validates
+GATEWAY = (502, 503, 504)  # what a proxy says, in no JSON, where Dify's API does not answer it
 
 
 @dataclass(frozen=True)
 class HttpResponse:
-    """`body` is decoded JSON, None where it was empty, `{"message": ...}` where it was no JSON."""
+    """`body` is decoded JSON, None where it was empty, `{"message": ...}` where it was no JSON: one line of text."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
@@ -64,9 +67,21 @@ def exchange(
         connection.close()
     try:
         decoded: Any = json.loads(content) if content else None
-    except ValueError:
-        decoded = {"message": content[:200].decode(errors="replace")}
+    except ValueError as error:
+        if answer.status in GATEWAY:
+            raise DifyUnreachable(where=base, why=f"the proxy before it says {answer.status}") from error
+        decoded = {"message": _in_words(content)}
     return HttpResponse(answer.status, tuple(answer.getheaders()), decoded)
+
+
+def _in_words(content: bytes) -> str:
+    """What an answer that is no JSON says, in one line: a page of HTML by its title, for it is never shown itself."""
+    text = content[:4000].decode(errors="replace")
+    if text.lstrip()[:1] == "<":
+        title = re.search(r"<title[^>]*>([^<]*)", text, re.IGNORECASE)
+        shown = " ".join(html.unescape(title[1]).split())[:80] if title else ""
+        return f"a page of HTML, `{shown}`" if shown else "a page of HTML"
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())[:200]
 
 
 def _encoded(body: Any) -> tuple[bytes | None, str]:

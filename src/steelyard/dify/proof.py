@@ -29,7 +29,7 @@ from .check_objects import CheckObjects
 from .client import DifyClient
 from .console import ListedModel
 from .http import UploadFile, message_of
-from .service_api import ServiceApi
+from .service_calls import ServiceCalls
 from .uses import default_of
 
 QUESTION, USER = "Say hello.", "steelyard"
@@ -98,8 +98,8 @@ def _timed(name: str, kind: str, work: Callable[[], str]) -> ModelProof:
     return ModelProof(name, kind, "failed" if why else "answered", seconds, why)
 
 
-def _asking(own: CheckObjects, key: str) -> ServiceApi:
-    return ServiceApi(own.client.access.url, key, time.monotonic() + PROOF_S)
+def _asking(own: CheckObjects, key: str) -> ServiceCalls:
+    return ServiceCalls(own.client.access.url, key, time.monotonic() + PROOF_S)
 
 
 def _app(own: CheckObjects, provider: str, model: str) -> str:
@@ -194,7 +194,7 @@ def _knowledge(own: CheckObjects, provider: str, embedder: str, reranker: str | 
     return "" if came_back else "the document was not found again"
 
 
-def _indexed(service: ServiceApi, dataset: str, batch: str) -> str:
+def _indexed(service: ServiceCalls, dataset: str, batch: str) -> str:
     """Empty when the document is indexed; else why it is not."""
     end = time.monotonic() + min(INDEX_S, service.seconds_left)
     while True:

@@ -10,14 +10,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from steelyard.errors import DifyModelUsed, DifyPluginMissing
+from steelyard.errors import DifyLegacyTypes, DifyPluginMissing
 
 from .client import DifyClient
 from .console import ListedModel, Provider
 from .desired_state import BASE, Credential, DesiredModel, DesiredState, mark_name, secret_mark
 from .difference import Call, IdOf, ModelDifference, credentials_view
 from .form import Form, form_of
-from .uses import Uses, default_of, read_uses
+from .removals import credentials_by_model, removals
+from .uses import default_of
+
+LEGACY = ("llm", "text-embedding", "rerank")  # types that had other names up to 1.13
 
 
 def masked(secret: str) -> str:
@@ -35,7 +38,8 @@ def differing_fields(expected: dict[str, str], live: Mapping[str, object], secre
 def differences(client: DifyClient, desired: DesiredState) -> list[ModelDifference]:
     """Differences that must be mended, in order.
 
-    Raises DifyPluginMissing, DifyFieldWrong, DifyModelUsed and the client's errors.
+    A removal that must not be is the last, and says why (`blocked`). Raises DifyPluginMissing, DifyFieldWrong,
+    DifyLegacyTypes and the client's errors.
     """
     provider = provider_entry(client, desired.provider)
     if provider is None:
@@ -47,11 +51,16 @@ def differences(client: DifyClient, desired: DesiredState) -> list[ModelDifferen
         for credential in model.credentials:
             form.check(model, credential.fields)
     listed = {(entry["model"], entry["model_type"]): entry for entry in client.models(desired.provider)}
-    mending: list[ModelDifference] = []
-    for model in desired.models:
-        mending += _Model(client, desired, form, model, listed.get((model.model, model.type))).differences()
+    models = [_Model(client, desired, form, model, listed.get((model.model, model.type))) for model in desired.models]
+    legacy = [f"{model.model.type} `{model.model.model}`" for model in models if model.has_legacy_type]
+    if legacy:
+        raise DifyLegacyTypes(where=client.where, models=", ".join(legacy))
+    mending = [difference for model in models for difference in model.differences()]
     mending += _defaults(client, desired)
-    return mending + _removals(client, desired, provider, listed)
+    return sorted(
+        [*mending, *removals(client, desired, provider, listed)],
+        key=lambda difference: difference.blocked is not None,  # a stable sort: the others keep their order
+    )
 
 
 def provider_entry(client: DifyClient, provider: str) -> Provider | None:
@@ -68,7 +77,7 @@ def models_by_hand(client: DifyClient, desired: DesiredState) -> list[str]:
     """Models of the provider that are in use and have no credential of ours."""
     declared = {(model.model, model.type) for model in desired.models}
     provider = provider_entry(client, desired.provider)
-    held = _credentials_by_model(provider or {})
+    held = credentials_by_model(provider or {})
     names = []
     for entry in client.models(desired.provider) if provider else ():
         key = (entry["model"], entry["model_type"])
@@ -86,6 +95,14 @@ class _Model:
         self.client, self.desired, self.form, self.model, self.listed = client, desired, form, model, listed
         self.view = credentials_view(client, desired.provider, model.model, model.type)
         self.ids = {entry["credential_name"]: entry["credential_id"] for entry in self.view["available_credentials"]}
+
+    @property
+    def has_legacy_type(self) -> bool:
+        """Whether Dify lists the model as one with credentials and finds none: they are kept under the name that an
+        older release gave to its type. A model that lost its credentials otherwise is not listed.
+        """
+        listed = self.listed is not None and self.listed.get("fetch_from") == "customizable-model"
+        return listed and self.model.type in LEGACY and not self.ids
 
     def differences(self) -> list[ModelDifference]:
         model = self.model
@@ -143,8 +160,9 @@ class _Model:
     def _mark_fits(self, credential: Credential) -> bool:
         if self.desired.known_marks is None:
             return True
-        mark = secret_mark(self.desired.mark_key, credential.fields)
-        return self.desired.known_marks.get(mark_name(self.model, credential)) == mark
+        kept = self.desired.known_marks.get(mark_name(self.model, credential))
+        keys = [key for key in (self.desired.mark_key, self.desired.older_mark_key) if key is not None]
+        return kept in [secret_mark(key, credential.fields) for key in keys]
 
     def _balancing(self) -> list[ModelDifference]:
         names = [credential.name for credential in self.model.credentials] if self.model.further else []
@@ -154,7 +172,7 @@ class _Model:
         )
         if sorted(names) == live:
             return []
-        configs = [{"credential_id": IdOf(name), "enabled": True} for name in names]
+        configs = self._configs(names)
         body = {
             **self.model.named,
             "config_from": "custom-model",
@@ -164,6 +182,22 @@ class _Model:
         declared = f"requests shared by {', '.join(names)}" if names else "no load balancing"
         shown = f"requests shared by {', '.join(live)}" if live else "no load balancing"
         return [self._difference("balance", declared, shown, (Call("POST", self.desired.path, body),))]
+
+    def _configs(self, names: list[str]) -> list[dict[str, Any]]:
+        """What Dify balances over: ours, and what a human added beside them, which stays and is switched off.
+
+        Dify deletes each that is not sent, ignores a request that sends none, and keeps one that is sent with its id.
+        """
+        configs = []
+        for entry in self.view["load_balancing"]["configs"]:
+            kept = {name: value for name, value in entry.items() if name in ("id", "name", "credential_id") and value}
+            if "id" not in kept:
+                continue
+            enabled = entry["name"] in names if names else bool(entry["enabled"])
+            configs.append({**kept, "enabled": enabled})
+        there = {entry["name"] for entry in configs}
+        wanted = names or ([] if configs else [self.model.credential])
+        return configs + [{"credential_id": IdOf(name), "enabled": True} for name in wanted if name not in there]
 
     def _difference(
         self, action: str, declared: str, live: str, calls: tuple[Call, ...], *asks: DesiredModel
@@ -188,67 +222,3 @@ def _defaults(client: DifyClient, desired: DesiredState) -> list[ModelDifference
             subject = f"default {model.type}"
             mending.append(ModelDifference("default", subject, model.model, shown, (call,), desired.provider, key))
     return mending
-
-
-def _credentials_by_model(provider: Provider) -> dict[tuple[str, str], dict[str, str]]:
-    """(model, type) to its credentials, name to id; models without one in use too."""
-    custom = (provider.get("custom_configuration") or {}).get("custom_models") or []
-    return {
-        (entry["model"], entry["model_type"]): {
-            held["credential_name"]: held["credential_id"] for held in entry.get("available_model_credentials") or ()
-        }
-        for entry in custom
-    }
-
-
-def _removals(
-    client: DifyClient, desired: DesiredState, provider: Provider, listed: dict[tuple[str, str], ListedModel]
-) -> list[ModelDifference]:
-    """Ours that are not declared any more; with `prune`, everybody's. Raises DifyModelUsed."""
-    declared = {
-        (model.model, model.type): {credential.name for credential in model.credentials} for model in desired.models
-    }
-    held = _credentials_by_model(provider)
-    uses: Uses | None = None
-    mending = []
-    for key in sorted(held.keys() | listed.keys()):
-        names = held.get(key, {})
-        stays = declared.get(key)
-        if stays is not None:
-            going = [name for name in names if _is_ours(name, desired.owner) and name not in stays]
-        else:
-            going = list(names) if desired.prune else [name for name in names if _is_ours(name, desired.owner)]
-        if not going:
-            continue
-        staying = [name for name in names if name not in going]
-        if stays is None and not staying and key in listed and not desired.remove_used:
-            uses = uses or read_uses(client)
-            given = {
-                f"default {model.type}" for model in desired.models if model.default
-            }  # they go to another in this run
-            users = [user for user in uses.of(desired.provider, *key) if user not in given]
-            if users:
-                raise DifyModelUsed(where=client.where, model=key[0], users=", ".join(users))
-        mending.append(_removal(desired, key, names, going, staying, in_use=key in listed))
-    return mending
-
-
-def _is_ours(name: str, owner: str) -> bool:
-    """Further credentials are named `OWNER-NAME`."""
-    return name == owner or name.startswith(f"{owner}-")
-
-
-def _removal(
-    desired: DesiredState, key: tuple[str, str], ids: dict[str, str], going: list[str], staying: list[str], in_use: bool
-) -> ModelDifference:
-    named = {"model": key[0], "model_type": key[1]}
-    calls: list[Call] = []
-    if staying and in_use:  # the one in use must not go first: the model would be left without any
-        keeper = desired.owner if desired.owner in staying else staying[0]
-        calls.append(Call("POST", f"{desired.path}/credentials/switch", {**named, "credential_id": ids[keeper]}))
-    calls += [Call("DELETE", f"{desired.path}/credentials", {**named, "credential_id": ids[name]}) for name in going]
-    ours = all(_is_ours(name, desired.owner) for name in going)
-    declared = "not declared" if not staying else f"without {', '.join(going)}"
-    live = f"registered with {', '.join(sorted(ids))}"
-    action = "remove" if ours else "prune"
-    return ModelDifference(action, f"model {key[0]}", declared, live, tuple(calls), desired.provider, key)

@@ -37,6 +37,11 @@ class DifyVersion(NamedTuple):
         """True where a model can have several credentials, each with a name."""
         return self >= (1, 8, 0)
 
+    @property
+    def preserves_credentials(self) -> bool:
+        """True where an uninstall of a plugin keeps its credentials when asked to; before, the word is ignored."""
+        return self >= (1, 17, 0)
+
 
 NEWEST_KNOWN = DifyVersion(1, 16, 1)
 

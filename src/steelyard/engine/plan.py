@@ -34,6 +34,7 @@ class PlannedCommand:
     outage_s: float | None = 0.0
     depends_on: tuple[str, ...] = ()  # things, as of `Finding`
     fix: str | None = None  # what mends it where an apply would not
+    error: SteelyardError | None = None  # what a refusal says, where that is one of ours
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,12 @@ class Plan:
     def errors(self) -> list[SteelyardError]:
         return [error for host in self.hosts if host.error is not None for error in (host.error, *host.more_errors)]
 
+    @property
+    def refused(self) -> list[SteelyardError]:
+        """Errors of ours that refusals among the changes say."""
+        commands = (command for host in self.hosts for task in host.tasks for command in task.commands)
+        return [command.error for command in commands if command.error is not None]
+
     def of(self, outcome: HostOutcome) -> list[HostPlan]:
         """Return the plans of hosts that came out so."""
         return [host for host in self.hosts if host.outcome is outcome]
@@ -168,7 +175,8 @@ def _first_difference(diff: Sequence[str]) -> tuple[str, str] | None:
 def shown_command(command: PyinfraCommand) -> PlannedCommand:
     """Return a command as it is shown. Nothing secret passes: hidden values are masked, secret files have no diff."""
     if isinstance(command, Refusal):
-        return PlannedCommand(f"refuse: {command.reason}", command.reason, "", "", refusal=command.reason)
+        reason = command.reason
+        return PlannedCommand(f"refuse: {reason}", reason, "", "", refusal=reason, error=command.error)
     if isinstance(command, FileWrite):
         shown = f"write {command.path}", command.path, command.declared, command.live, _diff(command)
         return PlannedCommand(*shown, effect=command.effect)

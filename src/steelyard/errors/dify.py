@@ -214,6 +214,90 @@ class DifyPluginFailed(SteelyardError):
     why: str
 
 
+class DifyPluginKept(SteelyardError):
+    """Another version of a plugin could only come by an uninstall, and that would delete credentials of persons."""
+
+    sentence = (
+        "plugin `{plugin}` stays {live}: this Dify can put {version} there only by an uninstall, and that deletes "
+        "{credentials}"
+    )
+    fix = (
+        "declare {live} in `dify.plugins`, or bring Dify to a release that keeps them (1.17); or note those keys, "
+        "delete them in Dify, apply, and enter them again"
+    )
+    sample = {
+        "where": "http://dify.example/console/api",
+        "plugin": "langgenius/openai",
+        "live": "0.9.1",
+        "version": "0.9.2",
+        "credentials": "credential `team key` of langgenius/openai/openai",
+    }
+    exit = Exit.HOST_FAILED
+    plugin: str
+    live: str
+    version: str
+    credentials: str
+
+
+class DifyLegacyTypes(SteelyardError):
+    """Dify lists models without any credential: its database has the names that older releases gave to model types."""
+
+    sentence = (
+        "Dify lists {models} without a credential: its database still calls model types as releases up to 1.13 did, "
+        "and a registration would make a second model of each"
+    )
+    fix = (
+        "in Dify's folder: `docker compose exec api flask data-migrate legacy-model-types --apply`, after a backup; "
+        "`steelyard dify upgrade` runs it"
+    )
+    sample = {"where": "http://dify.example/console/api", "models": "llm `qwen3-8b`, text-embedding `bge-m3`"}
+    exit = Exit.HOST_FAILED
+    models: str
+
+
+class DifyUsersUnseen(SteelyardError):
+    """A model shall go, and the login may not see everything that could use it; nothing was removed."""
+
+    sentence = (
+        "model `{model}` is not declared any more, and `{login}` ({role}) cannot see all that may use it: {unseen}"
+    )
+    fix = "give `dify.email` an owner of the workspace, or set `dify.remove_used: true`"
+    sample = {
+        "where": "http://dify.example/console/api",
+        "model": "bge-m3",
+        "login": "ops@example.org",
+        "role": "admin",
+        "unseen": "knowledge bases that other members keep to themselves",
+    }
+    exit = Exit.HOST_FAILED
+    model: str
+    login: str
+    role: str
+    unseen: str
+
+
+class DifyVectorsChanged(SteelyardError):
+    """Knowledge bases were indexed with another version of an embedding model than the one that would answer."""
+
+    sentence = "alias `{alias}` would embed with `{version}`, and vectors of `{before}` are in {knowledge}"
+    fix = (
+        "in models.yml, `dify.vectors_as` of the model: `{version}: VERSION` with the version whose vectors are the "
+        "same, or `{version}: {version}`, and index those knowledge bases again in Dify"
+    )
+    sample = {
+        "where": "models.yml:7",
+        "alias": "bge-m3",
+        "version": "v2",
+        "before": "v1",
+        "knowledge": "2 knowledge bases: `Handbook`, `Tickets`",
+    }
+    exit = Exit.HOST_FAILED
+    alias: str
+    version: str
+    before: str
+    knowledge: str
+
+
 class DifyArchiveWrong(SteelyardError):
     """The archive of a release that is not there, is another, or is none."""
 

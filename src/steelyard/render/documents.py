@@ -5,7 +5,7 @@ entry.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, TypedDict
 
 from steelyard.errors import Exit, SteelyardError
@@ -13,7 +13,7 @@ from steelyard.errors import Exit, SteelyardError
 if TYPE_CHECKING:
     from steelyard.api.advice import Advice
     from steelyard.drift.report import DriftReport
-    from steelyard.engine.plan import HostPlan, Plan
+    from steelyard.engine.plan import HostPlan, Plan, Task
 
 JSON_VERSION = 2
 Errors = Mapping[str, SteelyardError]  # by host
@@ -101,6 +101,16 @@ def drift_document(report: DriftReport, plan: Plan, code: Exit) -> DriftDocument
     }
 
 
+def _task(task: Task) -> Row:
+    """A task with its commands as they are shown; the error of a refusal is told by its words."""
+    commands = []
+    for command in task.commands:
+        row = asdict(replace(command, error=None))  # an exception cannot be copied
+        del row["error"]
+        commands.append(row)
+    return {"code": task.code, "role": task.role, "name": task.name, "commands": commands}
+
+
 def host_document(host: HostPlan) -> HostDocument:
     """The part of a document that is about one host."""
     from steelyard.engine.plan_totals import host_totals
@@ -110,7 +120,7 @@ def host_document(host: HostPlan) -> HostDocument:
         "outcome": str(host.outcome),
         "in_sync": host.in_sync,
         "totals": host_totals(host).as_json(),
-        "tasks": [{"code": task.code, **asdict(task)} for task in host.tasks],
+        "tasks": [_task(task) for task in host.tasks],
         "unknown": [unknown._asdict() for unknown in host.unknown],
         "error": host.error.as_json() if host.error else None,
         "last_words": list(host.last_words),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from .documents import drift_document, plan_document
-from .text import advice_lines, consequence_lines, finding_lines, plural, traffic_lines
+from .text import advice_lines, consequence_lines, finding_lines, hosts_named, plural, traffic_lines
 from .width import MarkedLine, wrapped
 
 if TYPE_CHECKING:
@@ -102,7 +102,8 @@ def show_drift(screen: Screen, plan: Plan, report: DriftReport, code: Exit) -> N
     if screen.json:
         screen.document("drift", drift_document(report, plan, code))
         return
-    looked_at = len(plan.hosts) - len(plan.errors)
+    silent = [host.host for host in plan.hosts if host.error is not None]
+    looked_at = len(plan.hosts) - len(silent)
     lines = finding_lines(report.findings, bool(screen.verbose), report.consequences_of)
     screen.lines(_fitting(screen, lines))
     screen.failures()
@@ -114,6 +115,9 @@ def show_drift(screen: Screen, plan: Plan, report: DriftReport, code: Exit) -> N
         count = plural(len(report.findings), "finding")
         hosts = plural(len({finding.host for finding in report.findings}), "host")
         screen.out(f"drift: {count} on {hosts} of {looked_at} looked at{excepted}")
+    elif silent:
+        unseen = f"{plural(len(silent), 'host')} not looked at: {hosts_named(silent)}"
+        screen.out(f"drift: no finding on {plural(looked_at, 'host')}{excepted}, {unseen}")
     else:
         screen.out(f"no drift: {plural(looked_at, 'host')} as declared{excepted}")
     _show_traffic(screen, plan)

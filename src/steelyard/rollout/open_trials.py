@@ -60,3 +60,8 @@ def time_of(at: float) -> str:
 def version_of(folder: str | None) -> str:
     """The version that lies in a folder; `nothing` where no engine runs."""
     return folder.rsplit("/", 1)[1] if folder else "nothing"
+
+
+def served_on(states: Mapping[str, SwitchState]) -> list[str]:
+    """The versions that services serve, or would come up with where they do not run."""
+    return [version_of(folder) for state in states.values() if (folder := state.serves or state.committed)]

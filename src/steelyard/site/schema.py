@@ -179,6 +179,14 @@ class DifyModel(BaseModel):
     max_tokens: int = Field(1024, ge=1, description="Upper limit of an answer, told to Dify.")
     enabled: bool = Field(True, description="Whether users of the workspace may choose it.")
     default: bool = Field(False, description="Whether it is the workspace's default for its type.")
+    vectors_as: dict[Version, Version] = Field(
+        default_factory=dict,
+        description=(
+            "Of a text-embedding model: version to the version whose vectors are the same, or to itself where "
+            "knowledge bases are indexed again. While they use the model, a version that is not here, and another than "
+            "before, is refused."
+        ),
+    )
     credentials: dict[str, str] = Field(
         default_factory=dict,
         description="Further fields of the provider's form, checked by the form that Dify has now; not secret.",

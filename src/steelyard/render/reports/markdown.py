@@ -16,7 +16,8 @@ MARKS = re.compile(r"[\\|<>\[\]*_`~!]|^[#+=-]|(?<=^\d)[.)]|(?<=^\d\d)[.)]")
 def write(report: Report) -> str:
     findings, excepted = report.drifted.findings, report.drifted.excepted
     hosts = len({finding.host for finding in findings})
-    title = f"{len(findings)} findings on {hosts} hosts" if findings else "no drift"
+    nothing = "no finding, and not every host looked at" if report.errors else "no drift"
+    title = f"{len(findings)} findings on {hosts} hosts" if findings else nothing
     lines = [f"# Drift: {title}", ""]
     lines += [
         f"{_cell(report.inventory)}, {report.made}: {len(report.looked_at)} hosts looked at, {len(report.errors)} not.",

@@ -12,7 +12,7 @@ from .http import TIMEOUT_S, HttpResponse, exchange, message_of
 
 
 @dataclass(frozen=True)
-class ServiceApi:
+class ServiceCalls:
     """The API of the Dify at `url`, by one key. After `until`, in monotonic seconds, no answer is waited for."""
 
     url: str

@@ -103,6 +103,12 @@ class Stack:
                 run(["docker", "inspect", *before], True)  # it is not that
         return []
 
+    def address(self, container: str) -> str | None:
+        """The address of a container in one of its networks, by its service or its own name; None where it has none."""
+        found = next((entry for entry in self._inspected() if _is_of(entry, container)), None)
+        networks = ((found or {}).get("NetworkSettings") or {}).get("Networks") or {}
+        return next((network["IPAddress"] for network in networks.values() if network.get("IPAddress")), None)
+
     def _container_ids(self) -> list[str]:
         label = "label=com.docker.compose.project=%s" % self.project
         return run(["docker", "ps", "--all", "--quiet", "--filter", label], True).stdout.split()
@@ -112,11 +118,16 @@ class Stack:
 
         Not Compose's own: `config --hash` gives another one than `up` writes down, where there is an `env_file` (2.26).
         """
-        document = json.loads(self.compose("config", "--format", "json").stdout)
         return {
             name: hashlib.sha256(json.dumps(entry, sort_keys=True).encode()).hexdigest()
-            for name, entry in document["services"].items()
+            for name, entry in self.services().items()
         }
+
+    def services(self, *files: str) -> dict[str, dict[str, Any]]:
+        """The services of the project as Compose reads its files, or `--file NAME` ones alone. Raises DifyError."""
+        document = json.loads(self.compose(*files, "config", "--format", "json").stdout)
+        services: dict[str, dict[str, Any]] = document["services"]
+        return services
 
     def made_from(self) -> dict[str, list[str]]:
         """The sources of each service's container: our hash, and the one that Compose wrote down."""
@@ -215,6 +226,13 @@ class Stack:
     def version(self) -> str | None:
         """Version of the release in the folder; None where there is none."""
         return self.record().version
+
+
+def _is_of(entry: dict[str, Any], container: str) -> bool:
+    """Whether what `docker inspect` says is of the container with that name, or of that service's."""
+    labels = entry["Config"]["Labels"]
+    service = "" if labels.get("com.docker.compose.oneoff") == "True" else labels.get("com.docker.compose.service")
+    return container in (service, str(entry.get("Name")).lstrip("/"))
 
 
 def run(command: list[str], check: bool, **options: Any) -> subprocess.CompletedProcess[str]:

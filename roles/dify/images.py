@@ -7,6 +7,7 @@ from pathlib import Path
 from steelyard.artifacts.images import PinnedImage, read_images
 from steelyard.dify.compose import ComposeService, compose_services
 from steelyard.dify.source import TEMPLATE, release_files
+from steelyard.dify.vector_images import step_names
 from steelyard.errors import DifyImagesMissing, SettingMissing
 from steelyard.inventory.fleet import Fleet
 from steelyard.roles.registry_mirror.settings import Settings as MirrorSettings
@@ -34,7 +35,8 @@ def image_names(fleet: Fleet) -> list[str]:
         raise SettingMissing(where=str(fleet.path), key="dify.release", allowed="the release whose images are meant")
     files = release_files(wanted.release.archive, wanted.release.sha256)
     runs = compose_services(files, (*profiles(wanted, parsed(files[TEMPLATE].decode())), "postgresql"))
-    return sorted({"docker.io/{}:{}".format(*named(service.image)) for service in runs})
+    steps = step_names(wanted.release.weaviate_steps)
+    return sorted({*("docker.io/{}:{}".format(*named(service.image)) for service in runs), *steps})
 
 
 def named(image: str) -> tuple[str, str]:

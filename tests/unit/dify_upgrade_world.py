@@ -173,10 +173,8 @@ class World:
             "redis": {"image": "redis:6-alpine", **mount},
         }
         if weaviate:
-            repository = (
-                "semitechnologies/weaviate:" if folder == "dify" else "cr.weaviate.io/semitechnologies/weaviate:"
-            )
-            services["weaviate"] = {"image": repository + weaviate, **mount}
+            registry = "" if folder == "dify" else "cr.weaviate.io/"
+            services["weaviate"] = {"image": f"{registry}semitechnologies/weaviate:{weaviate}", **mount}
         services |= more.pop("services", {})
         head = "a1" if folder == "dify" else "b2"
         self.put(folder + "/compose.json", {"services": services, "head": head, **more})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,8 +12,6 @@ from steelyard_host.dify import ladder, stores
 from steelyard_host.dify.stack import DifyError, Stack
 from steelyard_host.dify.stores import StoreImage, VectorStep
 from steelyard_host.wire.dify import VectorImage, VectorImages
-
-MOUNT = {"volumes": [{"type": "bind", "source": "/opt/dify/volumes/x", "target": "/data"}]}
 
 
 def image(service: str, reference: str, tag: str | None = None) -> dict[str, StoreImage]:
@@ -71,17 +69,21 @@ def test_an_image_that_may_not_read_the_volume_is_refused_with_both_names_and_th
 
 
 def test_an_image_by_digest_has_its_release_from_the_official_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    def services(self: Stack, *files: str) -> dict[str, Any]:
-        name = "postgres:15-alpine" if files else "mirror:5000/library/postgres@sha256:" + "1" * 64
-        return {
-            "db_postgres": {"image": name, **MOUNT},
-            "api": {"image": "langgenius/dify-api:1.16.1", **MOUNT},
-            "nginx": {"image": "nginx:latest", **MOUNT},
-            "sandbox": {"image": "langgenius/dify-sandbox:0.2.15", **MOUNT},
+    mount = {"volumes": [{"type": "bind", "source": "/opt/dify/volumes/x", "target": "/data"}]}
+
+    def compose(self: Stack, *argv: str) -> SimpleNamespace:
+        official = argv[:2] == ("--file", "docker-compose.yaml")
+        name = "postgres:15-alpine" if official else "mirror:5000/library/postgres@sha256:" + "1" * 64
+        services = {
+            "db_postgres": {"image": name, **mount},
+            "api": {"image": "langgenius/dify-api:1.16.1", **mount},
+            "nginx": {"image": "nginx:latest", **mount},
+            "sandbox": {"image": "langgenius/dify-sandbox:0.2.15", **mount},
             "web": {"image": "langgenius/dify-web:1.16.1"},
         }
+        return SimpleNamespace(stdout=json.dumps({"services": services}))
 
-    monkeypatch.setattr(Stack, "services", services)
+    monkeypatch.setattr(Stack, "compose", compose)
     found = stores.images(Stack({"folder": "/opt/dify", "project": "dify"}))
     assert {name: (store.name, store.tag) for name, store in found.items()} == {
         "db_postgres": ("postgres", "15-alpine")
@@ -125,5 +127,5 @@ def test_the_declared_steps_are_read_from_beside_the_staged_release(tmp_path: Pa
     assert ladder.declared_steps(tmp_path) == [VectorStep("1.28.16", "mirror:5000/w@sha256:1")]
     for wrong in ("[]", "{", '{"images": [{"version": "1.28"}]}'):
         (tmp_path / ladder.STEPS).write_text(wrong)
-        with pytest.raises(DifyError, match="cannot be read: .*; stage the release again"):
+        with pytest.raises(DifyError, match=r"cannot be read: .*; stage the release again"):
             ladder.declared_steps(tmp_path)

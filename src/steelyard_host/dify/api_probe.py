@@ -13,7 +13,7 @@ import time
 from typing import NamedTuple
 
 from steelyard_host.dify.contents import Contents
-from steelyard_host.dify.migration import Target
+from steelyard_host.dify.migration import DatabaseTarget
 from steelyard_host.dify.stack import DifyError, run
 from steelyard_host.system.http_body import body_of
 
@@ -34,8 +34,8 @@ class _Answer(NamedTuple):
     body: bytes
 
 
-def answered(target: Target, held: Contents, seconds: float) -> str:
-    """What the API said, in words. Raises DifyError where it does not come up, or says that it is not set up."""
+def answered(target: DatabaseTarget, held: Contents, seconds: float) -> str:
+    """The words of the API on the copy. Raises DifyError where it does not come up, or says that it is not set up."""
     name = target.stack.project + "-probe"
     run(["docker", "rm", "--force", name], False)
     quiet = ("-e", "MODE=api", "-e", "MIGRATION_ENABLED=false", "-e", "MAIL_TYPE=")
@@ -62,7 +62,7 @@ def _step(answer: _Answer) -> str:
         return "nothing"
 
 
-def _first_answer(target: Target, name: str, seconds: float) -> _Answer:
+def _first_answer(target: DatabaseTarget, name: str, seconds: float) -> _Answer:
     """The answer to the first question of a browser. Raises DifyError after `seconds`."""
     end = time.monotonic() + seconds
     while True:
@@ -77,7 +77,7 @@ def _first_answer(target: Target, name: str, seconds: float) -> _Answer:
         time.sleep(LOOK_S)
 
 
-def _ask(target: Target, name: str, method: str, path: str, body: str | None = None) -> _Answer | None:
+def _ask(target: DatabaseTarget, name: str, method: str, path: str, body: str | None = None) -> _Answer | None:
     """One answer; None where there is none."""
     address = target.stack.address(name)
     if address is None:

@@ -1,4 +1,4 @@
-"""What people have in Dify's database: rows of the tables that hold their work, and the models that the console lists.
+"""People's work in Dify's database: rows of the tables that hold it, and the models that the console lists.
 
 Counted before and after a migration: a release whose migration ends well and loses something is found by it.
 """
@@ -50,13 +50,13 @@ class Contents(NamedTuple):
 
 
 def read(stack: Stack, name: str) -> Contents:
-    """What the database `name` holds. Raises DifyError."""
+    """The contents of the database `name`. Raises DifyError."""
     columns = set(database.query(stack, name, COLUMNS))
     tables = {column.partition(".")[0] for column in columns}
     rows = _counts(stack, name, {table: "true" for table in KEPT if table in tables})
     typed = [table for table in TYPED if table + ".model_type" in columns]
-    words = ", ".join("'%s'" % word for word in CANONICAL)
-    legacy = _counts(stack, name, dict.fromkeys(typed, "model_type::text IN (%s)" % words))
+    types = ", ".join("'%s'" % word for word in CANONICAL)
+    legacy = _counts(stack, name, dict.fromkeys(typed, "model_type::text IN (%s)" % types))
     return Contents(rows, _models(stack, name, columns), {table: count for table, count in legacy.items() if count})
 
 
@@ -80,7 +80,7 @@ def _models(stack: Stack, name: str, columns: set[str]) -> tuple[str, ...]:
 
 
 def lost(before: Contents, after: Contents) -> str:
-    """What was there before and is not any more, in words; empty where all is.
+    """The first thing that was there before and is not any more, in words; empty where all is.
 
     A table that one of both releases does not have is not compared.
     """
@@ -97,7 +97,7 @@ def lost(before: Contents, after: Contents) -> str:
 
 
 def require_same(before: Contents, after: Contents) -> None:
-    """Raises DifyError where something is lost."""
+    """Refuses where something is lost. Raises DifyError."""
     why = lost(before, after)
     if why:
         raise DifyError("the new release lost something on its way: " + why)

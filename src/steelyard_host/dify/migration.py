@@ -21,7 +21,7 @@ CANONICAL_SINCE = (1, 14)
 TO_CANONICAL = ("data-migrate", "legacy-model-types", "--apply")
 
 
-class Target(NamedTuple):
+class DatabaseTarget(NamedTuple):
     """A database of Dify and the project whose containers work on it. `options`: of `compose run`, that say so."""
 
     stack: Stack
@@ -29,15 +29,15 @@ class Target(NamedTuple):
     options: tuple[str, ...] = ()
 
     def flask(self, *argv: str) -> str:
-        """What a command of Dify's own program prints. Raises DifyError."""
+        """The output of a command of Dify's own program. Raises DifyError."""
         return self.stack.compose("run", *ONCE, *self.options, "--entrypoint", "flask", "api", *argv).stdout
 
     def contents(self) -> Contents:
-        """What is in the database. Raises DifyError."""
+        """The contents of the database. Raises DifyError."""
         return contents.read(self.stack, self.database)
 
 
-def heads(target: Target) -> tuple[str, ...]:
+def heads(target: DatabaseTarget) -> tuple[str, ...]:
     """The last migrations that the image of the target's project has. Raises DifyError."""
     known = tuple(sorted(set(HEAD.findall(target.flask("db", "heads")))))
     if not known:
@@ -45,7 +45,7 @@ def heads(target: Target) -> tuple[str, ...]:
     return known
 
 
-def migrate(target: Target, expected: tuple[str, ...], before: Contents) -> Contents:
+def migrate(target: DatabaseTarget, expected: tuple[str, ...], before: Contents) -> Contents:
     """Migrates the database to `expected`; what it holds then. Raises DifyError where it did not get there, or
     something of `before` is lost.
     """
@@ -53,9 +53,9 @@ def migrate(target: Target, expected: tuple[str, ...], before: Contents) -> Cont
     said = target.stack.compose("run", *ONCE, *options, "api")
     reached = tuple(sorted(database.query(target.stack, target.database, "SELECT version_num FROM alembic_version")))
     if reached != expected:
-        words = (" ".join(reached) or "nothing", target.stack.version(), " ".join(expected))
+        shown = (" ".join(reached) or "nothing", target.stack.version(), " ".join(expected))
         why = "the migration ended with 0 and did not come to its end: the database is at %s, and Dify %s ends at %s"
-        raise DifyError(why % words + _failure(said.stdout, said.stderr))
+        raise DifyError(why % shown + _failure(said.stdout, said.stderr))
     after = target.contents()
     if after.legacy and stores_canonical_types(target.stack.version()):
         after = _canonical(target, after)
@@ -75,16 +75,16 @@ def stores_canonical_types(version: str | None) -> bool:
     return numbers is not None and (int(numbers[1]), int(numbers[2])) >= CANONICAL_SINCE
 
 
-def _canonical(target: Target, held: Contents) -> Contents:
+def _canonical(target: DatabaseTarget, held: Contents) -> Contents:
     """The contents after legacy model types got their canonical names. Raises DifyError."""
     counted = ", ".join("%d in %s" % (count, table) for table, count in held.legacy.items())
     try:
         target.flask(*TO_CANONICAL)
     except DifyError as error:
-        words = (counted, target.stack.version(), error)
+        shown = (counted, target.stack.version(), error)
         raise DifyError(
             "rows with model types of releases before 1.14 are left (%s), and Dify %s does not bring them over, so "
-            "it would not find their models: %s; a release from 1.15 on has the command for it" % words
+            "it would not find their models: %s; a release from 1.15 on has the command for it" % shown
         ) from error
     after = target.contents()
     if after.legacy:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from steelyard_host.dify import api_probe, backup, database, exclusive, ladder, staging, upgrade, vectors
 from steelyard_host.dify import archive as archives
-from steelyard_host.dify.migration import Target, heads, migrate
+from steelyard_host.dify.migration import DatabaseTarget, heads, migrate
 from steelyard_host.dify.stack import DATABASE, DifyError, Stack, declared_stack
 from steelyard_host.dify.staging import Way, lay_over, staged
 from steelyard_host.dify.stores import WEAVIATE
@@ -113,7 +113,7 @@ class _Copy:
         name = names.get(self.stack.config["databases"][0])
         if name is None:
             raise DifyError("the backup has no database `%s`" % self.stack.config["databases"][0])
-        target = Target(self.scratch, name, ("-e", "DB_DATABASE=" + name) if self.is_shared else ())
+        target = DatabaseTarget(self.scratch, name, ("-e", "DB_DATABASE=" + name) if self.is_shared else ())
         known, before = heads(target), target.contents()
         after = migrate(target, known, before)
         self.checked.append("the database is at %s, the last migration" % " ".join(known))

@@ -47,6 +47,14 @@ class Container(NamedTuple):
     ports: list[str]
 
 
+class DeclaredService(NamedTuple):
+    """A service of the compose file. `hash`: ours, of all that is said of it; `keeps_data`: it mounts files."""
+
+    hash: str
+    image: str
+    keeps_data: bool
+
+
 class Stack:
     """One Compose project in its folder; `config` is what is declared of it."""
 
@@ -105,8 +113,8 @@ class Stack:
 
     def address(self, container: str) -> str | None:
         """The address of a container in one of its networks, by its service or its own name; None where it has none."""
-        found = next((entry for entry in self._inspected() if _is_of(entry, container)), None)
-        networks = ((found or {}).get("NetworkSettings") or {}).get("Networks") or {}
+        inspected = next((entry for entry in self._inspected() if _is_of(entry, container)), None)
+        networks = ((inspected or {}).get("NetworkSettings") or {}).get("Networks") or {}
         return next((network["IPAddress"] for network in networks.values() if network.get("IPAddress")), None)
 
     def _container_ids(self) -> list[str]:
@@ -118,16 +126,19 @@ class Stack:
 
         Not Compose's own: `config --hash` gives another one than `up` writes down, where there is an `env_file` (2.26).
         """
-        return {
-            name: hashlib.sha256(json.dumps(entry, sort_keys=True).encode()).hexdigest()
-            for name, entry in self.services().items()
-        }
+        return {name: service.hash for name, service in self.services().items()}
 
-    def services(self, *files: str) -> dict[str, dict[str, Any]]:
+    def services(self, *files: str) -> dict[str, DeclaredService]:
         """The services of the project as Compose reads its files, or `--file NAME` ones alone. Raises DifyError."""
         document = json.loads(self.compose(*files, "config", "--format", "json").stdout)
-        services: dict[str, dict[str, Any]] = document["services"]
-        return services
+        return {
+            name: DeclaredService(
+                hash=hashlib.sha256(json.dumps(entry, sort_keys=True).encode()).hexdigest(),
+                image=str(entry.get("image") or ""),
+                keeps_data=any(mount.get("type") in ("bind", "volume") for mount in entry.get("volumes") or ()),
+            )
+            for name, entry in document["services"].items()
+        }
 
     def made_from(self) -> dict[str, list[str]]:
         """The sources of each service's container: our hash, and the one that Compose wrote down."""

@@ -8,7 +8,7 @@ same, so both Compose files are compared before anything stops.
 from __future__ import annotations
 
 import re
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from steelyard_host.dify.stack import DifyError, Stack
 
@@ -82,19 +82,13 @@ def images(stack: Stack) -> dict[str, StoreImage]:
 
     An image by digest alone has no release in its name: then the official file's tag tells it.
     """
-    official = stack.services("--file", COMPOSE)
+    official = {name: service.image for name, service in stack.services("--file", COMPOSE).items()}
     stores = {}
-    for service, entry in stack.services().items():
-        reference = str(entry.get("image") or "")
-        tag = _tag(reference) or _tag(str(official.get(service, {}).get("image") or ""))
-        store = StoreImage(service, reference, tag)
-        if _keeps_data(entry) and not store.name.startswith("dify-") and store.name not in NO_STORES:
-            stores[service] = store
+    for name, service in stack.services().items():
+        store = StoreImage(name, service.image, _tag(service.image) or _tag(official.get(name, "")))
+        if service.keeps_data and not store.name.startswith("dify-") and store.name not in NO_STORES:
+            stores[name] = store
     return stores
-
-
-def _keeps_data(entry: dict[str, Any]) -> bool:
-    return any(mount.get("type") in ("bind", "volume") for mount in entry.get("volumes") or ())
 
 
 def way(old: dict[str, StoreImage], new: dict[str, StoreImage], steps: list[VectorStep]) -> list[VectorStep]:

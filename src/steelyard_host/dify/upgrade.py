@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from steelyard_host import paths
 from steelyard_host.dify import backup, contents, database, exclusive, job_progress, ladder, lifecycle, vectors
 from steelyard_host.dify.contents import Contents
-from steelyard_host.dify.migration import Target, migrate
+from steelyard_host.dify.migration import DatabaseTarget, migrate
 from steelyard_host.dify.stack import WRITERS, DifyError, Stack, declared_stack
 from steelyard_host.dify.staging import Way, lay_over, staged, way
 from steelyard_host.dify.stores import POSTGRESQL, UPWARDS, WEAVIATE
@@ -31,7 +31,7 @@ REHEARSED = "rehearsal.json"  # beside STATE
 
 
 def require_none_cut() -> None:
-    """Raises DifyError where an upgrade was cut and nobody went back yet: its record names the way."""
+    """Refuses where an upgrade was cut and nobody went back yet: its record names the way. Raises DifyError."""
     if OPEN.exists():
         raise DifyError("an upgrade before was cut: `systemctl start steelyard-dify-recover` goes back first")
 
@@ -167,8 +167,8 @@ def _switch(old: Stack, new: Stack, data_way: Way, rehearsed: Rehearsed) -> Upgr
     return log.upgrade
 
 
-def _target(stack: Stack) -> Target:
-    return Target(stack, stack.config["databases"][0])
+def _target(stack: Stack) -> DatabaseTarget:
+    return DatabaseTarget(stack, stack.config["databases"][0])
 
 
 def _held(stack: Stack, data_way: Way) -> _Held:

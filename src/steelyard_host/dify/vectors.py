@@ -1,4 +1,4 @@
-"""What Weaviate holds, asked over its own API: objects by collection, and whether some are found by their own vector.
+"""Objects that Weaviate holds, asked over its own API: how many by collection, and whether some are found.
 
 An index that broke says nothing of it: counts and lists stay as they were, and a search misses objects. So a few
 objects are searched for by the vector that is stored with them, before and after. Its container publishes no port; the
@@ -31,10 +31,10 @@ NAME = re.compile(r"^[A-Za-z_][0-9A-Za-z_]*$")
 
 
 class Collection(NamedTuple):
-    """The objects of a collection, and ids of those that were searched for and found."""
+    """The objects of a collection; `hits`: ids of those that a search by their own vector found."""
 
     objects: int
-    found: tuple[str, ...] = ()
+    hits: tuple[str, ...] = ()
 
 
 class Vectors(NamedTuple):
@@ -47,13 +47,13 @@ class Vectors(NamedTuple):
     def shown(self) -> str:
         """The collections in words."""
         objects = sum(held.objects for held in self.collections.values())
-        found = sum(len(held.found) for held in self.collections.values())
-        words = (len(self.collections), objects, found)
-        return "%d collections with %d vectors, %d of them searched for and found" % words
+        hits = sum(len(held.hits) for held in self.collections.values())
+        counted = (len(self.collections), objects, hits)
+        return "%d collections with %d vectors, %d of them searched for and found" % counted
 
 
 def read(stack: Stack, before: Vectors | None = None) -> Vectors:
-    """What is held now; with `before`, the same objects are searched for as then. Raises DifyError."""
+    """The state of Weaviate; with `before`, the same objects are searched for as then. Raises DifyError."""
     link = _Link(stack)
     version = str(link.ask("GET", "/v1/meta").get("version") or "")
     if not version:
@@ -64,21 +64,21 @@ def read(stack: Stack, before: Vectors | None = None) -> Vectors:
     collections = {}
     for name, objects in counts.items():
         known = before.collections.get(name) if before is not None else None
-        ids = known.found if known is not None else link.ids(name) if name in largest and objects else ()
+        ids = known.hits if known is not None else link.ids(name) if name in largest and objects else ()
         collections[name] = Collection(objects, tuple(id for id in ids if link.is_found(name, id)))
     return Vectors(version, collections)
 
 
 def lost(before: Vectors, after: Vectors) -> str:
-    """What was there before and is not any more, in words; empty where all is."""
+    """The first thing that was there before and is not any more, in words; empty where all is."""
     for name, held in before.collections.items():
-        now = after.collections.get(name)
-        if now is None:
+        left = after.collections.get(name)
+        if left is None:
             return "the collection %s is gone from Weaviate %s" % (name, after.version)
-        if now.objects < held.objects:
-            words = (now.objects, held.objects, name, after.version)
-            return "%d of %d vectors of the collection %s are left at Weaviate %s" % words
-        missing = [id for id in held.found if id not in now.found]
+        if left.objects < held.objects:
+            left_of = (left.objects, held.objects, name, after.version)
+            return "%d of %d vectors of the collection %s are left at Weaviate %s" % left_of
+        missing = [id for id in held.hits if id not in left.hits]
         if missing:
             return "the search of Weaviate %s does not find the vector of %s in the collection %s, which %s found" % (
                 after.version,
@@ -90,7 +90,7 @@ def lost(before: Vectors, after: Vectors) -> str:
 
 
 def settled(stack: Stack, before: Vectors | None, minor: tuple[int, ...] | None, seconds: float) -> Vectors:
-    """What Weaviate holds when it has loaded everything. Raises DifyError where something is lost, or it is another
+    """The state of Weaviate when it has loaded everything. Raises DifyError where something is lost, or it is another
     release than `minor`.
     """
     start, end = time.monotonic(), time.monotonic() + seconds
@@ -127,6 +127,10 @@ def stop(stack: Stack) -> None:
 
 class _NotYet(DifyError):
     """Weaviate does not answer, or not with what it will."""
+
+
+def _is_same(distance: object) -> bool:
+    return isinstance(distance, (int, float)) and abs(distance) < SAME
 
 
 class _Missing(_NotYet):
@@ -206,4 +210,4 @@ class _Link:
         near = "vector: %s%s" % (json.dumps(vector), which)
         text = "{ Get { %s(limit: %d, nearVector: {%s}) { _additional { id distance } } } }" % (name, HITS, near)
         hits = [hit.get("_additional") or {} for hit in (self.query(text).get("Get") or {}).get(name) or ()]
-        return any(hit.get("id") == id or abs(hit.get("distance") or 1.0) < SAME for hit in hits)
+        return any(hit.get("id") == id or _is_same(hit.get("distance")) for hit in hits)

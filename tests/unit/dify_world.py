@@ -26,6 +26,7 @@ from steelyard.dify.difference import mend
 from steelyard.dify.http import UploadFile
 from steelyard.dify.plugin_package import Package, read_package
 from steelyard.dify.reconcile import differences
+from steelyard.dify.refused_logins import RefusedLogins
 
 PROVIDER = next(iter(PROVIDERS))
 PLUGIN = PROVIDERS[PROVIDER]["plugin"]
@@ -73,10 +74,11 @@ class World:
     url: str
     endpoint: str
     requests: list[str]
+    folder: Path
     kept: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def client(self, password: str = PASSWORD, email: str = "admin@lab.example") -> DifyClient:
-        return DifyClient(DifyAccess(self.url, email, password))
+        return DifyClient(DifyAccess(self.url, email, password), RefusedLogins(self.folder / "logins"))
 
     def model(self, name: str = "tiny", kind: str = "llm", **changed: Any) -> DesiredModel:
         fields = {
@@ -142,10 +144,10 @@ class World:
         account |= {"password": PASSWORD, "status": "active"}
         return str(account["id"])
 
-    def annotated(self, name: str, model: str) -> None:
-        """An advanced-chat app whose annotation reply is found by an embedding model, and names it nowhere else."""
+    def annotated(self, name: str, model: str, mode: str = "advanced-chat") -> None:
+        """An app whose annotation reply is found by an embedding model, and names it nowhere else."""
         client = self.client()
-        app = client.send("POST", "/apps", {"name": name, "mode": "advanced-chat", "icon_type": "emoji", "icon": "x"})
+        app = client.send("POST", "/apps", {"name": name, "mode": mode, "icon_type": "emoji", "icon": "x"})
         reply = {"score_threshold": 0.9, "embedding_provider_name": PROVIDER, "embedding_model_name": model}
         client.send("POST", f"/apps/{app['id']}/annotation-reply/enable", reply)
 
@@ -195,7 +197,7 @@ def a_world(tmp_path: Path, **console: Any) -> Iterator[World]:
 
     dify, url = served(Handler)
     engine, endpoint = served(Engine)
-    yield World(made, url, endpoint, requests)
+    yield World(made, url, endpoint, requests, tmp_path)
     dify.shutdown()
     engine.shutdown()
     if made.release == VERSION:  # of other releases nothing was recorded

@@ -76,6 +76,14 @@ def annotations(world: World) -> None:
     world.annotated("faq", "embed")
 
 
+def annotations_of_a_chat(world: World) -> None:
+    world.annotated("faq", "embed", "chat")
+
+
+def annotations_of_an_agent(world: World) -> None:
+    world.annotated("faq", "embed", "agent-chat")
+
+
 def an_app(world: World) -> None:
     world.app("Support", "tiny")
 
@@ -106,6 +114,8 @@ MADE: dict[Callable[[World], None], tuple[str, str]] = {
     knowledge_of_another: ("embed", "knowledge `Handbook`"),
     knowledge_of_the_owner: ("embed", "knowledge `Handbook`"),
     annotations: ("embed", "app `faq`"),
+    annotations_of_a_chat: ("embed", "app `faq`"),
+    annotations_of_an_agent: ("embed", "app `faq`"),
     an_app: ("tiny", "app `Support`"),
     a_default: ("tiny", "default llm"),
     a_hundred_and_one_apps: ("tiny", "app `Support`"),

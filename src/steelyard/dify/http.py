@@ -108,3 +108,10 @@ def message_of(answer: Any) -> str:
             answer = inner
         return str(answer.get("message") or answer.get("code") or answer)
     return str(answer)
+
+
+def code_of(answer: Any) -> str:
+    """Dify's own word for an error, from any of its shapes; empty where it gave none."""
+    if isinstance(answer, dict):
+        return str(answer.get("code") or answer.get("custom") or "")
+    return ""

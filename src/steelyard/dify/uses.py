@@ -12,12 +12,12 @@ from typing import Any
 from steelyard.errors import DifyRefused
 
 from .account import OWNER, role_of_login
+from .check_names import is_of_a_check
 from .client import DifyClient
 from .desired_state import MODEL_TYPES
 from .release import NEWEST_KNOWN
 
 WORKFLOWS = ("workflow", "advanced-chat")
-ANNOTATED = "advanced-chat"  # a chat app tells its annotation reply in its settings, a workflow has none
 PAGE = 100
 SECRET_KNOWLEDGE = "knowledge bases that other members keep to themselves"
 ABSENT, FORBIDDEN = ("404",), ("403",)
@@ -104,7 +104,7 @@ class _Reader:
             yield from self._workflows(path, by)
         else:
             yield self.client.get(path).get("model_config")
-        if app.get("mode") == ANNOTATED:
+        if app.get("mode") != "workflow":  # the settings of a chat app tell it too, those of the others do not
             yield self._maybe(f"{path}/annotation-setting", by)
 
     def _workflows(self, path: str, by: str) -> Iterator[Any]:
@@ -164,7 +164,7 @@ def _pages(client: DifyClient, path: str, more_query: str = "") -> Iterator[dict
     page, more = 1, True
     while more:
         answer = client.get(f"{path}?page={page}&limit={PAGE}{more_query}")
-        yield from answer["data"]
+        yield from (entry for entry in answer["data"] if not is_of_a_check(str(entry.get("name"))))
         page, more = page + 1, bool(answer.get("has_more")) and bool(answer["data"])
 
 

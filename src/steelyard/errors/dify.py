@@ -203,7 +203,10 @@ class DifyPluginFailed(SteelyardError):
     """Dify's plugin daemon could not install a package."""
 
     sentence = "Dify could not install plugin `{plugin}`: {why}"
-    fix = "offline, its dependencies must be there: `dify.plugins[].cache`; see `docker compose logs plugin_daemon`"
+    fix = (
+        "offline, its dependencies must be there, for the daemon's uv: `dify.plugins[].cache`; see `docker compose "
+        "logs plugin_daemon`"
+    )
     sample = {
         "where": "http://dify.example/console/api",
         "plugin": "langgenius/openai_api_compatible:0.0.63",

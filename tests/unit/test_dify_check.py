@@ -321,6 +321,20 @@ def test_what_cannot_be_removed_is_told_and_goes_with_the_next_check(
     assert stays(world) == ([], [], 0)
 
 
+def test_a_login_that_may_not_look_for_leftovers_still_checks(
+    front: Front, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(self: Front, method: str, path: str, body: object) -> tuple[int, object] | None:
+        if (method, path) == ("GET", "/console/api/datasets"):
+            return 403, {"code": "forbidden", "message": "You have no permission.", "status": 403}
+        return None
+
+    monkeypatch.setattr(Front, "refusal", forbidden)
+    checked = check(front)
+    assert (results(checked), len(checked.left)) == (ALL, 1)
+    assert "as knowledge base, for it cannot be looked for" in checked.left[0]
+
+
 def test_a_check_s_own_are_no_users_of_a_model(
     front: Front, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,7 +18,7 @@ class DifyUnreachable(SteelyardError):
 class DifyLoginRefused(SteelyardError):
     """The e-mail or password is wrong. Tried once only: Dify locks the account after a few tries."""
 
-    sentence = "Dify refused the login of `{email}`: {why}; tried once, and this password is not sent again"
+    sentence = "Dify refused the login of `{email}`: {why}; tried once, not again"
     fix = (
         "put the right `dify.email` and `dify.password` into the vault; for CI, `dify.admin_key` and `dify.workspace` "
         "need no password"

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from steelyard.artifacts.images import PinnedImage, read_images
 from steelyard.dify.compose import ComposeService, compose_services
+from steelyard.dify.image_name import image_name
+from steelyard.dify.image_name import image_names as names_of
 from steelyard.dify.source import TEMPLATE, release_files
 from steelyard.errors import DifyImagesMissing, SettingMissing
 from steelyard.inventory.fleet import Fleet
@@ -16,7 +18,6 @@ from steelyard_host.dify.dotenv import texts
 from .registration import dify_settings
 from .settings import Release, Settings
 
-HUB = "docker.io"
 DATABASE, TOGETHER = "postgresql", "collaboration"  # Compose profiles of the release
 
 
@@ -37,20 +38,7 @@ def image_names(fleet: Fleet) -> list[str]:
         raise SettingMissing(where=str(fleet.path), key="dify.release", allowed="the release whose images are meant")
     files = release_files(wanted.release.archive, wanted.release.sha256)
     runs = compose_services(files, (*profiles(wanted, texts(files[TEMPLATE].decode())), DATABASE))
-    return sorted({"{}/{}:{}".format(*named(service.image)) for service in runs if service.image})
-
-
-def named(image: str) -> tuple[str, str, str]:
-    """Registry, repository and tag of an image as a compose file writes it.
-
-    What is before the first slash is a registry where it has a dot or a port in it, or is `localhost`: Docker's rule.
-    """
-    bare, _, _ = image.partition("@")
-    first, slash, rest = bare.partition("/")
-    registry, path = (first, rest) if slash and (set(".:") & set(first) or first == "localhost") else (HUB, bare)
-    name, colon, tag = path.rpartition(":")
-    name, tag = (name, tag) if colon else (path, "latest")
-    return registry, name if "/" in name or registry != HUB else f"library/{name}", tag
+    return names_of([*(service.image for service in runs if service.image), *wanted.release.weaviate_steps])
 
 
 def pinned_images(
@@ -66,8 +54,8 @@ def pinned_images(
     for service in runs:
         if not service.image:
             continue  # Compose builds it from the release's own folder
-        name = named(service.image)
-        image = listed.get(name) or carried.get(name[1:])
+        name = image_name(service.image)
+        image = listed.get(name) or carried.get((name.path, name.tag))
         if image is None:
             missing.append(service.image)
         else:

@@ -14,6 +14,7 @@ from steelyard.api.names import (
     Folder,
     LineOfText,
     NetworkOrAddress,
+    ReleasedImage,
     ServerName,
     Url,
     UserName,
@@ -66,6 +67,22 @@ class Release(BaseModel):
             "None: the tags of the compose file."
         ),
     )
+    weaviate_steps: tuple[ReleasedImage, ...] = Field(
+        (),
+        description=(
+            "An image of Weaviate for each minor release between the one that runs and this release's, with its "
+            "release as tag: `dify upgrade` takes the volume through them one after the other."
+        ),
+    )
+
+    @model_validator(mode="after")
+    def one_step_a_minor(self) -> Release:
+        """Two images of one minor release leave open which is meant."""
+        minors = [image.partition("@")[0].rpartition(":")[2].split(".")[:2] for image in self.weaviate_steps]
+        twice = next((minor for at, minor in enumerate(minors) if minor in minors[:at]), None)
+        if twice is not None:
+            raise ValueError(f"one image in `weaviate_steps` for {'.'.join(twice)}, not several")
+        return self
 
 
 class BackupSettings(BaseModel):

@@ -28,15 +28,18 @@ from steelyard.modules.operations.dify import (
     used_kept,
     vector_marks,
 )
+from steelyard.modules.operations.dify_stack import project_file
 from steelyard.modules.operations.path import file
 from steelyard.roles.gateway.settings import Settings as GatewaySettings
 from steelyard.roles.registry_mirror.settings import Settings as MirrorSettings
 from steelyard.site.site import Site
+from steelyard_host.dify.ladder import STEPS
 
 from .checks import check_stack
 from .install import install, prepare, wanted_release
 from .registration import access_of, administrator, embedders, own_settings, wanted_models, wanted_of
 from .settings import Settings
+from .vector_steps import steps_text
 
 
 @deploy("dify")
@@ -75,8 +78,10 @@ def staged() -> None:
     wanted = own_settings(host.data)
     if wanted.release is not None and host.data.host_name == site.groups["dify"][0]:
         file(name="Bring the helper that lays it out", path=HELPER, content=helper_bytes(), mode="0755")
-        release = wanted_release(wanted, wanted.release, site, settings_from(MirrorSettings, host.data))
-        prepare(release, f"{wanted.folder}.next", staging=True)
+        mirror, beside = settings_from(MirrorSettings, host.data), f"{wanted.folder}.next"
+        steps = steps_text(wanted.release, site, mirror)
+        prepare(wanted_release(wanted, wanted.release, site, mirror), beside, staging=True)
+        project_file(name="Say the way of the vectors", folder=beside, name_below=STEPS, content=steps.encode())
 
 
 def _wanted(wanted: Settings, site: Site) -> tuple[DifyAccess, DesiredState, tuple[Package, ...]]:

@@ -9,6 +9,7 @@ import re
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,7 +19,7 @@ from . import canned_answers
 from .credential_forms import PROVIDERS
 from .json_object import JsonObject
 from .router import Console, fresh_state
-from .routes import EventStream, Html, content_type
+from .routes import BROKEN, Answer, EventStream, Html, content_type
 from .upstream import ask, complete
 
 Save = Callable[[JsonObject], None]
@@ -57,7 +58,7 @@ def handler_of(console: Console, save: Save) -> type[BaseHTTPRequestHandler]:
             length = int(self.headers.get("Content-Length") or 0)
             body = body_of(self.rfile.read(length), self.headers.get("Content-Type") or "")
             with lock:
-                status, cookies, content = console.handle(self.command, self.path, dict(self.headers), body)
+                status, cookies, content = handled(console, self.command, self.path, dict(self.headers), body)
                 if self.command != "GET":
                     save(console.state)
             data = b"" if status == 204 else data_of(content)
@@ -74,6 +75,17 @@ def handler_of(console: Console, save: Save) -> type[BaseHTTPRequestHandler]:
         do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer  # noqa: N815
 
     return Handler
+
+
+def handled(console: Console, method: str, path: str, headers: dict[str, str], body: Any) -> Answer:
+    """Return the console's answer; what the double did not foresee is a 500 to who asks, as in the real one, and tells
+    itself in the log.
+    """
+    try:
+        return console.handle(method, path, headers, body)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+        traceback.print_exc()
+        return BROKEN
 
 
 def data_of(content: Any) -> bytes:

@@ -10,6 +10,7 @@ import secrets
 from .clock import Clock
 from .json_object import JsonObject, State, new_id
 from .routes import Answer, Request, Route, flat, nested, ok
+from .validation import Complaints
 
 PASSWORD = re.compile(r"^(?=.*[a-zA-Z])(?=.*\d).{8,}$")
 TRIES = 5
@@ -64,7 +65,7 @@ class ConsoleAccount:
             return nested(403, "authorization_error", "Forbidden")
         if self.init_password and "session=" + cookies.get("session", "") not in self.state["init_sessions"]:
             return nested(401, "authentication_error", "Unauthorized")
-        if not PASSWORD.match(body.get("password", "")):
+        if not body.get("email") or not body.get("name") or not PASSWORD.match(str(body.get("password"))):
             text = "Validation error for parameter 'payload'"
             return nested(422, "validation_error", text, details=text)
         self.create_admin(body["email"], body["name"], body["password"])
@@ -83,11 +84,12 @@ class ConsoleAccount:
     def login(self, request: Request) -> Answer:
         """Log in; too many wrong tries of one address lock it out, whether there is such an account or not."""
         body = request.body
-        email = body.get("email", "")
+        Complaints("LoginPayload", body).required("email", "password").text("email", "password").refuse()
+        email = body["email"]
         if self.state["tries"].get(email, 0) > TRIES:
             text = "Too many incorrect password attempts. Please try again later."
             return flat(429, "email_code_login_limit", text)
-        password = body.get("password", "")
+        password = body["password"]
         try:
             if self.base64:
                 password = base64.b64decode(password, validate=True).decode()

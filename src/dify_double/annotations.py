@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .apps import ONE, Apps
+from .credential_forms import Invalid
 from .json_object import JsonObject, State, new_id
 from .routes import Answer, Request, Route, flat, ok
 from .validation import Complaints
@@ -39,6 +40,8 @@ class Annotations:
         """Begin to switch annotation replies on or off; either wants the whole setting."""
         body, names = request.body, ("embedding_provider_name", "embedding_model_name")
         Complaints("AnnotationReplyPayload", body).required("score_threshold", *names).refuse()
+        if request.names["action"] not in ("enable", "disable"):
+            raise Invalid("Unsupported annotation reply action")
         job: JsonObject = {"id": new_id(), "app": app["id"], "setting": None}
         if request.names["action"] == "enable":
             chosen = {name: body[name] for name in names}

@@ -75,7 +75,7 @@ class Apps:
     def _create(self, request: Request) -> Answer:
         body = request.body
         complaints = Complaints("CreateAppPayload", body).required("name", "mode")
-        complaints.one_of("mode", MODES, "literal_error").longest("description", 400).refuse()
+        complaints.one_of("mode", MODES, "literal_error").text("name").longest("description", 400).refuse()
         by, at = request.account["id"], self.clock.unix()
         config = None
         if body["mode"] in CONFIGURED:

@@ -45,7 +45,7 @@ class Chat:
         user(body)
         if app["mode"] not in CHATS:
             return flat(400, "not_chat_app", WRONG_MODE)
-        Complaints("ChatRequestPayload", body).required("query").refuse()
+        Complaints("ChatRequestPayload", body).required("query").text("query").refuse()
         conversation = body.get("conversation_id") or new_id()
         if body.get("conversation_id") and body["conversation_id"] not in self.state["conversations"]:
             return flat(404, "not_found", "Conversation Not Exists.")
@@ -141,7 +141,7 @@ class Chat:
         who = user(body)
         if app["mode"] != "workflow":
             return flat(400, "not_workflow_app", WRONG_MODE)
-        Complaints("WorkflowRunPayload", body).required("inputs").refuse()
+        Complaints("WorkflowRunPayload", body).required("inputs").mapping("inputs").refuse()
         run = self._run_of(app, {"sys.files": [], "sys.user_id": who, "sys.app_id": app["id"]})
         if run is None:
             return unavailable()

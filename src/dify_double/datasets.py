@@ -15,6 +15,7 @@ from .validation import Complaints, page_of
 NAME_LIMIT = 40
 ONE = "/datasets/{dataset:uuid}"
 UNKNOWN = flat(404, "not_found", "Dataset not found.")
+TEXTS = ("description", "permission", "indexing_technique", "embedding_model", "embedding_model_provider")
 Handler = Callable[[JsonObject, Request], Answer]  # of one knowledge base
 
 
@@ -71,6 +72,7 @@ class Datasets:
         that more follow, whether they do or not; a big limit is taken.
         """
         query = request.query
+        Complaints("DatasetListQuery", query).between("page", 1, 99999).between("limit", 1, 99999).refuse()
         page, limit = int(query.get("page", 1)), int(query.get("limit", 20))
         every = query.get("include_all", "").lower() == "true"
         seen = [dataset for dataset in self.state["datasets"].values() if sees(request.account, dataset, every)]
@@ -90,7 +92,8 @@ class Datasets:
     def _create(self, request: Request, model: tuple[str, str] | None) -> JsonObject | Answer:
         """Make a knowledge base with this embedding model, or refuse. Raises Invalid."""
         body = request.body
-        Complaints("DatasetCreatePayload", body).required("name").longest("name", NAME_LIMIT).refuse()
+        complaints = Complaints("DatasetCreatePayload", body).required("name").longest("name", NAME_LIMIT)
+        complaints.text("name").text(*TEXTS, null=True).mapping("retrieval_model", null=True).refuse()
         if any(dataset["name"] == body["name"] for dataset in self.state["datasets"].values()):
             refusal = "The dataset name already exists. Please modify your dataset name."
             return flat(409, "dataset_name_duplicate", refusal)
@@ -137,11 +140,12 @@ class Datasets:
 
     def _change(self, dataset: JsonObject, request: Request) -> Answer:
         body = request.body
-        Complaints("DatasetUpdatePayload", body).longest("name", NAME_LIMIT).refuse()
+        complaints = Complaints("DatasetUpdatePayload", body).longest("name", NAME_LIMIT)
+        complaints.text("name", *TEXTS, null=True).mapping("retrieval_model", null=True).refuse()
         if body.get("indexing_technique") == "high_quality" and body.get("embedding_model"):
-            self.models.credentials(body["embedding_model_provider"], body["embedding_model"], "text-embedding")
-        names = ("name", "description", "permission", "indexing_technique", "embedding_model")
-        for name in (*names, "embedding_model_provider", "retrieval_model"):
+            provider = body.get("embedding_model_provider") or ""
+            self.models.credentials(provider, body["embedding_model"], "text-embedding")
+        for name in ("name", *TEXTS, "retrieval_model"):
             if body.get(name) is not None:
                 dataset[name] = body[name]
         dataset["updated"] = self.clock.unix()

@@ -56,7 +56,7 @@ class Documents:
     def _create(self, dataset: JsonObject, request: Request) -> Answer:
         """Take a text. One of the same name takes the place of the document that has it, and of its id."""
         body = request.body
-        Complaints("DocumentTextCreatePayload", body).required("name", "text").refuse()
+        Complaints("DocumentTextCreatePayload", body).required("name", "text").text("name", "text").refuse()
         file, at = new_id(), self.clock.exact()
         source = {"info_list": {"data_source_type": "upload_file", "file_info_list": {"file_ids": [file]}}}
         Complaints("KnowledgeConfig", {**body, "data_source": source}).required("indexing_technique").refuse()
@@ -131,7 +131,9 @@ class Documents:
         return ok({"data": [progress(document) for document in batch]})
 
     def _list(self, dataset: JsonObject, request: Request) -> Answer:
-        page, limit = int(request.query.get("page", 1)), int(request.query.get("limit", 20))
+        query = request.query
+        Complaints("DocumentListQuery", query).between("page", 1, 99999).between("limit", 1, 100).refuse()
+        page, limit = int(query.get("page", 1)), int(query.get("limit", 20))
         documents = sorted(dataset.get("documents", {}).values(), key=lambda document: -document["position"])
         entries, more = page_of(documents, page, limit)
         beside = {"has_more": more, "limit": limit, "total": len(documents), "page": page}

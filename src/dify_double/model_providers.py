@@ -152,9 +152,9 @@ class ProviderModels:
         balancing = body.get("load_balancing") or {}
         if balancing.get("configs"):
             self._save_configs(entry, balancing["configs"])
-            if balancing["enabled"] and len(entry["configs"]) < 2:
+            if balancing.get("enabled") and len(entry["configs"]) < 2:
                 raise Invalid("Model load balancing configuration must be more than 1.")
-            entry["balanced"] = balancing["enabled"]
+            entry["balanced"] = bool(balancing.get("enabled"))
 
     def _save_configs(self, entry: JsonObject, configs: list[JsonObject]) -> None:
         """Put these in the place of those that are there; one without an id is a new one, and is kept at once."""
@@ -168,9 +168,14 @@ class ProviderModels:
                 raise Invalid("Provider credential with id %s not found" % wanted)
             known = next((known for known in before if known["id"] == config.get("id")), None)
             if known is not None:
-                known["enabled"] = config["enabled"]
+                known["enabled"] = config.get("enabled", True)
                 continue
-            made = {"id": new_id(), "name": credential["name"], "credential_id": wanted, "enabled": config["enabled"]}
+            made = {
+                "id": new_id(),
+                "name": credential["name"],
+                "credential_id": wanted,
+                "enabled": config.get("enabled", True),
+            }
             entry["configs"] = [*entry["configs"], made]
         gone = {config["id"] for config in before} - named_again
         entry["configs"] = [config for config in entry["configs"] if config["id"] not in gone]
@@ -192,10 +197,10 @@ class ProviderModels:
         for setting in settings:
             if not setting.get("provider"):
                 continue
-            entry = self.entry(setting["provider"], setting["model"], setting["model_type"])
-            if entry["current"] is None:
-                raise Invalid("Model %s does not exist." % setting["model"])
-            self.state["defaults"][setting["model_type"]] = {"provider": setting["provider"], "model": setting["model"]}
+            provider, model, model_type = setting["provider"], setting.get("model") or "", setting["model_type"]
+            if self.entry(provider, model, model_type)["current"] is None:
+                raise Invalid("Model %s does not exist." % model)
+            self.state["defaults"][model_type] = {"provider": provider, "model": model}
 
     def of_provider(self, provider: str) -> list[JsonObject]:
         """Models with a current credential, by the name of their type, then in the order they were added."""

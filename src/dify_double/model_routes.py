@@ -19,6 +19,15 @@ DEFAULT = "/workspaces/current/default-model"
 NAME_LIMIT = 30
 TYPES = (*MODEL_TYPES, *TYPE_NAMES)
 
+# what a change of this schema needs beside model and type
+NEEDED = {
+    "ParserCreateCredential": ("credentials",),
+    "ParserUpdateCredential": ("credentials", "credential_id"),
+    "ParserDeleteCredential": ("credential_id",),
+    "ParserSwitch": ("credential_id",),
+    "ParserValidate": ("credentials",),
+}
+
 Change = Callable[[str, JsonObject], Any]  # of a provider, by the body of a request
 
 
@@ -67,9 +76,10 @@ class ModelRoutes:
         return ok({"data": {"model": chosen["model"], "model_type": model_type, "provider": provider}})
 
     def _set_default(self, request: Request) -> Answer:
-        Complaints("ParserPostDefault", request.body).required("model_settings").refuse()
+        Complaints("ParserPostDefault", request.body).required("model_settings").listing("model_settings").refuse()
         for setting in request.body["model_settings"]:
-            Complaints("Inner", setting).required("model_type").model_type().refuse()
+            complaints = Complaints("Inner", setting if isinstance(setting, dict) else {}).required("model_type")
+            complaints.model_type().text("provider", "model", null=True).refuse()
         self.models.set_default([typed(setting) for setting in request.body["model_settings"]])
         return ok({"result": "success"})
 
@@ -110,10 +120,11 @@ def changing(schema: str, status: int, change: Change) -> Callable[[Request], An
 
     def handler(request: Request) -> Answer:
         body = request.body
-        needed = {"ParserDeleteCredential": ("credential_id",), "ParserSwitch": ("credential_id",)}.get(schema, ())
-        complaints = Complaints(schema, body).required("model", "model_type", *needed).model_type()
-        for name in needed:
-            complaints.text(name)
+        needed = NEEDED.get(schema, ())
+        complaints = Complaints(schema, body).required("model", "model_type", *needed).text("model").model_type()
+        if "credential_id" in needed:
+            complaints.text("credential_id")
+        complaints.mapping("credentials").mapping("load_balancing", null=True)
         complaints.longest("name", NAME_LIMIT).refuse()
         answer = change(request.names["provider"], typed(body))
         return status, [], None if status == 204 else answer or {"result": "success"}

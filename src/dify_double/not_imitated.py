@@ -30,6 +30,7 @@ NOT_IMITATED = {
     "*.declaration.resource": "resources of a plugin are left out",
     "message:network": "the text of a failed connection begins like Dify's and then says what Python's client says",
     "message:route": "a known route's refusal ends without guesses at a route: they depend on the letters of ids",
+    "message:schema": "where no refusal of a body was recorded, the name of its schema is a guess",
     "message:request": "the number of a request in a failure's words is made up",
     "routes": "routes that are not named in the double's table answer 404 as an unknown route does",
     "predefined models": "a provider whose plugin brings models has none of them here",

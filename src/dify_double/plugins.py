@@ -64,14 +64,14 @@ class Plugins:
         return ok({"unique_identifier": unique, "manifest": manifest(unique), "verification": None})
 
     def _install(self, request: Request) -> Answer:
-        Complaints("ParserPluginIdentifiers", request.body).required("plugin_unique_identifiers").refuse()
-        return self._begin(request.body["plugin_unique_identifiers"], "package", None)
+        name = "plugin_unique_identifiers"
+        Complaints("ParserPluginIdentifiers", request.body).required(name).listing(name).refuse()
+        return self._begin(request.body[name], "package", None)
 
     def _install_github(self, request: Request) -> Answer:
         body = request.body
-        Complaints("ParserGithubInstall", body).required(
-            "plugin_unique_identifier", "repo", "version", "package"
-        ).refuse()
+        names = ("plugin_unique_identifier", "repo", "version", "package")
+        Complaints("ParserGithubInstall", body).required(*names).text(*names).refuse()
         return self._begin([body["plugin_unique_identifier"]], "github", github(body))
 
     def _begin(self, uniques: list[str], source: str, meta: JsonObject | None) -> Answer:
@@ -109,7 +109,7 @@ class Plugins:
         """
         body = request.body
         names = ("original_plugin_unique_identifier", "new_plugin_unique_identifier", "repo", "version", "package")
-        Complaints("ParserGithubUpgrade", body).required(*names).refuse()
+        Complaints("ParserGithubUpgrade", body).required(*names).text(*names).refuse()
         original, new = body[names[0]], body[names[1]]
         if original == new:
             return refused_by_daemon("original and new plugin unique identifier are the same")
@@ -132,6 +132,7 @@ class Plugins:
         return ok({"plugins": [self.view(plugin, True) for plugin in installed], "total": len(installed)})
 
     def _by_id(self, request: Request) -> Answer:
+        Complaints("ParserLatest", request.body).required("plugin_ids").listing("plugin_ids").refuse()
         named = [plugin for plugin in request.body["plugin_ids"] if plugin in self.state["plugins"]]
         return ok({"plugins": [self.view(plugin, False) for plugin in named]})
 

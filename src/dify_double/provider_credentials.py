@@ -7,6 +7,7 @@ from collections.abc import Callable
 from .credential_forms import PROVIDERS, DoubleBroken, Invalid, masked, stored_by
 from .json_object import JsonObject, State, new_id
 from .routes import Answer, Request, Route, ok
+from .validation import Complaints
 
 CREDENTIALS = "/workspaces/current/model-providers/{provider:any}/credentials"
 Ask = Callable[["dict[str, str]"], None]
@@ -36,6 +37,7 @@ class ProviderCredentials:
     def _create(self, request: Request) -> Answer:
         provider = request.names["provider"]
         entry = self._entry(provider)
+        Complaints("ParserCredentialCreate", request.body).required("credentials").mapping("credentials").refuse()
         names = [credential["name"] for credential in entry["credentials"]]
         name = request.body.get("name") or "API KEY %d" % (len(names) + 1)
         if name in names:

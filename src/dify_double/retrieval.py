@@ -35,7 +35,8 @@ class Retrieval:
         return [Route("POST", ONE + name, of_one(self._search), key="dataset") for name in names]
 
     def _search(self, dataset: JsonObject, request: Request) -> Answer:
-        Complaints("HitTestingPayload", request.body).required("query").refuse()
+        complaints = Complaints("HitTestingPayload", request.body).required("query").text("query")
+        complaints.mapping("retrieval_model", null=True).refuse()
         try:
             records = self._records(dataset, request.body)
         except EndpointFailed as failure:
@@ -65,7 +66,7 @@ class Retrieval:
 
     def _reranked(self, chosen: JsonObject, query: str, documents: list[JsonObject]) -> list[tuple[float, JsonObject]]:
         """Return documents in the reranker's order, with its scores."""
-        provider, model = chosen["reranking_provider_name"], chosen["reranking_model_name"]
+        provider, model = chosen.get("reranking_provider_name", ""), chosen.get("reranking_model_name", "")
         values = self.models.credentials(provider, model, "rerank")
         if not documents:
             return []

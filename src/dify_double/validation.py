@@ -34,8 +34,8 @@ class Complaints:
 
     def model_type(self) -> Complaints:
         """Complain of a model's type that there is not; names of older releases are understood, and not told of."""
-        known = self.given.get("model_type") in TYPE_NAMES
-        return self if known else self.one_of("model_type", MODEL_TYPES)
+        given = self.given.get("model_type")
+        return self if isinstance(given, str) and given in TYPE_NAMES else self.one_of("model_type", MODEL_TYPES)
 
     def longest(self, field: str, limit: int) -> Complaints:
         """Complain of a text of more than `limit` characters."""
@@ -44,10 +44,25 @@ class Complaints:
             self._add(field, "String should have at most %d characters" % limit, "string_too_long", value)
         return self
 
-    def text(self, field: str) -> Complaints:
-        """Complain of a value that is no text."""
-        if field in self.given and not isinstance(self.given[field], str):
-            self._add(field, "Input should be a valid string", "string_type", self.given[field])
+    def text(self, *fields: str, null: bool = False) -> Complaints:
+        """Complain of each value that is no text; where `null` is none that is null neither."""
+        for field in fields:
+            value = self.given.get(field, "")
+            if not isinstance(value, str) and not (null and value is None):
+                self._add(field, "Input should be a valid string", "string_type", value)
+        return self
+
+    def mapping(self, field: str, null: bool = False) -> Complaints:
+        """Complain of a value that is no object; where `null` is none that is null neither."""
+        value = self.given.get(field, {})
+        if not isinstance(value, dict) and not (null and value is None):
+            self._add(field, "Input should be a valid dictionary", "dict_type", self.given[field])
+        return self
+
+    def listing(self, field: str) -> Complaints:
+        """Complain of a value that is no list."""
+        if field in self.given and not isinstance(self.given[field], list):
+            self._add(field, "Input should be a valid list", "list_type", self.given[field])
         return self
 
     def between(self, field: str, least: int, most: int) -> Complaints:

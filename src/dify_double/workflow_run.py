@@ -54,8 +54,8 @@ class WorkflowRun:
     def _nodes(self) -> list[JsonObject]:
         """Return the nodes from the start along the edges."""
         graph = self.workflow["graph"]
-        nodes = {node["id"]: node for node in graph["nodes"]}
-        after = {edge["source"]: edge["target"] for edge in graph["edges"]}
+        nodes = {node["id"]: node for node in graph.get("nodes", [])}
+        after = {edge["source"]: edge["target"] for edge in graph.get("edges", [])}
         at: str | None = next((name for name, node in nodes.items() if node["data"]["type"] == "start"), None)
         ordered = []
         while at is not None:

@@ -58,7 +58,8 @@ class Workflows:
         if app["mode"] not in MODES:
             return unsupported(MODES)
         body, at = request.body, self.clock.unix()
-        Complaints("SyncDraftWorkflowPayload", body).required("graph", "features").refuse()
+        complaints = Complaints("SyncDraftWorkflowPayload", body).required("graph", "features")
+        complaints.mapping("graph").mapping("features").refuse()
         before = app.setdefault("workflows", {}).get("draft")
         draft = {
             "id": before["id"] if before is not None else new_id(),

@@ -7,6 +7,7 @@ import urllib.parse
 from .account import ConsoleAccount, new_account
 from .json_object import JsonObject, new_id
 from .routes import NOT_FOUND_WORDS, Answer, Request, Route, flat, ok
+from .validation import Complaints
 
 EMPTY = (
     "in_trial",
@@ -71,6 +72,7 @@ class Workspaces:
         return ok({"workspaces": [{**kept, "plan": "sandbox", "last_opened_at": at, "current": True}]})
 
     def _name(self, request: Request) -> Answer:
+        Complaints("WorkspaceInfoPayload", request.body).required("name").text("name").refuse()
         self.state["workspace"] = request.body["name"]
         return ok({"result": "success", "tenant": self.current(request.account)})
 
@@ -80,6 +82,7 @@ class Workspaces:
     def _invite(self, request: Request) -> Answer:
         """Invite by e-mail, which nobody sends: the answer itself has the address to open."""
         body, results = request.body, []
+        Complaints("MemberInvitePayload", body).required("emails", "role").listing("emails").refuse()
         if body.get("role") not in ROLES:
             return flat(400, "invalid_role", "Invalid role.")
         for email in body["emails"]:
@@ -107,7 +110,8 @@ class Workspaces:
 
     def _activate(self, request: Request) -> Answer:
         """Take the invitation: the account is active, has no password and is not logged in."""
-        account = self._invited(request.body.get("token"))
+        Complaints("ActivatePayload", request.body).required("token", "name").text("token", "name").refuse()
+        account = self._invited(request.body["token"])
         if account is None:
             return flat(401, "unauthorized", "Auth Token is invalid or account already activated, please check again.")
         del self.state["invitations"][request.body["token"]]

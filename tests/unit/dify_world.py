@@ -26,6 +26,7 @@ from steelyard.dify.difference import mend
 from steelyard.dify.http import UploadFile
 from steelyard.dify.plugin_package import Package, read_package
 from steelyard.dify.reconcile import differences
+from steelyard.dify.refused_logins import RefusedLogins
 
 PROVIDER = next(iter(PROVIDERS))
 PLUGIN = PROVIDERS[PROVIDER]["plugin"]
@@ -73,10 +74,11 @@ class World:
     url: str
     endpoint: str
     requests: list[str]
+    folder: Path
     kept: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def client(self, password: str = PASSWORD, email: str = "admin@lab.example") -> DifyClient:
-        return DifyClient(DifyAccess(self.url, email, password))
+        return DifyClient(DifyAccess(self.url, email, password), RefusedLogins(self.folder / "logins"))
 
     def model(self, name: str = "tiny", kind: str = "llm", **changed: Any) -> DesiredModel:
         fields = {
@@ -195,7 +197,7 @@ def a_world(tmp_path: Path, **console: Any) -> Iterator[World]:
 
     dify, url = served(Handler)
     engine, endpoint = served(Engine)
-    yield World(made, url, endpoint, requests)
+    yield World(made, url, endpoint, requests, tmp_path)
     dify.shutdown()
     engine.shutdown()
     if made.release == VERSION:  # of other releases nothing was recorded

@@ -42,16 +42,18 @@ from steelyard.inventory.read import read_fleet
 from steelyard.lab.nspawn.paths import layer_folder
 from steelyard.models.content import signing
 from steelyard.models.sources import parse
+from steelyard.models.sources.known_manifests import remember_manifest
 from steelyard.models.sources.resolve import resolve_version
 from steelyard.render.reports import writer_of
 from steelyard.render.screen import Screen
 from steelyard.rollout.prompts import read_prompts
 from steelyard.rollout.request import parse_on_interrupt
 from steelyard.site.resolve import site_of
+from steelyard.site.schema import Model
 from steelyard.site.site import Site
 from steelyard.workflows import run_context
 from steelyard.workflows.mirror_images import push_port
-from steelyard.workflows.models import export_model, store_queries
+from steelyard.workflows.models import export_model, push_models, store_queries
 
 # The command line
 
@@ -248,6 +250,25 @@ def source_missing(tmp: Path) -> Generator[Attempt, SteelyardError, None]:
     error = yield lambda: resolve_version("llm/tiny", f"file://{tmp}/weights", "models.yml:2")
     assert "put the files there" in error.remedy
     source(tmp)
+
+
+@mends(errors.CopyUnproven)
+def copy_unproven(tmp: Path) -> Generator[Attempt, SteelyardError, None]:
+    path = push_models.VersionPath("/models", "llm/tiny", "v1")
+    copy = resolve_version("llm/tiny", f"file://{source(tmp)}", "models.yml:2").manifest
+    said = {"version": "v1", "alias": "tiny", "source": f"file://{tmp}/gone"}
+    model = Model.model_validate(said)
+
+    def take() -> None:
+        why = push_models.unproven_copy(copy.id, path, model, {()})
+        if why is not None:
+            raise errors.CopyUnproven(
+                where="gpu-1", model="llm/tiny", version="v1", host="gpu-1", why=why, source=model.source
+            )
+
+    error = yield take
+    assert f"bring its source ({model.source}) here" in error.remedy
+    remember_manifest("llm/tiny", "v1", model.source, copy.id)  # what reading the source does
 
 
 @mends(errors.SourceRefused)

@@ -21,7 +21,7 @@ from types import FrameType
 
 import pytest
 
-from steelyard_host.dify import archive, lifecycle, upgrade
+from steelyard_host.dify import archive, lifecycle, staging
 from steelyard_host.dify.stack import RECORD, DifyError, Stack
 from steelyard_host.wire.dify import ArchiveList
 
@@ -241,7 +241,7 @@ def test_files_laid_beside_a_neighbour_who_swaps(
         nonlocal laid, refused
         (folder / RECORD).write_text(gone)
         for work in (
-            lambda: upgrade.lay_over(new, folder),
+            lambda: staging.lay_over(new, folder),
             lambda: lifecycle.place(folder, "volumes/plugin_daemon/a/d", io.BytesIO(seed), ".mark"),
         ):
             try:

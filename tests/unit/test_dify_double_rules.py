@@ -5,15 +5,17 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import re
 import urllib.parse
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from dify_recordings import KEY, endpoint
+from dify_recordings import FIRST, KEY, SECOND, endpoint
 from dify_world import PASSWORD, PLUGIN, PROVIDER, served
 
 from dify_double import plugins
-from dify_double.__main__ import handler_of
+from dify_double.__main__ import handled, handler_of
 from dify_double.canned_answers import VERSION
 from dify_double.credential_forms import PROVIDERS
 from dify_double.packages import identifier
@@ -251,6 +253,51 @@ def test_pages_null_and_nothing_go_over_the_line_as_they_are(desk: Desk) -> None
     status, kind, page = over_the_line("GET", "/console/api/nowhere")
     assert (status, kind, page.startswith(b"<!doctype html>")) == (404, "text/html; charset=utf-8", True)
     server.shutdown()
+
+
+def test_what_the_double_did_not_foresee_is_a_500_and_no_silence(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(desk.console, "handle", lambda *_: {}["nothing"])
+    assert handled(desk.console, "GET", "/console/api/setup", {}, None)[0] == 500
+    assert "KeyError: 'nothing'" in capsys.readouterr().err
+
+
+def damaged(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A body without each of its fields, and with values of other kinds in them."""
+    for name in body:
+        yield {key: value for key, value in body.items() if key != name}
+        for value in (None, 5, "x", [], {}, ["x"], {"x": 5}):
+            yield {**body, name: value}
+
+
+def test_no_body_of_a_wrong_shape_breaks_the_double(desk: Desk) -> None:
+    """Every recorded body is damaged field by field; what is answered is the double's affair, but it answers."""
+    made = {
+        "app": desk.ask("POST", "/console/api/apps", {"name": "flow", "mode": "advanced-chat"})[1]["id"],
+        "dataset": desk.ask("POST", "/console/api/datasets", {"name": "notes"})[1]["id"],
+    }
+    app = desk.ask("POST", f"/console/api/apps/{made['app']}/api-keys")[1]["token"]
+    notes = desk.ask("POST", "/console/api/datasets/api-keys")[1]["token"]
+    bodies: dict[tuple[str, str], dict[str, Any]] = {}
+    for path in (*FIRST, *SECOND):
+        request = json.loads(path.read_text())["request"]
+        route = desk.console.route_of(request["method"], request["path"])
+        if route is not None and isinstance(request["body"], dict) and "logout" not in route:
+            target = request["path"]
+            for kind, own in made.items():
+                target = re.sub(f"/{kind}s/[0-9a-f-]{{36}}", f"/{kind}s/{own}", target)
+            bodies.setdefault((route, target), request["body"])
+    asked = 0
+    for (route, target), body in bodies.items():
+        token = notes if "/v1/datasets" in target else app
+        headers = {"Authorization": f"Bearer {token}"} if target.startswith("/v1") else desk.headers
+        for given in ({}, *damaged(body)):
+            status, _ = desk.ask(route.split(" ")[0], target, given, headers)
+            asked += 1
+            assert status < 600
+        desk.console.state |= {"tries": {}, "install_fails": None}
+    assert asked > 1000
 
 
 def test_a_provider_s_icons_are_addresses_of_this_dify() -> None:

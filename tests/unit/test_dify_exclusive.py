@@ -29,13 +29,14 @@ from steelyard_host.wire.dify import UpgradeState
 HELPER = """
 import sys
 from pathlib import Path
-from steelyard_host.dify import backup, env_file, exclusive, job_progress, stack, upgrade
+from steelyard_host.dify import api_probe, backup, env_file, exclusive, job_progress, stack, upgrade
 from steelyard_host.__main__ import main
 root = Path(sys.argv.pop(1))
 backup.MARKS = root / "state/marks.json"
 upgrade.STATE, upgrade.OPEN = root / "state/upgrade.json", root / "state/upgrade-open"
 job_progress.FOLDER, stack.CONFIG, env_file.OURS = root / "doing", root / "dify.json", root / "dify.env"
 stack.Stack.ask = lambda self, path: (200, None)
+api_probe.answered = lambda target, held, seconds: "its API answers"
 sys.exit(main())
 """
 HOLDER = "import sys, time\nfrom pathlib import Path\nfrom steelyard_host.dify import exclusive, job_progress\n" + (

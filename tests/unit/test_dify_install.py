@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from steelyard.dify.environment import new_secrets
+from steelyard.dify.image_name import image_name
 from steelyard.errors import DifyImagesMissing, DifySecretsMissing, SettingWrong
 from steelyard.lab.dify_stack.archive import write_archive
-from steelyard.roles.dify.images import named
 from steelyard.roles.dify.install import DesiredStack, environment, host_config, wanted_release
 from steelyard.roles.dify.settings import Settings
 from steelyard.roles.registry_mirror.settings import Settings as MirrorSettings
@@ -185,4 +185,4 @@ def test_an_image_with_a_registry_of_its_own_is_looked_for_under_it(tmp_path: Pa
     ],
 )
 def test_the_parts_of_an_image_s_name(image: str, wanted: tuple[str, str, str]) -> None:
-    assert named(image) == wanted
+    assert image_name(image) == wanted

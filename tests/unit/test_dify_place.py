@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from steelyard.modules.operations.dify_stack import UV_CACHE, packed, place_bits
-from steelyard_host.dify import env_file, lifecycle, upgrade
+from steelyard_host.dify import env_file, lifecycle, staging
 from steelyard_host.dify.stack import RECORD, DifyError
 from steelyard_host.system import beneath, json_file
 
@@ -66,7 +66,7 @@ def is_as_before(outside: Path) -> bool:
 def test_a_release_is_laid_over_its_predecessor(folder: Path, new: Path) -> None:
     (new / CONF / "run.sh").write_text("#!/bin/sh")
     (new / CONF / "run.sh").chmod(0o755)
-    upgrade.lay_over(new, folder)
+    staging.lay_over(new, folder)
     assert (folder / CONF / "config.yaml").read_text() == "new"
     assert (folder / CONF / "run.sh").stat().st_mode & 0o777 == 0o755
     assert (folder / CONF / "run.sh").stat().st_mtime == (new / CONF / "run.sh").stat().st_mtime
@@ -86,7 +86,7 @@ def test_a_link_or_fifo_in_the_place_of_a_release_s_file_is_replaced(
 ) -> None:
     waits = folder / CONF / name
     waits.symlink_to(outside / "config.yaml") if kind == "link" else os.mkfifo(waits)
-    upgrade.lay_over(new, folder)
+    staging.lay_over(new, folder)
     assert not (folder / CONF / "config.yaml").is_symlink()
     assert (folder / CONF / "config.yaml").read_text() == "new"
     assert is_as_before(outside)
@@ -99,7 +99,7 @@ def test_a_folder_that_became_a_link_refuses_a_release_and_nothing_behind_it_cha
     (folder / CONF).rmdir()
     (folder / CONF).symlink_to(outside)
     with pytest.raises(OSError, match=f"is a link or no folder: '{CONF}'"):
-        upgrade.lay_over(new, folder)
+        staging.lay_over(new, folder)
     assert is_as_before(outside)
 
 

@@ -64,6 +64,7 @@ def locks_document() -> dict[str, Any]:
     return {"lock": rows[0], "locks": rows, "verb": "broken", "keepers": ["a", "b", "c"], "silent": ["c"]}
 
 
+STAYED = {"removed": ["app `x`"], "left": []}
 PASSED = {"passed_over": [{"name": "volumes/x", "why": "is a FIFO"}], "passed_over_count": 1}
 
 
@@ -77,7 +78,8 @@ def documents() -> list[dict[str, Any]]:
         document("rollout", rollout_document(prepared("v2", "a", "b"), ROLLED)),
         document("rollback", rollout_document(prepared("v1", "a"), None)),
         document("dify ls", {"dify": "u", "provider": "p", "models": [{"model": "m", "ours": True}]}),
-        document("dify check", {"dify": "u", "models": [ModelProof("m", "llm", "answered", 0.5).as_json()]}),
+        document("dify login", {"dify": "u", "email": None, "workspaces": ["ops's"]}),
+        document("dify check", {"dify": "u", "models": [ModelProof("m", "llm", "answered", 0.5).as_json()], **STAYED}),
         document("dify backups", {"host": "d", "backups": [{"archive": "a", "bytes": 1, "at": 1.5, "proved": False}]}),
         document("dify backup", {"host": "d", "archive": "a", "bytes": 1, "dify": "1.16.1", "files": 3, **PASSED}),
         document("dify verify", {"host": "d", "archive": "a", "dify": "1.16.1", "made": "x", "files": 3, **PASSED}),
@@ -88,7 +90,7 @@ def documents() -> list[dict[str, Any]]:
         ),
         document("dify images", {"images": ["langgenius/dify-api:1.17.1"]}),
         document("dify secrets", {"file": "prod/group_vars/dify/dify_secrets.yml", "made": ["SECRET_KEY"]}),
-        document("dify seed", {"cache": "c", "sha256": "0", "bytes": 1, "uv": "uv 0.13.9"}),
+        document("dify seed", {"cache": "c", "sha256": "0", "bytes": 1, "uv": "uv 0.13.9", "failed": []}),
         document("lock", {"lock": None, "locks": [], "verb": "held", "keepers": ["a"], "silent": ["a"]}),
         document("lock", locks_document()),
     ]

@@ -67,7 +67,7 @@ ROOMS = {
     "artifacts": (
         "host host.mirror host.paths host.system host.wire api dirs errors events inventory models.sources serving site"
     ),
-    "dify": "host.dify artifacts dirs errors",
+    "dify": "host.dify artifacts dirs errors interrupts",
     "lab": "host host.wire api artifacts dify_double errors inventory",
     "modules.connectors": "host.paths host.wire api artifacts engine errors inventory",
     "completion": "inventory lab",

@@ -11,7 +11,19 @@ ROOT = Path(__file__).parent.parent.parent
 # null where there is none; older controllers ask for these by `.get`, and by the presence of `error` for example
 NEW = ("cause", "drained_s", "gap_s", "seconds")
 # said of trials, proxies and backups since then; older controllers ask for nothing by these names
-BESIDE = ("at", "before", "by", "compose", "left_s", "passed_over", "passed_over_count", "running", "until")
+BESIDE = (
+    "at",
+    "before",
+    "by",
+    "checked",
+    "compose",
+    "left_s",
+    "passed_over",
+    "passed_over_count",
+    "running",
+    "unchecked",
+    "until",
+)
 
 
 def recorder() -> Any:

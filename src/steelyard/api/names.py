@@ -109,6 +109,13 @@ EngineValue = Annotated[
     _shape(_TEXT, "text of one line, without NUL and other control characters; tabs may be in it"),
     AfterValidator(_can_be_given),
 ]
+ReleasedImage = Annotated[
+    str,
+    _shape(
+        r"^(?:[A-Za-z0-9.-]+(?::[0-9]+)?/)?[a-z0-9._/-]+:[0-9]+\.[0-9]+\.[0-9]+[A-Za-z0-9._-]{0,64}(?:@sha256:[0-9a-f]{64})?$",
+        "an image with its release as its tag, `REGISTRY/REPOSITORY:1.28.16`",
+    ),
+]
 LineOfText = Annotated[str, Field(pattern=_TEXT)]
 # with the line feed that a file of ssh-keygen ends with, and YAML's block texts
 PublicKey = Annotated[

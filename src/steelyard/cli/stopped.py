@@ -32,7 +32,9 @@ ROWS = {
     **dict.fromkeys((f"models {name}" for name in ("fit", "ls", "verify", "diff")), LOOKS),
     **dict.fromkeys(("wheels plan", "wheels verify"), LOOKS),
     **dict.fromkeys((f"dify {name}" for name in ("ls", "images", "backups")), LOOKS),
-    "dify check": LeftAs("nothing was changed; a question to a model that was asked may still be answered"),
+    "dify check": LeftAs(
+        "what it had made in Dify was removed again; a question to a model that was asked may still be answered"
+    ),
     "init": LeftAs("files that were written stay"),
     "preflight": LeftAs("a measurement that had begun on a host ends by itself; programs that were installed stay"),
     "bench load": LeftAs("a measurement that had begun on a host ends by itself, and its figures are not used"),
@@ -53,6 +55,7 @@ ROWS = {
     "wheels push": LeftAs("wheels that the mirror has are not sent again; no set is half there", AGAIN),
     "lock break": LeftAs("the lock may be broken or not: `steelyard lock show`"),
     "mirror images sync": LeftAs("images that a mirror has fetched stay there", AGAIN),
+    "dify login": LeftAs("the login was sent or it was not; a right one wipes out the wrong ones before it"),
     "dify install": LeftAs("the account is made or it is not: `steelyard dify ls`", AGAIN),
     "dify register": LeftAs("models that were registered stay registered", AGAIN),
     "dify secrets": LeftAs("the file of secrets is as it was, or whole"),

@@ -34,6 +34,7 @@ def set_up(client: DifyClient, admin: Administrator) -> None:
         client.open_send("/init", {"password": admin.init_password})
     body = {"email": admin.email, "name": admin.name, "password": admin.password, "language": admin.language}
     client.open_send("/setup", body)
+    client.forget_refusal()  # of another Dify, that was at this address before
 
 
 def workspace_name(client: DifyClient) -> str:
@@ -46,6 +47,11 @@ def workspace_name(client: DifyClient) -> str:
 def name_workspace(client: DifyClient, name: str) -> None:
     """Give the workspace this name."""
     client.send("POST", "/workspaces/info", {"name": name})
+
+
+def workspaces(client: DifyClient) -> list[str]:
+    """The names of the workspaces that the login leads to, sorted."""
+    return sorted(str(workspace["name"]) for workspace in client.get("/workspaces")["workspaces"])
 
 
 def role_of_login(client: DifyClient) -> str:

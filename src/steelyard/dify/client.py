@@ -1,20 +1,25 @@
 """Dify's console API: one login per process, cookies and CSRF by hand, errors in Dify's own words.
 
-A password is sent once: after five wrong ones Dify locks the account for a day. How it is sent depends on the release,
-so that is asked first. Cookie names may carry `__Host-`, and a cookie jar would not send those over http.
+A password that was refused is not sent again, in this run nor in another: after six wrong ones Dify locks the account
+for a day. How it is sent depends on the release, so that is asked first. Cookie names may carry `__Host-`, and a cookie
+jar would not send those over http.
 """
 
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from typing import Any
 
-from steelyard.errors import DifyLoginRefused, DifyRefused, DifyTooOld
+from steelyard.errors import DifyAdminKeyRefused, DifyPasswordRefusedBefore, DifyRefused, DifyTooOld, SteelyardError
 
 from .console import ListedModel
-from .http import HttpResponse, exchange, message_of
+from .http import HttpResponse, code_of, exchange, message_of
+from .login import is_wrong_password, login_error
+from .refused_logins import RefusedLogins
 from .release import NEWEST_KNOWN, DifyVersion, release_of
 
 
@@ -33,12 +38,14 @@ class DifyAccess:
 class DifyClient:
     """Talks to one Dify. `writes` counts requests that changed or could change something there."""
 
-    def __init__(self, access: DifyAccess) -> None:
+    def __init__(self, access: DifyAccess, remembered: RefusedLogins | None = None) -> None:
         self.access = access
+        self._remembered = remembered or RefusedLogins()
         self._cookies: dict[str, str] = {}
         self._bearer: str | None = access.admin_key
-        self._refused: DifyLoginRefused | None = None
+        self._refused: SteelyardError | None = None
         self._release: DifyVersion | None = None
+        self._ahead_s = 0.0
         self._said: DifyVersion | None = None
         self.reads = 0
         self.writes = 0
@@ -50,7 +57,7 @@ class DifyClient:
         return f"{self.access.url}/console/api"
 
     def get(self, path: str) -> Any:
-        """Decoded answer. Raises DifyUnreachable, DifyLoginRefused, DifyTooOld, DifyRefused."""
+        """Decoded answer. Raises DifyUnreachable, DifyTooOld, DifyRefused, and what `login_error` makes of a login."""
         self.reads += 1
         return self._logged_in("GET", path, None)
 
@@ -86,6 +93,10 @@ class DifyClient:
             self._release = self._said or next(filter(None, map(release_of, known)), NEWEST_KNOWN)
         return self._release
 
+    def clock(self) -> float:
+        """The moment by the server's clock, in seconds of the epoch; by ours before its first answer."""
+        return time.time() + self._ahead_s
+
     def preserves_credentials(self) -> bool:
         """Whether the server keeps credentials when asked to. Only its own word counts: a guess would lose them."""
         self.release()
@@ -99,6 +110,9 @@ class DifyClient:
     def _logged_in(self, method: str, path: str, body: Any) -> Any:
         self._log_in()
         answer = self._request(method, path, body)
+        if answer.status == 401 and self.access.admin_key is not None:
+            workspace, why = self.access.workspace or "", message_of(answer.body)
+            raise DifyAdminKeyRefused(where=self.where, workspace=workspace, why=why)
         if answer.status == 401 and self._refreshed():
             answer = self._request(method, path, body)
         return self._checked(answer, method, path)
@@ -106,7 +120,8 @@ class DifyClient:
     def _checked(self, answer: HttpResponse, method: str, path: str) -> Any:
         if answer.status >= 400:
             call = f"{method} {path.split('?')[0]}"
-            raise DifyRefused(where=self.where, call=call, status=str(answer.status), why=message_of(answer.body))
+            status, why = str(answer.status), message_of(answer.body)
+            raise DifyRefused(where=self.where, call=call, status=status, why=why, code=code_of(answer.body))
         return answer.body
 
     def _log_in(self) -> None:
@@ -117,17 +132,34 @@ class DifyClient:
         release = self.release()
         if not release.named_credentials:
             raise DifyTooOld(where=self.where, version=str(release))
+        url, email = self.access.url, self.access.email
+        with self._remembered.turn(url, email):
+            at = self._remembered.refused_at(url, email, self.access.password)
+            if at is None:
+                self._send_password(release)
+            else:
+                self._refused = DifyPasswordRefusedBefore(where=self.where, email=email, at=at)
+        if self._refused is not None:
+            raise self._refused
+
+    def _send_password(self, release: DifyVersion) -> None:
+        """Log in, or note why not. Raises DifyUnreachable."""
         self.logins += 1
-        secret = self.access.password
+        url, email, secret = self.access.url, self.access.email, self.access.password
         if release.base64_password:
             secret = base64.b64encode(secret.encode()).decode()
-        body = {"email": self.access.email, "password": secret, "remember_me": True}
-        answer = self._request("POST", "/login", body)
-        if answer.status != 200:
-            why = message_of(answer.body)
-            self._refused = DifyLoginRefused(where=self.where, email=self.access.email, why=why)
-            raise self._refused
-        self._take_tokens(answer)
+        answer = self._request("POST", "/login", {"email": email, "password": secret, "remember_me": True})
+        self._refused = login_error(answer, self.where, email)
+        if is_wrong_password(answer):
+            self._remembered.note(url, email, self.access.password)
+        if self._refused is None:
+            self._remembered.forget(url, email)
+            self._take_tokens(answer)
+
+    def forget_refusal(self) -> None:
+        """Take the declared password for one that Dify may have by now: the next request sends it."""
+        self._refused = None
+        self._remembered.forget(self.access.url, self.access.email)
 
     def _refreshed(self) -> bool:
         """True where a token that ran out was renewed: access lasts an hour."""
@@ -160,4 +192,13 @@ class DifyClient:
     def _request(self, method: str, path: str, body: Any) -> HttpResponse:
         answer = exchange(self.where, method, path, body, self._headers())
         self._cookies |= {name: value for name, value in answer.cookies().items() if value}
+        self._ahead_s = clock_ahead(answer.header("Date"), self._ahead_s)
         return answer
+
+
+def clock_ahead(date: str | None, before: float) -> float:
+    """Seconds by which a server's clock is before ours, by the Date of its answer; `before` where it has none."""
+    try:
+        return parsedate_to_datetime(date or "").timestamp() - time.time()
+    except ValueError:
+        return before

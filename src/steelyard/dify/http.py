@@ -14,6 +14,7 @@ from typing import Any
 from steelyard.errors import DifyUnreachable
 
 TIMEOUT_S = 330  # Dify itself waits 300 s for an endpoint while it validates
+GATEWAY = (502, 503, 504)  # what a proxy says, in no JSON, where Dify's API does not answer it
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,9 @@ def exchange(
         connection.close()
     try:
         decoded: Any = json.loads(content) if content else None
-    except ValueError:
+    except ValueError as error:
+        if answer.status in GATEWAY:
+            raise DifyUnreachable(where=base, why=f"the proxy before it says {answer.status}") from error
         decoded = {"message": _in_words(content)}
     return HttpResponse(answer.status, tuple(answer.getheaders()), decoded)
 
@@ -105,3 +108,10 @@ def message_of(answer: Any) -> str:
             answer = inner
         return str(answer.get("message") or answer.get("code") or answer)
     return str(answer)
+
+
+def code_of(answer: Any) -> str:
+    """Dify's own word for an error, from any of its shapes; empty where it gave none."""
+    if isinstance(answer, dict):
+        return str(answer.get("code") or answer.get("custom") or "")
+    return ""

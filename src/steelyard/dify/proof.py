@@ -4,32 +4,39 @@ An llm answers a question through an app of its own; a text-embedding model inde
 its own and finds it again; a rerank model sorts what such a search found; a speech model hears a tone or says a
 sentence for an app, which always takes the workspace's default one, so another is told as not asked. All of it is
 removed again, failed or not.
+
+Dify, a gateway or an engine may know an answer to what it was asked before: Dify keeps embeddings by their text. So
+each proof asks what nobody asked before.
 """
 
 from __future__ import annotations
 
 import io
 import math
+import secrets
 import struct
 import time
 import wave
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from steelyard.errors import DifyRefused, SteelyardError
+from steelyard.errors import SteelyardError
 
+from .check_names import new_nonce
+from .check_objects import CheckObjects
 from .client import DifyClient
 from .console import ListedModel
-from .http import HttpResponse, UploadFile, exchange, message_of
+from .http import UploadFile, message_of
+from .service_calls import ServiceCalls
 from .uses import default_of
 
-PREFIX = "steelyard check"
 QUESTION, USER = "Say hello.", "steelyard"
 TEXT = "A steelyard is a balance with arms of unequal length."
 INDEX_S = 120.0
+PROOF_S = 900.0  # an object of a check is known for left behind when it is older than its proof can be
+POLL_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -47,19 +54,22 @@ class ModelProof:
         return {"model": self.model, "type": self.type, "result": self.result, "seconds": self.seconds, "why": self.why}
 
 
-def prove(client: DifyClient, provider: str, models: list[ListedModel]) -> Iterator[ModelProof]:
-    """One proof per enabled model of the provider, in Dify's order; embedders before rerankers, who need one."""
+def prove(
+    client: DifyClient, provider: str, models: list[ListedModel], objects: CheckObjects | None = None
+) -> Iterator[ModelProof]:
+    """One proof per enabled model of the provider, in Dify's order; a reranker's needs an embedder, speech an llm."""
+    own = objects or CheckObjects(client)
     embedder, llm = (_first(models, kind) for kind in ("text-embedding", "llm"))
     for entry in models:
         name, kind = entry["model"], entry["model_type"]
         if entry["status"] != "active":
             yield ModelProof(name, kind, "not asked", None, f"it is {entry['status']}")
         elif kind == "llm":
-            yield _timed(name, kind, partial(_app, client, provider, name))
+            yield _timed(name, kind, partial(_app, own, provider, name))
         elif kind == "text-embedding":
-            yield _timed(name, kind, partial(_knowledge, client, provider, name, None))
+            yield _timed(name, kind, partial(_knowledge, own, provider, name, None))
         elif kind == "rerank" and embedder is not None:
-            yield _timed(name, kind, partial(_knowledge, client, provider, embedder, name))
+            yield _timed(name, kind, partial(_knowledge, own, provider, embedder, name))
         elif kind == "rerank":
             yield ModelProof(name, kind, "not asked", None, "a search needs a text-embedding model too")
         elif llm is None:
@@ -67,7 +77,9 @@ def prove(client: DifyClient, provider: str, models: list[ListedModel]) -> Itera
         elif default_of(client, kind) != (provider, name):
             yield ModelProof(name, kind, "not asked", None, "apps use the default one only")
         else:
-            yield _timed(name, kind, partial(_speech, client, provider, llm, kind))
+            yield _timed(name, kind, partial(_speech, own, provider, llm, kind))
+    if objects is None:
+        own.close()
 
 
 def _first(models: list[ListedModel], kind: str) -> str | None:
@@ -86,75 +98,43 @@ def _timed(name: str, kind: str, work: Callable[[], str]) -> ModelProof:
     return ModelProof(name, kind, "failed" if why else "answered", seconds, why)
 
 
-def _service(client: DifyClient, key: str, method: str, path: str, body: dict[str, Any]) -> Any:
-    """The body that a call of the service API answers. Raises DifyRefused."""
-    return _called(client, key, method, path, body).body
+def _asking(own: CheckObjects, key: str) -> ServiceCalls:
+    return ServiceCalls(own.client.access.url, key, time.monotonic() + PROOF_S)
 
 
-def _called(client: DifyClient, key: str, method: str, path: str, body: dict[str, Any]) -> HttpResponse:
-    """A call of the service API, as an app's users make it. Raises DifyRefused."""
-    base = f"{client.access.url}/v1"
-    answer = exchange(base, method, path, body, {"Authorization": f"Bearer {key}"})
-    if answer.status >= 400:
-        why = message_of(answer.body)
-        raise DifyRefused(where=base, call=f"{method} {path}", status=str(answer.status), why=why)
-    return answer
-
-
-@contextmanager
-def _removed(client: DifyClient, path: str) -> Iterator[None]:
-    """Remove what was made for the check, whatever happened."""
-    try:
-        yield
-    finally:
-        with suppress(DifyRefused):
-            client.send("DELETE", path, None)
-
-
-@contextmanager
-def _chat_app(client: DifyClient, provider: str, llm: str, **features: Any) -> Iterator[str]:
-    """Key of an app that is there as long as it is used; `features` are over those of its configuration."""
-    name = f"{PREFIX}: {llm}"[:40]
-    made = client.send(
-        "POST", "/apps", {"name": name, "mode": "chat", "icon_type": "emoji", "icon": "x", "description": ""}
-    )
-    with _removed(client, f"/apps/{made['id']}"):
-        client.send("POST", f"/apps/{made['id']}/model-config", {**_chat_config(provider, llm), **features})
-        client.send("POST", f"/apps/{made['id']}/api-enable", {"enable_api": True})
-        yield client.send("POST", f"/apps/{made['id']}/api-keys", None)["token"]
-
-
-def _app(client: DifyClient, provider: str, model: str) -> str:
+def _app(own: CheckObjects, provider: str, model: str) -> str:
     """Empty where an app with this model answered; else why not."""
-    body = {"inputs": {}, "query": QUESTION, "response_mode": "blocking", "user": USER}
-    with _chat_app(client, provider, model) as key:
-        answer = _service(client, key, "POST", "/chat-messages", body)
+    body = {"inputs": {}, "query": f"{QUESTION} ({new_nonce()})", "response_mode": "blocking", "user": USER}
+    with own.app(_chat_config(provider, model)) as key:
+        answer = _asking(own, key).ask("POST", "/chat-messages", body)
     return "" if answer.get("answer") else "an answer without text"
 
 
-def _speech(client: DifyClient, provider: str, llm: str, kind: str) -> str:
+def _speech(own: CheckObjects, provider: str, llm: str, kind: str) -> str:
     """Empty where the default model of this kind served an app; else why not. What it heard or how it sounds is not
     judged.
     """
     features = {"speech_to_text": {"enabled": True}, "text_to_speech": {"enabled": True, "voice": "", "language": ""}}
-    with _chat_app(client, provider, llm, **features) as key:
+    with own.app({**_chat_config(provider, llm), **features}) as key:
         if kind == "tts":
-            answer = _called(client, key, "POST", "/text-to-audio", {"text": QUESTION, "user": USER})
-            sound = (answer.header("Content-Type") or "").startswith("audio/")
+            text = f"{QUESTION} {new_nonce()}"
+            answer = _asking(own, key).call("POST", "/text-to-audio", {"text": text, "user": USER})
+            sound = (answer.header("Content-Type") or "").startswith("audio/") and answer.body is not None
             return "" if sound else f"no sound: {message_of(answer.body)[:200]}"
-        form = {"file": UploadFile("tone.wav", _tone(), "audio/wav"), "user": USER}
-        transcript = _service(client, key, "POST", "/audio-to-text", form)
+        form = {"file": UploadFile("tone.wav", _tone(440 + secrets.randbelow(220)), "audio/wav"), "user": USER}
+        transcript = _asking(own, key).ask("POST", "/audio-to-text", form)
     return "" if isinstance(transcript, dict) and "text" in transcript else "an answer without a text"
 
 
-def _tone(seconds: float = 0.5, rate: int = 16000) -> bytes:
-    """A WAV file of 440 Hz, one channel of 16 bits."""
+def _tone(hertz: int, seconds: float = 0.5, rate: int = 16000) -> bytes:
+    """A WAV file of one tone, one channel of 16 bits; its loudness is its own too."""
+    loudness = 8000 + secrets.randbelow(8000)
     file = io.BytesIO()
     with wave.open(file, "wb") as sound:
         sound.setnchannels(1)
         sound.setsampwidth(2)
         sound.setframerate(rate)
-        samples = (int(8000 * math.sin(2 * math.pi * 440 * n / rate)) for n in range(int(seconds * rate)))
+        samples = (int(loudness * math.sin(2 * math.pi * hertz * n / rate)) for n in range(int(seconds * rate)))
         sound.writeframes(b"".join(struct.pack("<h", sample) for sample in samples))
     return file.getvalue()
 
@@ -184,52 +164,46 @@ def _chat_config(provider: str, model: str) -> dict[str, Any]:
     }
 
 
-def _knowledge(client: DifyClient, provider: str, embedder: str, reranker: str | None) -> str:
+def _knowledge(own: CheckObjects, provider: str, embedder: str, reranker: str | None) -> str:
     """Empty where a document came back from a search; else why not."""
-    key = client.send("POST", "/datasets/api-keys", None)
-    with _removed(client, f"/datasets/api-keys/{key['id']}"):
-        token = key["token"]
-        name = f"{PREFIX}: {reranker or embedder}"[:40]
-        made = _service(
-            client,
-            token,
-            "POST",
-            "/datasets",
-            {
-                "name": name,
-                "indexing_technique": "high_quality",
-                "permission": "only_me",
-                "embedding_model": embedder,
-                "embedding_model_provider": provider,
-            },
-        )
-        with _removed(client, f"/datasets/{made['id']}"):
-            document = {
-                "name": "balance",
-                "text": TEXT,
-                "indexing_technique": "high_quality",
-                "process_rule": {"mode": "automatic"},
-            }
-            batch = _service(client, token, "POST", f"/datasets/{made['id']}/document/create-by-text", document)[
-                "batch"
-            ]
-            why = _indexed(client, token, made["id"], batch)
+    nonce = new_nonce()
+    settings = {
+        "indexing_technique": "high_quality",
+        "embedding_model": embedder,
+        "embedding_model_provider": provider,
+    }
+    document = {
+        "name": "balance",
+        "text": f"{TEXT} This one has the number {nonce}.",
+        "indexing_technique": "high_quality",
+        "process_rule": {"mode": "automatic"},
+    }
+    query = {
+        "query": f"What is a steelyard with the number {nonce}?",
+        "retrieval_model": _retrieval(provider, reranker),
+    }
+    with own.knowledge_key() as (key_id, token):
+        service = _asking(own, token)
+        with own.knowledge(key_id, settings, partial(service.ask, "POST", "/datasets")) as dataset:
+            batch = service.ask("POST", f"/datasets/{dataset}/document/create-by-text", document)["batch"]
+            why = _indexed(service, dataset, batch)
             if why:
                 return why
-            body = {"query": "What is a steelyard?", "retrieval_model": _retrieval(provider, reranker)}
-            records = _service(client, token, "POST", f"/datasets/{made['id']}/retrieve", body)["records"]
-            return "" if records else "the document was not found again"
+            records = service.ask("POST", f"/datasets/{dataset}/retrieve", query)["records"]
+    came_back = any(nonce in str(record["segment"]["content"]) for record in records)
+    return "" if came_back else "the document was not found again"
 
 
-def _indexed(client: DifyClient, token: str, dataset: str, batch: str) -> str:
-    end = time.monotonic() + INDEX_S
+def _indexed(service: ServiceCalls, dataset: str, batch: str) -> str:
+    """Empty when the document is indexed; else why it is not."""
+    end = time.monotonic() + min(INDEX_S, service.seconds_left)
     while True:
-        status = _service(client, token, "GET", f"/datasets/{dataset}/documents/{batch}/indexing-status", {})["data"][0]
+        status = service.ask("GET", f"/datasets/{dataset}/documents/{batch}/indexing-status")["data"][0]
         if status["indexing_status"] == "completed":
             return ""
         if status["indexing_status"] == "error" or time.monotonic() > end:
             return str(status.get("error") or f"still {status['indexing_status']} after {INDEX_S:.0f} s")
-        time.sleep(1)
+        time.sleep(POLL_S)
 
 
 def _retrieval(provider: str, reranker: str | None) -> dict[str, Any]:

@@ -43,7 +43,22 @@ class DifyVersion(NamedTuple):
         return self >= (1, 17, 0)
 
 
-NEWEST_KNOWN = DifyVersion(1, 16, 1)
+NEWEST_KNOWN = DifyVersion(1, 19, 0)
+# the newest release of each kind of proof, and what that is: the table of docs/roles/dify.md, in order
+VERIFIED = (
+    (DifyVersion(1, 11, 99), "its API was talked to, and installing it is refused"),
+    (DifyVersion(1, 16, 1), "its API and its migrations were run from source, its images were not"),
+    (DifyVersion(1, 16, 99), "its files were read, nothing of it was run"),
+    (NEWEST_KNOWN, "its release notes were read, nothing of it was run"),
+)
+
+
+def verification(release: DifyVersion | None) -> str:
+    """The way in which a release was verified, as the end of a sentence about it."""
+    for newest, proof in VERIFIED:
+        if release is not None and release <= newest:
+            return proof
+    return f"it is newer than {NEWEST_KNOWN}, the newest that is known here: nothing of it was verified"
 
 
 def release_of(text: str | None) -> DifyVersion | None:

@@ -12,6 +12,7 @@ from typing import Any
 from steelyard.errors import DifyRefused
 
 from .account import OWNER, role_of_login
+from .check_names import is_of_a_check
 from .client import DifyClient
 from .desired_state import MODEL_TYPES
 from .release import NEWEST_KNOWN
@@ -163,7 +164,7 @@ def _pages(client: DifyClient, path: str, more_query: str = "") -> Iterator[dict
     page, more = 1, True
     while more:
         answer = client.get(f"{path}?page={page}&limit={PAGE}{more_query}")
-        yield from answer["data"]
+        yield from (entry for entry in answer["data"] if not is_of_a_check(str(entry.get("name"))))
         page, more = page + 1, bool(answer.get("has_more")) and bool(answer["data"])
 
 

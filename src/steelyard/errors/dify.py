@@ -18,8 +18,11 @@ class DifyUnreachable(SteelyardError):
 class DifyLoginRefused(SteelyardError):
     """The e-mail or password is wrong. Tried once only: Dify locks the account after a few tries."""
 
-    sentence = "Dify refused the login of `{email}`: {why}; tried once, not again"
-    fix = "put the right `dify.email` and `dify.password` into the vault"
+    sentence = "Dify refused the login of `{email}`: {why}; tried once, and this password is not sent again"
+    fix = (
+        "put the right `dify.email` and `dify.password` into the vault; for CI, `dify.admin_key` and `dify.workspace` "
+        "need no password"
+    )
     sample = {
         "where": "http://dify.example/console/api",
         "email": "ops@example.org",
@@ -27,6 +30,66 @@ class DifyLoginRefused(SteelyardError):
     }
     exit = Exit.HOST_FAILED
     email: str
+    why: str
+
+
+class DifyPasswordRefusedBefore(SteelyardError):
+    """The declared password is the one that Dify refused in an earlier run; it was not sent."""
+
+    sentence = (
+        "this password of `{email}` was refused at {at} and is not sent again: Dify locks an account for a day after "
+        "six wrong ones"
+    )
+    fix = (
+        "put the right `dify.email` and `dify.password` into the vault; where Dify has this one by now, "
+        "`steelyard dify login` sends it once more"
+    )
+    sample = {
+        "where": "http://dify.example/console/api",
+        "email": "ops@example.org",
+        "at": "2026-12-01 04:00:12 UTC",
+    }
+    exit = Exit.HOST_FAILED
+    email: str
+    at: str
+
+
+class DifyAccountLocked(SteelyardError):
+    """Dify takes no password of this account for a day, the right one neither: too many wrong ones came."""
+
+    sentence = (
+        "Dify has locked the account of `{email}` for a day, because too many wrong passwords came, and refuses the "
+        'right one too ("{why}")'
+    )
+    fix = (
+        "wait, or unlock it on Dify's host: `docker compose exec api flask reset-password`; find who sends a wrong "
+        "one; `dify.admin_key` and `dify.workspace` work meanwhile, and are what CI should have"
+    )
+    sample = {
+        "where": "http://dify.example/console/api",
+        "email": "ops@example.org",
+        "why": "Too many incorrect password attempts.",
+    }
+    exit = Exit.HOST_FAILED
+    email: str
+    why: str
+
+
+class DifyAdminKeyRefused(SteelyardError):
+    """Dify does not take the admin key, or not for this workspace."""
+
+    sentence = 'Dify refused `dify.admin_key` for workspace `{workspace}` ("{why}")'
+    fix = (
+        "give the value of ADMIN_API_KEY in Dify's environment, where ADMIN_API_KEY_ENABLE must be true, and in "
+        "`dify.workspace` the workspace's id"
+    )
+    sample = {
+        "where": "http://dify.example/console/api",
+        "workspace": "3f0c6a52-8a4e-4a57-9a39-0f6f2b8d7c11",
+        "why": "Invalid token.",
+    }
+    exit = Exit.HOST_FAILED
+    workspace: str
     why: str
 
 
@@ -40,11 +103,26 @@ class DifyRefused(SteelyardError):
         "call": "POST models/credentials",
         "status": "400",
         "why": "Credentials validation failed",
+        "code": "invalid_param",
     }
     exit = Exit.HOST_FAILED
     call: str
     status: str
     why: str
+    code: str = ""  # Dify's own word for it, where it gave one
+
+
+class DifyKeysFull(SteelyardError):
+    """The workspace has as many keys for knowledge bases as Dify allows, so a check gets none of its own."""
+
+    sentence = "the workspace has {most} API keys for knowledge bases, and Dify allows no more; a check needs one"
+    fix = (
+        "remove one that nobody uses: in Dify, Knowledge, Service API, API key; steelyard removes only keys that a "
+        "check of its own made"
+    )
+    sample = {"where": "http://dify.example/console/api", "most": "10"}
+    exit = Exit.HOST_FAILED
+    most: str
 
 
 class EndpointNotReady(SteelyardError):
@@ -284,7 +362,10 @@ class DifySeedFailed(SteelyardError):
     """A plugin's dependencies that could not be fetched, or not be installed from what was fetched."""
 
     sentence = "the dependencies of `{package}` cannot be seeded: {why}"
-    fix = "run it where PyPI answers, with the Python version of Dify's plugin daemon: `--python`"
+    fix = (
+        "run it where PyPI answers, for the Python and the uv of Dify's plugin daemon: `--python`, `--uv`; "
+        "`docker compose exec plugin_daemon uv --version` tells its uv"
+    )
     sample = {"where": "steelyard dify seed", "package": "vllm.difypkg", "why": "no interpreter found for Python 3.12"}
     package: str
     why: str

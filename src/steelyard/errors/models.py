@@ -26,6 +26,29 @@ class SourceMissing(SteelyardError):
     source: str
 
 
+class CopyUnproven(SteelyardError):
+    """A host has a version whose source is not here, and nothing here tells its files from somebody else's."""
+
+    sentence = "model `{model}`: its source is not here, and the copy of {version} on {host} is unproven: {why}"
+    fix = (
+        "bring its source ({source}) here, or sign the version (`steelyard models sign`) and let hosts trust the key: "
+        "`model_store.trusted_keys`"
+    )
+    sample = {
+        "where": "gpu-1",
+        "model": "llm/tiny",
+        "version": "v2",
+        "host": "gpu-1",
+        "why": "this machine never read the source, and no key is trusted",
+        "source": "/srv/weights/tiny",
+    }
+    model: str
+    version: str
+    host: str
+    why: str
+    source: str
+
+
 class SourceAltered(SteelyardError):
     """The files on this machine are not those that were fetched; each use compares them with the source's hashes."""
 

@@ -243,6 +243,22 @@ class SignalHandler:
         finally:
             self._orderly.remove(work)
 
+    @contextmanager
+    def whole(self, last_words: Callable[[], Sequence[str]] = tuple) -> Iterator[None]:
+        """A short step that a signal does not cut in two, and that is taken after one too: a removal.
+
+        Raises Stopped behind it, where the first signal came in it.
+        """
+        before = self.first
+        work = InOrder(lambda _: None, last_words)
+        self._orderly.append(work)
+        try:
+            yield
+        finally:
+            self._orderly.remove(work)
+        if before is None and not self._orderly:
+            self.check()
+
 
 HANDLER = SignalHandler()
 

@@ -13,8 +13,8 @@ from .tables import dify_table, made_table
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from steelyard.dify.check import ModelCheck
     from steelyard.dify.console import ListedModel
-    from steelyard.dify.proof import ModelProof
     from steelyard.dify.seed import Seed
     from steelyard_host.wire.dify import ArchiveList, Backup, BackupProof, ListedBackup, Rehearsal, Restored, Upgrade
 
@@ -45,13 +45,24 @@ def show_models(
     screen.tables(dify_table(models, by_hand))
 
 
-def show_proofs(screen: Screen, where: str, proofs: Sequence[ModelProof]) -> None:
-    """Show what each model answered to a user of Dify."""
+def show_login(screen: Screen, where: str, email: str | None, workspaces: Sequence[str]) -> None:
+    """Show that Dify took the login; `email` is None where it was the admin key."""
     if screen.json:
-        screen.document("dify check", {"dify": where, "models": [proof.as_json() for proof in proofs]})
+        screen.document("dify login", {"dify": where, "email": email, "workspaces": list(workspaces)})
+        return
+    who = f"`{email}`" if email is not None else "`dify.admin_key`"
+    screen.out(f"{where}: took the login of {who}; workspaces: {', '.join(workspaces)}")
+
+
+def show_proofs(screen: Screen, where: str, checked: ModelCheck) -> None:
+    """Show what each model answered to a user of Dify, and what of a check is still in Dify."""
+    if screen.json:
+        models = [proof.as_json() for proof in checked.proofs]
+        shown = {"dify": where, "models": models, "removed": list(checked.removed), "left": list(checked.left)}
+        screen.document("dify check", shown)
         return
     table = made_table("MODEL", "TYPE", "RESULT", "SECONDS", "WHY")
-    for proof in proofs:
+    for proof in checked.proofs:
         seconds = "-" if proof.seconds is None else f"{proof.seconds:.2f}"
         table.add_row(proof.model, proof.type, proof.result, seconds, proof.why or "-")
     screen.out(f"{where}: asked as a user of Dify asks, through its own service API")
@@ -72,11 +83,13 @@ def show_backups(screen: Screen, host: str, backups: Sequence[ListedBackup]) -> 
 def show_seed(screen: Screen, package: Path, seed: Seed) -> None:
     """The packed cache, with the lines that declare it."""
     if screen.json:
-        screen.document(
-            "dify seed", {"cache": str(seed.path), "sha256": seed.sha256, "bytes": seed.size, "uv": seed.uv}
-        )
+        failed = [{"uv": release, "why": why} for release, why in seed.failed]
+        shown = {"cache": str(seed.path), "sha256": seed.sha256, "bytes": seed.size, "uv": seed.uv, "failed": failed}
+        screen.document("dify seed", shown)
         return
-    screen.out(f"{seed.path}: {gib(seed.size)}, filled by {seed.uv}; an install from it without a network was tried")
+    screen.out(f"{seed.path}: {gib(seed.size)}, filled by {seed.uv}; each installed from it without a network")
+    for release, why in seed.failed:
+        screen.out(f"no daemon with uv {release} can use it: {why}")
     screen.out(f"plugins:\n  - package: {package}\n    cache: {seed.path}\n    cache_sha256: {seed.sha256}")
 
 

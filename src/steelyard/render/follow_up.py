@@ -44,6 +44,7 @@ TAKES = {
             f"dify {name}"
             for name in [
                 "ls",
+                "login",
                 "install",
                 "register",
                 "check",

@@ -117,13 +117,21 @@ class DifyHost:
             raise DifyHostRefused(where=self.name, why=why)
         return Releases(state.version, settings.release.version)
 
-    def rehearse(self, releases: Releases) -> Rehearsal:
-        """Pull the staged release and rehearse it on a copy of the last backup. Raises DifyHostRefused."""
+    def rehearse(self, releases: Releases, verified: str) -> Rehearsal:
+        """Pull the staged release, telling how it was `verified`, and rehearse it on a copy of the last backup.
+
+        Raises DifyHostRefused.
+        """
+        self.emit(Step(f"Dify {releases.declared}: {verified}"))
         self.emit(Step(f"{self.name}: Dify {releases.declared} is staged beside {releases.running}"))
         pulled = self.work(Pulled, "dify-pull")
         self.emit(Step(f"{self.name}: its images are here after {pulled.seconds} s"))
         rehearsal = self.work(Rehearsal, "dify-rehearse")
         self.emit(Step(f"{self.name}: rehearsed on {rehearsal.archive} in {rehearsal.seconds} s"))
+        for proof in rehearsal.checked:
+            self.emit(Step(f"{self.name}: on the copy, {proof}"))
+        for left_out in rehearsal.unchecked:
+            self.emit(Step(f"{self.name}: not checked: {left_out}"))
         return rehearsal
 
     def switch(self) -> Upgrade:

@@ -15,7 +15,9 @@ from steelyard_host.commands.lazy_modules import (
     exclusive,
     job_progress,
     lifecycle,
+    rehearsal,
     stack,
+    staging,
     upgrade,
 )
 
@@ -109,8 +111,8 @@ def _backups(add: Add) -> None:
 
 
 def _upgrade(add: Add) -> None:
-    add("dify-pull", "images of the staged release", lambda _: upgrade.pull())
-    add("dify-rehearse", "migrate a copy with the staged release", lambda _: upgrade.rehearse())
+    add("dify-pull", "images of the staged release", lambda _: staging.pull())
+    add("dify-rehearse", "bring a copy to the staged release", lambda _: rehearsal.rehearse())
     add("dify-switch", "to the staged release, or back", lambda _: upgrade.switch())
     add("dify-recover", "after a cut in the middle", lambda _: upgrade.recover())
     add("dify-progress", "of the last upgrade", lambda _: upgrade.progress())

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from steelyard_host.dify import exclusive as exclusive
     from steelyard_host.dify import job_progress as job_progress
     from steelyard_host.dify import lifecycle as lifecycle
+    from steelyard_host.dify import rehearsal as rehearsal
     from steelyard_host.dify import stack as stack
+    from steelyard_host.dify import staging as staging
     from steelyard_host.dify import upgrade as upgrade
     from steelyard_host.engine import load_bench as load_bench
     from steelyard_host.engine import metrics as metrics
@@ -61,7 +63,7 @@ if TYPE_CHECKING:
 else:
     MODULES = {
         "causes": "evidence",
-        "dify": "archive backup env_file exclusive job_progress lifecycle stack upgrade",
+        "dify": "archive backup env_file exclusive job_progress lifecycle rehearsal stack staging upgrade",
         "engine": "load_bench metrics mounts probe service start_log",
         "hardware": "gpu machine",
         "memory": "lock warm",

@@ -2,8 +2,9 @@
 values.
 
 A key's value is the declared one; else the one a human set (it differs from what was merged last, without a human);
-else the template's. Keys that the release knows without having them in its template (in the optional files below `envs/`,
-or in its compose file) stay at the end, and so do those that it does not know, which are told; renamed ones move.
+else the template's. Keys that the release knows without having them in its template (in the optional files below
+`envs/`, or in its compose file) stay at the end, and so do those that it does not know, which are told; renamed ones
+move.
 """
 
 from __future__ import annotations

@@ -54,6 +54,14 @@ class Container(NamedTuple):
     began: str = ""
 
 
+class DeclaredService(NamedTuple):
+    """A service of the compose file. `hash`: ours, of all that is said of it; `keeps_data`: it mounts files."""
+
+    hash: str
+    image: str
+    keeps_data: bool
+
+
 class Stack:
     """One Compose project in its folder; `config` is what is declared of it."""
 
@@ -111,6 +119,12 @@ class Stack:
                 run(["docker", "inspect", *before], True)  # it is not that
         return []
 
+    def address(self, container: str) -> str | None:
+        """The address of a container in one of its networks, by its service or its own name; None where it has none."""
+        inspected = next((entry for entry in self._inspected() if _is_of(entry, container)), None)
+        networks = ((inspected or {}).get("NetworkSettings") or {}).get("Networks") or {}
+        return next((network["IPAddress"] for network in networks.values() if network.get("IPAddress")), None)
+
     def _container_ids(self) -> list[str]:
         label = "label=com.docker.compose.project=%s" % self.project
         return run(["docker", "ps", "--all", "--quiet", "--filter", label], True).stdout.split()
@@ -120,9 +134,17 @@ class Stack:
 
         Not Compose's own: `config --hash` gives another one than `up` writes down, where there is an `env_file` (2.26).
         """
-        document = json.loads(self.compose("config", "--format", "json").stdout)
+        return {name: service.hash for name, service in self.services().items()}
+
+    def services(self, *files: str) -> dict[str, DeclaredService]:
+        """The services of the project as Compose reads its files, or `--file NAME` ones alone. Raises DifyError."""
+        document = json.loads(self.compose(*files, "config", "--format", "json").stdout)
         return {
-            name: hashlib.sha256(json.dumps(entry, sort_keys=True).encode()).hexdigest()
+            name: DeclaredService(
+                hash=hashlib.sha256(json.dumps(entry, sort_keys=True).encode()).hexdigest(),
+                image=str(entry.get("image") or ""),
+                keeps_data=any(mount.get("type") in ("bind", "volume") for mount in entry.get("volumes") or ()),
+            )
             for name, entry in document["services"].items()
         }
 
@@ -226,6 +248,13 @@ class Stack:
     def version(self) -> str | None:
         """Version of the release in the folder; None where there is none."""
         return self.record().version
+
+
+def _is_of(entry: dict[str, Any], container: str) -> bool:
+    """Whether what `docker inspect` says is of the container with that name, or of that service's."""
+    labels = entry["Config"]["Labels"]
+    service = "" if labels.get("com.docker.compose.oneoff") == "True" else labels.get("com.docker.compose.service")
+    return container in (service, str(entry.get("Name")).lstrip("/"))
 
 
 def run(command: list[str], check: bool, **options: Any) -> subprocess.CompletedProcess[str]:

@@ -6,116 +6,54 @@ needs nobody: what fails is restored from the backup that was made after the sto
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
-import stat
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from steelyard_host import paths
-from steelyard_host.dify import archive as archives
-from steelyard_host.dify import backup, database, env_file, exclusive, job_progress, lifecycle
-from steelyard_host.dify.stack import RECORD, WRITERS, DifyError, Stack, declared_stack
+from steelyard_host.dify import backup, contents, database, exclusive, job_progress, ladder, lifecycle, vectors
+from steelyard_host.dify.contents import Contents
+from steelyard_host.dify.migration import DatabaseTarget, migrate
+from steelyard_host.dify.stack import WRITERS, DifyError, Stack, declared_stack
+from steelyard_host.dify.staging import Way, lay_over, staged, way
+from steelyard_host.dify.stores import POSTGRESQL, UPWARDS, WEAVIATE
+from steelyard_host.dify.vectors import Vectors
 from steelyard_host.errors import HelperError
 from steelyard_host.system import beneath, json_file
-from steelyard_host.wire.codec import WireError, to_json
-from steelyard_host.wire.dify import Pulled, Rehearsal, Upgrade, UpgradeState, UpgradeStep
+from steelyard_host.wire.codec import WireError, from_json, to_json
+from steelyard_host.wire.dify import Rehearsed, Upgrade, UpgradeState, UpgradeStep
 
 STATE = Path(paths.DIFY_STATE + "/upgrade.json")
 OPEN = Path(paths.DIFY_STATE + "/upgrade-open")
+REHEARSED = "rehearsal.json"  # beside STATE
 
 
-def staged(stack: Stack) -> Stack:
-    """The release that is staged beside the running one. Raises DifyError."""
-    new = Stack(stack.config, stack.folder.with_name(stack.folder.name + ".next"))
-    if new.version() is None:
-        raise DifyError("no release is staged in %s" % new.folder)
-    return new
-
-
-def pull() -> Pulled:
-    """Fetches every image of the staged release, before anything stops. Raises DifyError."""
-    begin = time.monotonic()
-    new = staged(declared_stack())
-    new.compose("pull", "--quiet")
-    return Pulled(new.version(), round(time.monotonic() - begin, 1))
-
-
-def rehearse() -> Rehearsal:
-    """Restores the newest backup into a scratch project and migrates it with the staged release. Raises DifyError."""
-    with exclusive.held("a rehearsal"):
-        _require_none_cut()
-        backup.require_nothing_aside(declared_stack().folder)
-        return _rehearse()
-
-
-def _require_none_cut() -> None:
-    """Raises DifyError where an upgrade was cut and nobody went back yet: its record names the way."""
+def require_none_cut() -> None:
+    """Refuses where an upgrade was cut and nobody went back yet: its record names the way. Raises DifyError."""
     if OPEN.exists():
         raise DifyError("an upgrade before was cut: `systemctl start steelyard-dify-recover` goes back first")
 
 
-def _rehearse() -> Rehearsal:
-    begin = time.monotonic()
-    stack = declared_stack()
-    new = staged(stack)
-    # of the release that runs: an older one's would rehearse another jump
-    every = Path(stack.config["backups"]).glob("dify-%s-*.tar.gz" % stack.version())
-    newest = max(every, key=lambda path: path.name, default=None)
-    archive = newest or Path(backup.make(stack, "for a rehearsal").archive)
-    listed = archives.verify(archive)
-    folder = stack.folder.with_name(stack.folder.name + ".rehearsal")
-    scratch = Stack(stack.config, folder, stack.project + "-rehearsal")
-    shared = not stack.has_own_database
-    names = {name: ("steelyard_rehearsal_" + name if shared else name) for name in listed.databases}
-    work = folder.with_name(folder.name + "-archive")
+def write_rehearsed(rehearsed: Rehearsed) -> None:
+    """Keeps what a rehearsal found out for the switch. Raises OSError."""
+    STATE.parent.mkdir(parents=True, exist_ok=True)
+    json_file.write_atomically(STATE.with_name(REHEARSED), to_json(rehearsed), mode=0o600)
+
+
+def _require_rehearsed(old: Stack, new: Stack) -> Rehearsed:
+    """The record of the rehearsal of this very step. Raises DifyError."""
     try:
-        for left in (folder, work):
-            beneath.discard_tree(left)
-        archives.extract(archive, work)
-        os.rename(work / "dify", folder)
-        lay_over(new.folder, folder)
-        scratch.compose("up", "--detach", "--quiet-pull", "--wait", "redis")
-        database.start(scratch, scratch.ready_s)
-        for name, to in names.items():
-            database.restore(scratch, to, work / "db" / (name + ".dump"))
-        options = ["--rm", "--no-deps", "--quiet-pull", "-T", "-e", "MODE=migration", "-e", "MIGRATION_ENABLED=true"]
-        if shared:
-            options += ["-e", "DB_DATABASE=" + names[stack.config["databases"][0]]]
-        scratch.compose("run", *options, "api")
-    finally:
-        if (folder / "docker-compose.yaml").exists():
-            scratch.compose("down", "--remove-orphans", "--volumes", check=False)
-            if shared:
-                for to in names.values():
-                    database.query(stack, "postgres", 'DROP DATABASE IF EXISTS "%s" WITH (FORCE)' % to)
-        for left in (folder, work):
-            beneath.discard_tree(left)
-    seconds = round(time.monotonic() - begin, 1)
-    return Rehearsal(str(archive), listed.version, new.version(), seconds)
-
-
-def lay_over(new: Path, folder: Path) -> None:
-    """Puts the files of a staged release over a project's folder: volumes stay, files of the old release go.
-
-    Raises OSError where a folder on the way is a link: containers may write in `folder`.
-    """
-    record = json.loads((new / RECORD).read_text())
-    old = json.loads((folder / RECORD).read_text())["files"] if (folder / RECORD).exists() else {}
-    with beneath.opened(new) as source, beneath.opened(folder) as target:
-        for gone in old.keys() - record["files"].keys():
-            beneath.unlink(target, gone)
-        for entry in beneath.walk(source, (), lambda name, why: None):
-            if not stat.S_ISREG(entry.status.st_mode):
-                continue
-            mode = 0o600 if entry.name == env_file.LIVE else stat.S_IMODE(entry.status.st_mode)
-            with beneath.reading(entry.handle) as file, beneath.new_file(target, entry.name, mode) as laid:
-                shutil.copyfileobj(file, laid)
-                laid.flush()
-                os.utime(laid.fileno(), ns=(entry.status.st_atime_ns, entry.status.st_mtime_ns))
+        rehearsed = from_json(Rehearsed, json_file.read(STATE.with_name(REHEARSED)))
+    except WireError:
+        rehearsed = Rehearsed(None, None, ())
+    if (rehearsed.from_version, rehearsed.to) != (old.version(), new.version()):
+        raise DifyError(
+            "the step from %s to %s was not rehearsed here: `steelyard dify upgrade` does it first"
+            % (old.version(), new.version())
+        )
+    return rehearsed
 
 
 class _UpgradeLog:
@@ -178,9 +116,9 @@ def switch() -> Upgrade:
     new = staged(old)
     try:
         with exclusive.held("an upgrade to %s" % new.version()):
-            _require_none_cut()
+            require_none_cut()
             backup.require_nothing_aside(old.folder)
-            return _switch(old, new)
+            return _switch(old, new, way(old, new), _require_rehearsed(old, new))
     except DifyError as error:
         if OPEN.exists():
             raise  # the record is another upgrade's
@@ -189,7 +127,14 @@ def switch() -> Upgrade:
         return log.upgrade
 
 
-def _switch(old: Stack, new: Stack) -> Upgrade:
+class _Held(NamedTuple):
+    """What Dify held when the last writer had stopped. `vectors`: None where Weaviate is not its store."""
+
+    contents: Contents
+    vectors: Vectors | None
+
+
+def _switch(old: Stack, new: Stack, data_way: Way, rehearsed: Rehearsed) -> Upgrade:
     log, outage = _UpgradeLog(old, new), _Outage(old)
     OPEN.touch()
     os.sync()
@@ -197,12 +142,21 @@ def _switch(old: Stack, new: Stack) -> Upgrade:
     try:
         log.note("stop what writes")
         old.compose("stop", *[name for name in WRITERS if name in old.declared_hashes()])
+        log.note("count what has to be there afterwards")
+        held = _held(old, data_way)
+        _stop_stores(old, data_way)
         log.note("back up what there is")
         archive = Path(backup.make(old, "before %s" % new.version(), stopped=True).archive)
+        if held.vectors is not None:
+            ladder.walk(
+                old, data_way.steps, held.vectors, old.ready_s, lambda step: log.note(step, archive=str(archive))
+            )
         log.note("put the new release in place", archive=str(archive))
         lay_over(new.folder, old.folder)
         os.sync()
-        log.note("start it, its migrations first")
+        log.note("migrate what is stored")
+        _bring_over(old, data_way, held, rehearsed)
+        log.note("start it")
         lifecycle.start(old, old.ready_s)
         log.note("it answers")
         log.keep(state=UpgradeState.DONE, outage=outage.ended())
@@ -211,6 +165,46 @@ def _switch(old: Stack, new: Stack) -> Upgrade:
         _undo(old, archive, log, outage, str(error))
     OPEN.unlink(missing_ok=True)
     return log.upgrade
+
+
+def _target(stack: Stack) -> DatabaseTarget:
+    return DatabaseTarget(stack, stack.config["databases"][0])
+
+
+def _held(stack: Stack, data_way: Way) -> _Held:
+    """What is stored now. Raises DifyError."""
+    seen = vectors.settled(stack, None, None, stack.ready_s) if data_way.has_vectors else None
+    return _Held(contents.read(stack, _target(stack).database), seen)
+
+
+def _stop_stores(stack: Stack, data_way: Way) -> None:
+    """Stops the stores whose files the archive takes as they lie, so that they are whole. Raises DifyError."""
+    others = [
+        service for service, store in data_way.old.items() if store.name not in (*POSTGRESQL[:1], *UPWARDS, WEAVIATE)
+    ]
+    if others:
+        stack.compose("stop", "--timeout", str(vectors.STOP_S), *others)
+    if data_way.has_vectors:
+        vectors.stop(stack)
+
+
+def _bring_over(stack: Stack, data_way: Way, held: _Held, rehearsed: Rehearsed) -> None:
+    """Brings database and vectors to the new release while nothing can write. Raises DifyError where something is
+    lost.
+    """
+    stack.compose("up", "--detach", "--quiet-pull", "--wait", "redis")
+    if stack.has_own_database:
+        database.start(stack, stack.ready_s)
+        database.settle_password(stack)
+    migrate(_target(stack), rehearsed.heads, held.contents)
+    if held.vectors is not None:
+        start_vectors(stack, data_way, held.vectors)
+
+
+def start_vectors(stack: Stack, data_way: Way, before: Vectors) -> Vectors:
+    """Starts the new release's Weaviate alone, until it holds what was there before. Raises DifyError."""
+    stack.compose("up", "--detach", "--no-deps", "--quiet-pull", WEAVIATE)
+    return vectors.settled(stack, before, data_way.new[WEAVIATE].minor, stack.ready_s)
 
 
 def _undo(stack: Stack, archive: Path | None, log: _UpgradeLog, outage: _Outage, why: str) -> None:

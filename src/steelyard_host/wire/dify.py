@@ -253,18 +253,45 @@ class Upgrade(NamedTuple):
         return from_json(cls, {**document, "from_version": document.get("from")})
 
 
+class VectorImage(NamedTuple):
+    """An image of Weaviate by its release."""
+
+    version: str
+    image: str
+
+
+class VectorImages(NamedTuple):
+    """The file beside a staged release: images for the way of Weaviate's volume."""
+
+    images: tuple[VectorImage, ...] = ()
+
+
+class Rehearsed(NamedTuple):
+    """The record of the last rehearsal that ended well. `heads`: the last migrations of the release `to`."""
+
+    from_version: str | None
+    to: str | None
+    heads: tuple[str, ...]
+
+
 class Rehearsal(NamedTuple):
-    """The answer of `dify-rehearse`: the archive whose databases the staged release migrated."""
+    """The answer of `dify-rehearse`: the archive whose databases and vectors the staged release brought over.
+
+    `checked` and `unchecked`: what was held against the copy before, in words, and what was not, and why.
+    """
 
     archive: str
     from_version: str | None
     to: str | None
     seconds: float
+    checked: tuple[str, ...] = ()
+    unchecked: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, object]:
         """The keys of the answer, `from` among them."""
         document = self._asdict()
-        return {"from": document.pop("from_version"), **document}
+        checks = {"checked": list(self.checked), "unchecked": list(self.unchecked)}
+        return {"from": document.pop("from_version"), **document, **checks}
 
     @classmethod
     def of_json(cls, document: dict[str, object]) -> Rehearsal:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -36,6 +37,25 @@ def ls(run: Run) -> Exit:
     return Exit.DONE
 
 
+@app.command("login")
+@command()
+def login(run: Run) -> Exit:
+    """Send the declared login to Dify once, refused before or not. No other command sends a password again that Dify
+    refused: this is for one that is right by now.
+
+    Exit 0: Dify takes it. 3: it does not, or the account is locked.
+    """
+    from steelyard.dify.account import workspaces
+    from steelyard.render.dify import show_login
+    from steelyard.roles.dify import connection
+
+    client, _ = connection(run.read())
+    client.forget_refusal()
+    names = workspaces(client)
+    show_login(run.screen, client.where, None if client.access.admin_key else client.access.email, names)
+    return Exit.DONE
+
+
 @app.command("install")
 @command(yes=True)
 def install(run: Run) -> Exit:
@@ -65,19 +85,17 @@ def check(run: Run) -> Exit:
     """Ask every registered model as a user of Dify does. By an app or a knowledge base of its own, used and removed
     again.
 
-    Exit 0: all that can be asked answered. 2: one did not. 3: Dify did not answer.
+    What a killed check left in Dify is removed first. Exit 0: all that can be asked answered. 2: one did not. 3: Dify
+    did not answer.
     """
-    from steelyard.dify.proof import prove
+    from steelyard.dify.check import check_models
     from steelyard.render.dify import show_proofs
     from steelyard.roles.dify import connection
 
     client, provider = connection(run.read())
-    proofs = []
-    for proof in prove(client, provider, client.models(provider)):
-        run.screen.note(f"{proof.type} {proof.model}: {proof.result}")
-        proofs.append(proof)
-    show_proofs(run.screen, client.where, proofs)
-    return Exit.CHANGES if any(proof.result == "failed" for proof in proofs) else Exit.DONE
+    checked = check_models(client, provider, run.screen.note)
+    show_proofs(run.screen, client.where, checked)
+    return Exit.CHANGES if checked.any_failed else Exit.DONE
 
 
 @app.command("images")
@@ -149,16 +167,26 @@ def seed(
     python: Annotated[
         str, typer.Option("--python", metavar="VERSION", help="Python of Dify's plugin daemon.")
     ] = "3.12",
+    uv: Annotated[
+        list[str] | None,
+        typer.Option("--uv", metavar="VERSION", help="uv of Dify's plugin daemon; may be repeated. Else one of each."),
+    ] = None,
 ) -> Exit:
     """Pack what a plugin needs to be installed offline. It is uv's cache, filled here from its lock, and proved without
     a network.
 
-    Exit 0: packed, and an install from it without a network was tried. 1: it could not be.
+    Releases of uv up to 0.9, 0.12, 0.13.8 and from 0.13.9 on read no cache of each other: without `--uv` it is filled
+    by one of each. Exit 0: packed, and an install from it without a network was tried. 1: it could not be.
     """
     from steelyard.dify.seed import make_seed
+    from steelyard.errors import UsageWrong
     from steelyard.render.dify import show_seed
 
-    show_seed(run.screen, package, make_seed(package, python, output))
+    for release in uv or ():
+        if not re.fullmatch(r"\d+\.\d+\.\d+", release):
+            why = f"--uv: `{release}` is no release of uv; one is like `0.12.10`, as `uv --version` says it"
+            raise UsageWrong(where="steelyard dify seed", why=why)
+    show_seed(run.screen, package, make_seed(package, python, output, tuple(uv or ())))
     return Exit.DONE
 
 

@@ -121,6 +121,7 @@ def upgrade(
     the new release answers, with the outage measured. 3: refused or failed before anything stopped. 5: failed and
     restored.
     """
+    from steelyard.dify.release import release_of, verification
     from steelyard.render.dify import show_rehearsed, show_up_to_date, show_upgraded
     from steelyard.workflows.dify_host import STAGE_DEPLOY, fleet_locked, stage_release
 
@@ -131,7 +132,7 @@ def upgrade(
             return Exit.DONE
         stage_release(replace(run.options, deploy=STAGE_DEPLOY), run.screen.event, run.screen.mask)
         with fleet_locked(run.options, fleet, run.screen.event, "dify upgrade"):
-            rehearsal_done = dify.rehearse(releases)
+            rehearsal_done = dify.rehearse(releases, verification(release_of(releases.declared)))
             if rehearsal:
                 show_rehearsed(run.screen, dify.name, releases.running, releases.declared, rehearsal_done)
                 return Exit.DONE

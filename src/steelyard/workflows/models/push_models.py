@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from steelyard.api.host_error import HostError
-from steelyard.errors import PushFailed, SourceMissing, SteelyardError
+from steelyard.errors import CopyUnproven, PushFailed, SourceMissing, SteelyardError
 from steelyard.events import BytesMoved, Emit, Step
 from steelyard.models.content.manifest import Manifest
 from steelyard.models.content.signing import verify_signature
@@ -15,6 +15,7 @@ from steelyard.models.distribution.push import Push, Pushed
 from steelyard.models.distribution.talk import Talk
 from steelyard.models.distribution.target_state import in_place, refusal
 from steelyard.models.sources.declared import declared_version
+from steelyard.models.sources.known_manifests import known_manifest, remember_manifest
 from steelyard.models.sources.resolve import LocalVersion, OnProgress, resolve_version
 from steelyard.modules.connectors.connection import connection_of
 from steelyard.modules.connectors.helper_call import call_helper
@@ -90,9 +91,11 @@ def push_models(
     """
     declared: dict[str, LocalVersion | SourceMissing] = {}
     for project in models:
-        trusted, on_progress = _trusted(fleet, site, project), _hashing(project, emit)
+        trusted, on_progress, model = _trusted(fleet, site, project), _hashing(project, emit), site.models[project]
         try:
-            declared[project] = declared_version(project, site.models[project], *trusted, on_progress=on_progress)
+            read = declared_version(project, model, *trusted, on_progress=on_progress)
+            remember_manifest(project, model.version, model.source, read.manifest.id)
+            declared[project] = read
         except SourceMissing as error:
             declared[project] = error
     bases = {project: _base(project, site, base) for project in models} if base else {}
@@ -149,7 +152,11 @@ def _held_by_a_host(
     trusted: set[tuple[str, ...]],
     emit: Emit,
 ) -> LocalVersion:
-    """The version as the first host has it that has it whole. Raises `missing` where none has, SignatureWrong."""
+    """The version as the first host has it that has it whole, and that can be told from somebody else's.
+
+    Raises `missing` where none has it, SignatureWrong, CopyUnproven.
+    """
+    doubt: CopyUnproven | None = None
     for name, target in targets.items():
         if target.state is None or not target.state.published or target.state.altered:
             continue
@@ -159,6 +166,12 @@ def _held_by_a_host(
             continue  # another one may answer
         for keys in trusted:
             verify_signature(path.project, path.version, manifest.id, model.signature, keys, name)
+        why = unproven_copy(manifest.id, path, model, trusted)
+        if why is not None:
+            doubt = CopyUnproven(
+                where=name, model=path.project, version=path.version, host=name, why=why, source=model.source
+            )
+            continue
         emit(
             Step(
                 f"{path.project}: its source is not on this machine; {name} has {path.version}, and the "
@@ -166,7 +179,17 @@ def _held_by_a_host(
             )
         )
         return LocalVersion(manifest, NOT_ON_THIS_MACHINE)
-    raise missing
+    raise doubt or missing
+
+
+def unproven_copy(manifest_id: str, path: VersionPath, model: Model, trusted: set[tuple[str, ...]]) -> str | None:
+    """The reason why a copy is nothing but its host's word; None where the source or a key speaks for it."""
+    known = known_manifest(path.project, path.version, model.source)
+    if known is not None:
+        return None if manifest_id == known else "it is another one than the source was when this machine read it"
+    if not trusted or not all(trusted):
+        return "this machine never read the source, and not every host trusts a key"
+    return None
 
 
 class VersionPush:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .json_object import JsonObject
 
 # variable, type, required, default, options, model type (None: every type); in the provider's order
-Field = tuple[str, str, bool, str | None, tuple[str, ...], str | None]
+Field = tuple[str, str, bool, "str | None", tuple[str, ...], "str | None"]  # quoted: Python 3.9 runs it too
 YES_NO = ("support", "no_support")
 OPENAI_COMPATIBLE: list[Field] = [
     ("display_name", "text-input", False, None, (), None),

@@ -32,6 +32,7 @@ NOT_IMITATED = {
     "message:route": "a known route's refusal ends without guesses at a route: they depend on the letters of ids",
     "message:schema": "where no refusal of a body was recorded, the name of its schema is a guess",
     "message:request": "the number of a request in a failure's words is made up",
+    "roles": "who is logged in may do what an administrator may, but for knowledge bases, which have permissions",
     "routes": "routes that are not named in the double's table answer 404 as an unknown route does",
     "predefined models": "a provider whose plugin brings models has none of them here",
     "workflows": "start, llm, answer and end nodes are run, one after the other; any other kind breaks",

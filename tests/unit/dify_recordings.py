@@ -143,6 +143,9 @@ def endpoint(unauthorized: str = Endpoint.unauthorized) -> Iterator[tuple[int, t
     server.shutdown()
 
 
+Answer = tuple[int, list[str], Any, str]  # status, Set-Cookie values, body, media type
+
+
 class Replay:
     """Feeds recorded requests to a double and tells every difference of its answers.
 
@@ -180,18 +183,23 @@ class Replay:
                     if theirs != mine:
                         self.known.setdefault(theirs, mine)
 
+    def send(self, method: str, path: str, headers: dict[str, str], body: Any) -> Answer:
+        """The double's answer; asked without a network."""
+        status, cookies, answer = self.console.handle(method, path, headers, body)
+        return status, cookies, answer, content_type(answer)
+
     def differences(self, name: str, exchange: dict[str, Any]) -> list[str]:
         """Every difference between the recorded answer and the double's, less what the table names."""
         self.now += 0.1 + self.waits.get(name, 0.0)
         self.before.get(name, lambda _: None)(self)
         request, response = exchange["request"], exchange["response"]
         asked = self.translated({"path": request["path"], "headers": request["headers"], "body": request["body"]})
-        status, cookies, body = self.console.handle(request["method"], asked["path"], asked["headers"], asked["body"])
+        status, cookies, body, kind = self.send(request["method"], asked["path"], asked["headers"], asked["body"])
         theirs, ours = read(response["body"], response["status"]), read(body, status)
         for cookie in response.get("set_cookie") or []:
-            kind, _, value = cookie.split(";")[0].partition("=")
+            name, _, value = cookie.split(";")[0].partition("=")
             for mine in cookies:
-                if mine.startswith(kind + "=") and value:
+                if mine.startswith(name + "=") and value:
                     self.known[value] = mine.split(";")[0].partition("=")[2]
         if status != response["status"]:
             return [f"status {response['status']} != {status} {ours}"]
@@ -201,8 +209,8 @@ class Replay:
         names = sorted(cookie.split("=")[0] for cookie in response.get("set_cookie") or [])
         if names != sorted(cookie.split("=")[0] for cookie in cookies):
             found.append(f"cookies {names} != {cookies}")
-        if status != 204 and response["content_type"] != content_type(body):
-            found.append(f"content type {response['content_type']} != {content_type(body)}")
+        if status != 204 and response["content_type"] != kind:
+            found.append(f"content type {response['content_type']} != {kind}")
         return found
 
 

@@ -16,7 +16,7 @@ from dify_double import plugins
 from dify_double.credential_forms import PROVIDERS
 from steelyard.dify.client import DifyClient
 from steelyard.dify.plugins import install, plugin_differences
-from steelyard.errors import DifyPluginFailed, DifyPluginKept
+from steelyard.errors import DifyPluginFailed, DifyPluginKept, DifyRefused
 
 OPENAI_PLUGIN = PROVIDERS[OPENAI]["plugin"]
 FAILS = "failed to launch plugin: uv sync: exit status 2"
@@ -160,6 +160,24 @@ def test_installed_that_changes_nothing_is_told(tmp_path: Path, monkeypatch: pyt
         world.console.state["plugins"].clear()
         with pytest.raises(DifyPluginFailed, match="says that it is installed, and it is not; it has no version"):
             bring(world, tmp_path, "0.0.64", PLUGIN)
+
+
+def test_a_refusal_of_the_daemon_is_told_and_not_tried_in_another_way(tmp_path: Path) -> None:
+    with a_world(tmp_path) as world:
+        world.console.state["plugins"].clear()
+        client = world.client()
+        (difference,) = plugin_differences(client, (package(tmp_path),), {})
+        send = client.send
+
+        def forgetful(method: str, path: str, body: Any) -> Any:
+            if "/install/" in path:
+                world.console.state["packages"].clear()
+            return send(method, path, body)
+
+        client.send = forgetful  # type: ignore[method-assign]
+        with pytest.raises(DifyRefused, match="install/github` with 500"):
+            install(client, difference)
+        assert writes(world.requests)[-1].endswith("/install/github")
 
 
 def test_a_key_that_dify_shows_from_its_cache_only_holds_nothing_up(tmp_path: Path) -> None:

@@ -214,6 +214,23 @@ def test_balancing_that_a_human_set_up_is_switched_off_and_stays_as_he_made_it(w
     assert world.converge(world.client(), model) == []
 
 
+def test_balancing_over_what_has_no_id_is_switched_off_with_the_credential_of_ours(world: World) -> None:
+    """Dify ignores a request that balances over nothing."""
+    world.converge(world.client(), world.model())
+    balance(world)
+    client, look = world.client(), world.client().get
+
+    def get(path: str) -> object:
+        answer = look(path)
+        for config in answer.get("load_balancing", {}).get("configs", ()):
+            config.pop("id", None)
+        return answer
+
+    client.get = get  # type: ignore[method-assign]
+    assert world.converge(client, world.model()) == ["balance"]
+    assert not world.entry()["balanced"]
+
+
 def test_what_is_declared_no_more_goes_and_another_credential_is_switched_to_first(world: World) -> None:
     world.converge(world.client(), world.model(), world.model("embed", "text-embedding"))
     world.by_hand("tiny")

@@ -128,6 +128,16 @@ def test_a_plan_tells_which_keys_are_at_stake_and_the_apply_takes_none(role: Dif
     assert newer.mark not in role.kept
 
 
+def test_what_is_used_and_would_go_after_its_successor_is_no_change_either(role: DifyRole) -> None:
+    role.apply()
+    role.world.app("Support", "tiny")
+    role.models.clear()
+    role.declare("other", default=True)
+    planned = role.plan()
+    assert planned.tasks["Register the models"] == ["call Dify model other (create)", "call Dify default llm (default)"]
+    assert len(planned.tasks["Keep the models that are used"]) == 1
+
+
 def test_an_embedding_model_of_which_another_version_answers_is_refused_while_knowledge_bases_use_it(
     role: DifyRole,
 ) -> None:

@@ -115,7 +115,7 @@ def test_an_index_that_breaks_in_the_switch_takes_the_way_back(world: World) -> 
 def test_vectors_that_are_gone_are_counted(world: World) -> None:
     world.compose("dify.next", "1.28.1")
     rehearsed(world)
-    few = {**VOLUME, "collections": {"Vector_index_1_Node": ["o1"]}}
+    few = {**VOLUME, "collections": {"Vector_index_1_Node": {"o1": [1.0, 0.0]}}}
     world.put("dify.next/volumes/weaviate/data.json", few)  # a release that lays its own over
     upgrade = switched(world)
     assert upgrade.state is UpgradeState.RESTORED

@@ -52,6 +52,7 @@ def noted(self, step, **more):
     if step == cut_at:
         os.kill(os.getpid(), 9)
 upgrade._UpgradeLog.note = noted
+upgrade.ANSWERS_S = 0.5
 sys.exit(main())
 """
 DOCKER = """#!PYTHON -IS
@@ -143,9 +144,11 @@ class World:
         self.put("db-dify.json", DATABASE)
         self.put("dify/volumes/weaviate/data.json", VOLUME)
         containers = json.loads((root / "containers.json").read_text())
-        for service in ("redis", "qdrant", "weaviate"):
+        images = {"redis": "redis:6-alpine", "qdrant": "q/qdrant:v1.8.3", "weaviate": "s/weaviate:1.27.0"}
+        for service, image in images.items():
             container = json.loads(json.dumps(containers[0]))
             container["Config"]["Labels"]["com.docker.compose.service"] = service
+            container["Config"]["Image"] = image
             container["NetworkSettings"] = {"Networks": {"dify_default": {"IPAddress": "127.0.0.1"}}}
             containers.append(container)
         self.put("containers.json", containers)
@@ -218,10 +221,9 @@ class World:
                 asked = self.rfile.read(length).decode()
                 folder = "dify" if self.connection.getsockname()[0] == "127.0.0.1" else "dify.rehearsal"
                 volume = json.loads((root / folder / "volumes/weaviate/data.json").read_text())
-                text = json.dumps(
-                    weaviate_stub.answer(volume, self.path, json.loads(asked)["query"] if asked else "")
-                ).encode()
-                self.send_response(200)
+                said = weaviate_stub.answer(volume, self.path, json.loads(asked)["query"] if asked else "")
+                text = json.dumps(said).encode()
+                self.send_response(404 if said is None else 200)
                 self.send_header("Content-Length", str(len(text)))
                 self.end_headers()
                 self.wfile.write(text)

@@ -11,7 +11,7 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from steelyard_host.dify import database, env_file, tenant_keys
+from steelyard_host.dify import database, env_file, stores, tenant_keys
 from steelyard_host.dify.stack import CONFIG, DATABASE, RECORD, DifyError, Stack, declared_config, declared_stack
 from steelyard_host.system import beneath, json_file, untar
 from steelyard_host.system.digest import sha256_stream
@@ -30,8 +30,9 @@ def start(stack: Stack, seconds: float) -> None:
 
 
 def start_declared() -> Unready:
-    """Starts the declared stack. Raises DifyError."""
+    """Starts the declared stack. Raises DifyError, also where a store would not read the volume that it has."""
     stack = declared_stack()
+    stores.require_readable(stack)
     start(stack, stack.ready_s)
     return Unready({})
 

@@ -183,9 +183,12 @@ def test_an_older_controller_finds_what_it_reads(newer: dict[str, Any]) -> None:
     assert OLDER["dify-progress"]["doing"] is None
     # it is a person who reads why
     reworded = "dify-recover.why: 'the host went down in the middle' became 'it was cut in the middle'"
+    # what was merged last has what is declared in it since then
+    merged = "dify-verify.files.dify/.env.merged-last"
     # and the steps of an upgrade, of which there are more
     stepped = [f"dify-{case}.steps" for case in STEPPED]
     found = sorted(lost({**OLDER, "lines": None}, {**newer, "lines": None}))
+    found = [words for words in found if words.partition(":")[0] != merged]
     assert [words for words in found if words.partition(":")[0] not in stepped] == [*gone, reworded]
     assert sorted({words.partition(":")[0] for words in found} & set(stepped)) == sorted(stepped)
 

@@ -8,10 +8,6 @@ only commands that read an inventory import this module.
 
 from __future__ import annotations
 
-import socket
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +22,7 @@ from .fleet import Fleet, FleetHost, Keys, ResolvedVariable
 from .layers import require_layers
 from .locate import locate
 from .names import bare, others, under_bare_names
+from .own_getaddrinfo import own_getaddrinfo
 from .password import password_file
 from .resolver import Resolver, Unresolved, VaultText, word
 from .secrecy import masked_everywhere
@@ -73,22 +70,6 @@ ADDED_BY_ANSIBLE = frozenset(
 )
 
 
-@contextmanager
-def _own_getaddrinfo() -> Iterator[None]:
-    """While ansible is imported it probes socket.getaddrinfo with a wrong type; gevent's prints a traceback for
-    that.
-    """
-    ours = socket.getaddrinfo
-    if "gevent" in sys.modules:
-        from gevent.monkey import get_original
-
-        socket.getaddrinfo = get_original("socket", "getaddrinfo")
-    try:
-        yield
-    finally:
-        socket.getaddrinfo = ours
-
-
 def read_ansible(path: Path, vault_password_file: Path | None = None) -> Fleet:
     """Return the fleet of an inventory file or directory, or of several in layers.
 
@@ -97,7 +78,7 @@ def read_ansible(path: Path, vault_password_file: Path | None = None) -> Fleet:
     """
     layers = require_layers(path)
     _require_sound_config()
-    with _own_getaddrinfo():
+    with own_getaddrinfo():
         from ansible import constants
         from ansible.errors import AnsibleError
         from ansible.parsing.dataloader import DataLoader
@@ -274,7 +255,7 @@ class _Reading:
 
 def _require_sound_config() -> None:
     """Raises FileSyntaxWrong where ansible.cfg cannot be read: ansible-core reads it when it is imported."""
-    with _own_getaddrinfo():
+    with own_getaddrinfo():
         try:
             from ansible import constants  # noqa: F401 - reads it
         except Exception as error:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from steelyard.errors import VaultPasswordMissing, VaultPasswordWrong
 
+from .own_getaddrinfo import own_getaddrinfo
 from .password import vault_identity
 
 if TYPE_CHECKING:
@@ -105,7 +106,8 @@ def is_encrypted_whole(path: str) -> bool:
 
 def encrypt_value(text: str, password_file: Path) -> str:
     """The text as `ansible-vault encrypt_string` would give it: a header line and lines of digits."""
-    from ansible.parsing.vault import VaultLib, VaultSecret
+    with own_getaddrinfo():
+        from ansible.parsing.vault import VaultLib, VaultSecret
 
     secret = VaultSecret(password_file.read_bytes().strip())
     encrypted: bytes = VaultLib([("default", secret)]).encrypt(text.encode(), secret)

@@ -14,7 +14,7 @@ import yaml
 from support.certificate import self_signed
 from support.lab_site import STEELYARD, Site, on_host, own_wheels, steelyard
 
-from steelyard.lab.dify_stack.archive import write_archive
+from steelyard.lab.dify_stack.archive import WEAVIATES, write_archive
 from steelyard.lab.dify_stack.images import images, push
 from steelyard.lab.nspawn.record import require_lab
 
@@ -76,6 +76,7 @@ class DifySite(Site):
             "archive": str(made / f"dify-{version}.tar.gz"),
             "sha256": sha256,
             "images": str(made / "images.yml"),
+            "weaviate_steps": [f"semitechnologies/weaviate:{version}" for version in WEAVIATES[1:-1]],
         }
         self.settings = {
             "url": f"http://{self.address('dify-1')}",

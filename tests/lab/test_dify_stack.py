@@ -346,6 +346,45 @@ def test_a_migration_that_fails_is_found_by_the_rehearsal_and_nothing_stops(site
     assert site.drift() == (0, [])
 
 
+VECTORS = {"o1": [1.0, 0.0], "o2": [0.0, 1.0]}
+VOLUME = "/opt/dify/volumes/weaviate/data.json"
+PSQL = f"{COMPOSE} exec -T db_postgres psql -U postgres -d dify -Atc"
+MODELS_TABLE = "CREATE TABLE provider_models (tenant_id text, model_name text, model_type text)"
+MODEL_ROWS = "INSERT INTO provider_models VALUES ('w', 'tiny', 'text-generation'), ('w', 'small', 'embeddings')"
+
+
+def with_vectors(site: DifySite) -> None:
+    """Weaviate holds a collection, and the database two models as releases before 1.14 stored them."""
+    held = json.dumps({"at": "1.27.0", "collections": {"Vector_index_1_Node": VECTORS}, "broken": False})
+    site.sh("dify-1", f"printf %s '{held}' > {VOLUME}")
+    site.sh("dify-1", f'{PSQL} "DROP TABLE IF EXISTS provider_models" && {PSQL} "{MODELS_TABLE}"')
+    site.sh("dify-1", f'{PSQL} "{MODEL_ROWS}"')
+    site.dify("backup")  # the rehearsal takes the newest
+
+
+def test_the_rehearsal_walks_the_vectors_and_renames_legacy_types_on_a_copy(site: DifySite) -> None:
+    with_vectors(site)
+    site.declare(NEXT, plugins=[plugin(site)])
+    checked = site.dify("upgrade", "--rehearsal")["checked"]
+    walked = "Weaviate 1.27.0 to 1.29.2: 1 collections with 2 vectors, 2 of them searched for and found"
+    assert {walked, "2 rows with legacy model types have new ones"} <= set(checked)
+    assert any(told.startswith("its API says `finished`") for told in checked)
+    assert json.loads(site.sh("dify-1", f"cat {VOLUME}"))["at"] == "1.27.0"
+    assert site.sh("dify-1", f"{PSQL} 'SELECT DISTINCT model_type FROM provider_models ORDER BY 1'").split() == [
+        "embeddings",
+        "text-generation",
+    ]
+
+
+def test_a_jump_of_weaviate_without_its_steps_is_refused_before_anything_stops(site: DifySite) -> None:
+    site.declare(NEXT, plugins=[plugin(site)])
+    site.declare(NEXT, plugins=[plugin(site)], release={**site.settings["release"], "weaviate_steps": []})
+    done = site.run("dify", "upgrade", "--yes")
+    assert done.returncode == 3
+    assert "name an image for 1.28 in `dify.release.weaviate_steps`" in done.stderr
+    assert site.answers()
+
+
 def test_a_release_that_does_not_start_is_taken_back_with_its_data(site: DifySite) -> None:
     site.declare(MUTE, plugins=[plugin(site)])
     done = site.run("dify", "upgrade", "--yes")
@@ -372,7 +411,7 @@ def begun_upgrade(site: DifySite, version: str, step: str) -> subprocess.Popen[s
 
 
 def test_a_host_that_goes_down_in_the_middle_comes_back_with_the_old_release(site: DifySite) -> None:
-    running = begun_upgrade(site, MUTE, "start it, its migrations first")
+    running = begun_upgrade(site, MUTE, "start it")
     time.sleep(5)  # so that the data is damaged
     running.send_signal(signal.SIGKILL)
     running.wait()
@@ -386,7 +425,7 @@ def test_a_host_that_goes_down_in_the_middle_comes_back_with_the_old_release(sit
 
 
 def test_an_upgrade_whose_process_is_killed_goes_back_at_once(site: DifySite) -> None:
-    running = begun_upgrade(site, MUTE, "start it, its migrations first")
+    running = begun_upgrade(site, MUTE, "start it")
     site.sh("dify-1", "systemctl kill --signal=KILL steelyard-dify-work")
     _, said = running.communicate(timeout=300)
     assert running.returncode == 5
@@ -406,6 +445,12 @@ def test_an_upgrade_goes_on_without_its_controller_and_keeps_everything(site: Di
     told = json.loads(site.sh("dify-1", f"{HELPER} dify-progress"))
     assert (told["from"], told["to"]) == (FIRST, NEXT)
     assert told["outage"] > 0
+    held = json.loads(site.sh("dify-1", f"cat {VOLUME}"))
+    assert (held["at"], held["collections"], held["broken"]) == ("1.29.2", {"Vector_index_1_Node": VECTORS}, False)
+    assert site.sh("dify-1", f"{PSQL} 'SELECT model_type FROM provider_models ORDER BY 1'").split() == [
+        "llm",
+        "text-embedding",
+    ]
     site.apply()
     assert site.drift() == (0, [])
     assert registered(site) == ["small", "tiny"]

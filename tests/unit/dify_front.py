@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.utils import formatdate
+from fnmatch import fnmatch
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from time import time
@@ -25,7 +26,7 @@ ANSWERED_BY = {"/console/api/apps": "/console/api/apps", "/v1/datasets": "/conso
 
 @dataclass
 class Front:
-    """What was asked, by whom it was made, and the answers to hold back: `METHOD PATH` to the event that lets it go."""
+    """What was asked, and what was made by it. `held`: pattern of `METHOD PATH` to the event that lets an answer go."""
 
     url: str = ""
     ahead_s: float = 0.0
@@ -89,7 +90,7 @@ def a_front(url: str) -> Iterator[Front]:
             if behind.getheader("Content-Type", "").startswith("application/json") and text:
                 decoded = json.loads(text)
             front.note(self.command, path, body, behind.status, decoded)
-            hold = next((event for at, event in front.held.items() if at == f"{self.command} {path}"), None)
+            hold = next((event for at, event in front.held.items() if fnmatch(f"{self.command} {path}", at)), None)
             if hold is not None:
                 front.came.set()
                 hold.wait(20)

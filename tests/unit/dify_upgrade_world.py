@@ -20,6 +20,7 @@ from typing import Any
 from helper_machine import stage
 from machine_files import build
 
+from dify_double import weaviate_stub
 from steelyard_host.dify import ladder
 
 SOURCES = str(Path(ladder.__file__).parent.parent.parent)
@@ -31,7 +32,8 @@ DATABASE: dict[str, Any] = {
     "models": ["w1 llm qwen", "w1 rerank bge"],
     "legacy": {},
 }
-VOLUME: dict[str, Any] = {"at": "1.27.0", "collections": {"Vector_index_1_Node": ["o1", "o2"]}, "broken": False}
+OBJECTS = {"o1": [1.0, 0.0], "o2": [0.0, 1.0]}
+VOLUME: dict[str, Any] = {"at": "1.27.0", "collections": {"Vector_index_1_Node": OBJECTS}, "broken": False}
 HELPER = """
 import os, sys
 from pathlib import Path
@@ -50,6 +52,7 @@ def noted(self, step, **more):
     if step == cut_at:
         os.kill(os.getpid(), 9)
 upgrade._UpgradeLog.note = noted
+upgrade.ANSWERS_S = 0.5
 sys.exit(main())
 """
 DOCKER = """#!PYTHON -IS
@@ -141,9 +144,11 @@ class World:
         self.put("db-dify.json", DATABASE)
         self.put("dify/volumes/weaviate/data.json", VOLUME)
         containers = json.loads((root / "containers.json").read_text())
-        for service in ("redis", "qdrant", "weaviate"):
+        images = {"redis": "redis:6-alpine", "qdrant": "q/qdrant:v1.8.3", "weaviate": "s/weaviate:1.27.0"}
+        for service, image in images.items():
             container = json.loads(json.dumps(containers[0]))
             container["Config"]["Labels"]["com.docker.compose.service"] = service
+            container["Config"]["Image"] = image
             container["NetworkSettings"] = {"Networks": {"dify_default": {"IPAddress": "127.0.0.1"}}}
             containers.append(container)
         self.put("containers.json", containers)
@@ -216,8 +221,9 @@ class World:
                 asked = self.rfile.read(length).decode()
                 folder = "dify" if self.connection.getsockname()[0] == "127.0.0.1" else "dify.rehearsal"
                 volume = json.loads((root / folder / "volumes/weaviate/data.json").read_text())
-                text = json.dumps(_answer(volume, self.path, json.loads(asked)["query"] if asked else "")).encode()
-                self.send_response(200)
+                said = weaviate_stub.answer(volume, self.path, json.loads(asked)["query"] if asked else "")
+                text = json.dumps(said).encode()
+                self.send_response(404 if said is None else 200)
                 self.send_header("Content-Length", str(len(text)))
                 self.end_headers()
                 self.wfile.write(text)
@@ -228,22 +234,3 @@ class World:
                 pass
 
         return Weaviate
-
-
-def _answer(volume: dict[str, Any], path: str, query: str) -> Any:
-    """What Weaviate says of its volume; a broken index finds nothing, and counts and lists say nothing of it."""
-    collections = volume["collections"]
-    if path == "/v1/meta":
-        return {"version": volume["at"]}
-    if path == "/v1/schema":
-        return {"classes": [{"class": name} for name in collections]}
-    if "Aggregate" in query:
-        return {"data": {"Aggregate": {name: [{"meta": {"count": len(ids)}}] for name, ids in collections.items()}}}
-    if query:
-        vector = json.loads(re.findall(r"vector: (\[.*?\])", query)[0])
-        hits = [] if volume["broken"] else [{"_additional": {"id": f"o{vector[0]}", "distance": 0.0}}]
-        return {"data": {"Get": {name: hits for name in collections if name in query}}}
-    if "?class=" in path:
-        name = path.partition("class=")[2].partition("&")[0]
-        return {"objects": [{"id": id} for id in collections[name]]}
-    return {"id": "x", "vectors": {"default": [int(path.partition("?")[0].rsplit("/o", 1)[1])]}}

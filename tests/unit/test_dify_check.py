@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 from dify_front import KEYS, Front, a_front
 from dify_world import PASSWORD, PROVIDER, World, a_world
+from fix_case import run
 
 from steelyard.dify.check import ModelCheck, check_models
 from steelyard.dify.check_names import (
@@ -33,6 +35,7 @@ from steelyard.dify.proof import PROOF_S
 from steelyard.dify.service_calls import ServiceCalls
 from steelyard.dify.uses import read_uses
 from steelyard.errors import DifyKeysFull, Exit
+from steelyard.interrupts.signals import SAME_S
 
 KINDS = {"tiny": "llm", "embed": "text-embedding", "sort": "rerank", "speak": "tts", "hear": "speech2text"}
 PROGRAM = """
@@ -157,7 +160,14 @@ def test_another_s_check_that_is_at_work_is_left_alone(front: Front, world: Worl
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 @pytest.mark.parametrize(
     "at",
-    ["POST /v1/chat-messages", "POST /console/api/apps", "POST /v1/datasets", f"POST {KEYS}", "POST /v1/audio-to-text"],
+    [
+        "POST /v1/chat-messages",
+        "POST /console/api/apps",
+        "POST /v1/datasets",
+        f"POST {KEYS}",
+        "DELETE /console/api/apps/*",
+        f"DELETE {KEYS}/*",
+    ],
 )
 def test_a_check_that_a_signal_stops_leaves_nothing(
     front: Front, world: World, at: str, number: signal.Signals
@@ -170,6 +180,35 @@ def test_a_check_that_a_signal_stops_leaves_nothing(
     assert (process.returncode, errors) == (Exit.INTERRUPTED, "")
     assert out.splitlines()[-1] == "stopped: "
     assert stays(world) == ([], [], 0)
+
+
+def test_a_second_signal_leaves_at_once_and_says_what_stays(front: Front, world: World) -> None:
+    process = begun(front, "DELETE /console/api/apps/*")
+    process.send_signal(signal.SIGTERM)
+    time.sleep(SAME_S + 0.3)  # two within it are one signal, said twice
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=10)
+    assert process.returncode == Exit.INTERRUPTED
+    assert "SIGTERM again: left at once\napp `steelyard check 20" in errors
+    assert "stays in Dify; the next `steelyard dify check` removes it" in errors
+    front.held.popitem()[1].set()
+    assert results(check(front)) == ALL
+    assert stays(world) == ([], [], 0)
+
+
+def test_the_command_tells_what_it_removed(front: Front, world: World, tmp_path: Path) -> None:
+    killed(front, "POST /v1/chat-messages")
+    variables = tmp_path / "site/group_vars/dify"
+    variables.mkdir(parents=True)
+    (tmp_path / "site/hosts.yml").write_text("dify: {hosts: {dify-1: {ansible_connection: local}}}\n")
+    section = {"url": front.url, "email": "admin@lab.example", "password": PASSWORD}
+    (variables / "dify.yml").write_text(json.dumps({"dify": section}))
+    done = run(["steelyard", "dify", "check", "-i", str(tmp_path / "site"), "--json"])
+    assert done.returncode == Exit.DONE, done.stdout + done.stderr
+    document = json.loads(done.stdout)
+    assert {model["model"]: model["result"] for model in document["models"]} == ALL
+    assert [what.split(" `")[0] for what in document["removed"]] == ["app"]
+    assert document["left"] == []
 
 
 def killed(front: Front, at: str) -> None:
@@ -280,6 +319,20 @@ def test_what_cannot_be_removed_is_told_and_goes_with_the_next_check(
     assert all("500: Internal Server Error" in what for what in checked.left)
     assert [what.split(" `")[0] for what in check(front).removed] == ["knowledge base"] * 2
     assert stays(world) == ([], [], 0)
+
+
+def test_a_login_that_may_not_look_for_leftovers_still_checks(
+    front: Front, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(self: Front, method: str, path: str, body: object) -> tuple[int, object] | None:
+        if (method, path) == ("GET", "/console/api/datasets"):
+            return 403, {"code": "forbidden", "message": "You have no permission.", "status": 403}
+        return None
+
+    monkeypatch.setattr(Front, "refusal", forbidden)
+    checked = check(front)
+    assert (results(checked), len(checked.left)) == (ALL, 1)
+    assert "as knowledge base, for it cannot be looked for" in checked.left[0]
 
 
 def test_a_check_s_own_are_no_users_of_a_model(

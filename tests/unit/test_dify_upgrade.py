@@ -115,12 +115,45 @@ def test_an_index_that_breaks_in_the_switch_takes_the_way_back(world: World) -> 
 def test_vectors_that_are_gone_are_counted(world: World) -> None:
     world.compose("dify.next", "1.28.1")
     rehearsed(world)
-    few = {**VOLUME, "collections": {"Vector_index_1_Node": ["o1"]}}
+    few = {**VOLUME, "collections": {"Vector_index_1_Node": {"o1": [1.0, 0.0]}}}
     world.put("dify.next/volumes/weaviate/data.json", few)  # a release that lays its own over
     upgrade = switched(world)
     assert upgrade.state is UpgradeState.RESTORED
     assert "1 of 2 vectors of the collection Vector_index_1_Node are left at Weaviate 1.28.1" in str(upgrade.why)
     assert world.is_untouched()
+
+
+def test_a_weaviate_that_does_not_answer_is_found_before_anything_stops(world: World) -> None:
+    rehearsed(world)
+    containers = world.held("containers.json")
+    world.put("containers.json", [entry for entry in containers if "weaviate" not in json.dumps(entry)])
+    (world.root / "calls").unlink()
+    upgrade = switched(world)
+    assert (upgrade.state, upgrade.steps) == (UpgradeState.RESTORED, ())
+    assert "nothing was stopped: Weaviate has no container that runs" in str(upgrade.why)
+    assert world.calls("--project-name dify (stop|down)") == []
+
+
+def test_an_apply_that_changes_the_image_of_a_store_is_held_to_the_same_rules(world: World) -> None:
+    containers = world.held("containers.json")
+    for entry in containers:
+        service = entry["Config"]["Labels"]["com.docker.compose.service"]
+        if service in ("weaviate", "db_postgres"):
+            digest = "@sha256:1"  # told by the official file
+            entry["Config"]["Image"] = f"mirror:5000/{'library/postgres' if service != 'weaviate' else service}{digest}"
+    world.put("containers.json", containers)
+    world.put("dify/official.json", world.held("dify/compose.json"))
+    assert world.helper("dify-up").returncode == 0
+    (world.root / "calls").unlink()
+    world.compose("dify", "1.39.2")
+    done = world.helper("dify-up")
+    assert done.returncode == 1
+    assert "Weaviate would go from mirror:5000/weaviate:1.27.0 to semitechnologies/weaviate:1.39.2" in done.stderr
+    mount = {"volumes": [{"type": "bind", "source": "/x", "target": "/y"}]}
+    world.compose("dify", "1.27.0", services={"db_postgres": {"image": "postgres:17-alpine", **mount}})
+    done = world.helper("dify-up")
+    assert "db_postgres would go from mirror:5000/library/postgres:15-alpine to postgres:17-alpine" in done.stderr
+    assert world.calls("--project-name dify up") == []
 
 
 def test_another_vector_store_is_told_as_not_looked_into(world: World) -> None:

@@ -113,7 +113,7 @@ class CheckObjects:
                 if gone == paths:
                     notes.gone(noted)
         for kind, title in (("apps", "app"), ("datasets", "knowledge base")):
-            for entry in list(self._listed(kind)):
+            for entry in self._findable(kind, title):
                 description = entry.get("description") or ""
                 if not is_left_over(str(entry["name"]), description, self.client.clock()):
                     continue
@@ -138,6 +138,14 @@ class CheckObjects:
         """Paths of what was made by a check that was killed before it could note more than the name."""
         below, _, name = intended.partition("?")
         return [f"{below}/{entry['id']}" for entry in self._listed(below[1:]) if entry["name"] == name]
+
+    def _findable(self, kind: str, title: str) -> list[dict[str, Any]]:
+        """Entries of Dify's list as of `_listed`; none, and told, for a login that may not look."""
+        try:
+            return list(self._listed(kind))
+        except DifyRefused as refused:
+            self.left.append(f"what killed checks may have left as {title}, for it cannot be looked for: {refused}")
+            return []
 
     def _listed(self, kind: str) -> Iterator[dict[str, Any]]:
         """Entries of Dify's list whose names may be a check's: it searches by them, and may be ignored."""

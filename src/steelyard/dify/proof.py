@@ -59,6 +59,14 @@ def prove(
 ) -> Iterator[ModelProof]:
     """One proof per enabled model of the provider, in Dify's order; a reranker's needs an embedder, speech an llm."""
     own = objects or CheckObjects(client)
+    try:
+        yield from _proofs(own, provider, models)
+    finally:
+        if objects is None:
+            own.close()
+
+
+def _proofs(own: CheckObjects, provider: str, models: list[ListedModel]) -> Iterator[ModelProof]:
     embedder, llm = (_first(models, kind) for kind in ("text-embedding", "llm"))
     for entry in models:
         name, kind = entry["model"], entry["model_type"]
@@ -74,12 +82,10 @@ def prove(
             yield ModelProof(name, kind, "not asked", None, "a search needs a text-embedding model too")
         elif llm is None:
             yield ModelProof(name, kind, "not asked", None, "its app needs an llm too")
-        elif default_of(client, kind) != (provider, name):
+        elif default_of(own.client, kind) != (provider, name):
             yield ModelProof(name, kind, "not asked", None, "apps use the default one only")
         else:
             yield _timed(name, kind, partial(_speech, own, provider, llm, kind))
-    if objects is None:
-        own.close()
 
 
 def _first(models: list[ListedModel], kind: str) -> str | None:

@@ -46,9 +46,9 @@ class DifyVersion(NamedTuple):
 NEWEST_KNOWN = DifyVersion(1, 19, 0)
 # the newest release of each kind of proof, and what that is: the table of docs/roles/dify.md, in order
 VERIFIED = (
-    (DifyVersion(1, 11, 99), "its API was talked to, and installing it is refused"),
-    (DifyVersion(1, 16, 1), "its API and its migrations were run from source, its images were not"),
-    (DifyVersion(1, 16, 99), "its files were read, nothing of it was run"),
+    (DifyVersion(1, 11, 99), "the API of 1.9.1 was run from source; releases before 1.12 are not installed"),
+    (DifyVersion(1, 14, 99), "its files were read, nothing of it was run"),
+    (DifyVersion(1, 16, 1), "the API and migrations of 1.16.1 were run from source, no image was"),
     (NEWEST_KNOWN, "its release notes were read, nothing of it was run"),
 )
 

@@ -18,7 +18,7 @@ class DifyUnreachable(SteelyardError):
 class DifyLoginRefused(SteelyardError):
     """The e-mail or password is wrong. Tried once only: Dify locks the account after a few tries."""
 
-    sentence = "Dify refused the login of `{email}`: {why}; tried once, and this password is not sent again"
+    sentence = "Dify refused the login of `{email}`: {why}; tried once, not again"
     fix = (
         "put the right `dify.email` and `dify.password` into the vault; for CI, `dify.admin_key` and `dify.workspace` "
         "need no password"
@@ -203,7 +203,10 @@ class DifyPluginFailed(SteelyardError):
     """Dify's plugin daemon could not install a package."""
 
     sentence = "Dify could not install plugin `{plugin}`: {why}"
-    fix = "offline, its dependencies must be there: `dify.plugins[].cache`; see `docker compose logs plugin_daemon`"
+    fix = (
+        "offline, its dependencies must be there, for the daemon's uv: `dify.plugins[].cache`; see `docker compose "
+        "logs plugin_daemon`"
+    )
     sample = {
         "where": "http://dify.example/console/api",
         "plugin": "langgenius/openai_api_compatible:0.0.63",

@@ -12,7 +12,7 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from steelyard_host.dify import database, env_file, tenant_keys
+from steelyard_host.dify import database, env_file, stores, tenant_keys
 from steelyard_host.dify.stack import (
     BEHIND,
     CONFIG,
@@ -60,8 +60,9 @@ def follow_addresses(stack: Stack) -> bool:
 
 
 def start_declared() -> Unready:
-    """Starts the declared stack. Raises DifyError."""
+    """Starts the declared stack. Raises DifyError, also where a store would not read the volume that it has."""
     stack = declared_stack()
+    stores.require_readable(stack)
     start(stack, stack.ready_s)
     return Unready({})
 

@@ -16,7 +16,7 @@ from steelyard_host.dify.contents import Contents
 from steelyard_host.dify.stack import DifyError, Stack
 
 ONCE = ("--rm", "--no-deps", "--quiet-pull", "-T")
-HEAD = re.compile(r"^(\w+) (?:\([\w, ]+\) )*\(head\)", re.MULTILINE)
+HEAD = re.compile(r"^(\S+) (?:\([\w, ]+\) )*\(head\)", re.MULTILINE)
 CANONICAL_SINCE = (1, 14)
 TO_CANONICAL = ("data-migrate", "legacy-model-types", "--apply")
 

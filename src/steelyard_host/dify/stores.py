@@ -25,11 +25,15 @@ POSTGRESQL_IN = re.compile(r"(?:^|-)pg(\d+)")
 
 
 class StoreImage(NamedTuple):
-    """The image of a service that keeps data. `reference` is what runs; `tag` tells its release, empty: none does."""
+    """The image of a service that keeps data. `reference` is what runs; `tag` tells its release, empty: none does.
+
+    `official_tag`: that of the release's own Compose file.
+    """
 
     service: str
     reference: str
     tag: str
+    official_tag: str = ""
 
     @property
     def name(self) -> str:
@@ -85,10 +89,26 @@ def images(stack: Stack) -> dict[str, StoreImage]:
     official = {name: service.image for name, service in stack.services("--file", COMPOSE).items()}
     stores = {}
     for name, service in stack.services().items():
-        store = StoreImage(name, service.image, _tag(service.image) or _tag(official.get(name, "")))
+        official_tag = _tag(official.get(name, ""))
+        store = StoreImage(name, service.image, _tag(service.image) or official_tag, official_tag)
         if service.keeps_data and not store.name.startswith("dify-") and store.name not in NO_STORES:
             stores[name] = store
     return stores
+
+
+def require_readable(stack: Stack) -> None:
+    """Refuses images of stores that would not read what the containers before them wrote. Raises DifyError.
+
+    An image of another name is a decision of whoever declared it.
+    """
+    declared, containers = images(stack), stack.containers()
+    running = {
+        name: StoreImage(name, containers[name].image, _tag(containers[name].image) or store.official_tag)
+        for name, store in declared.items()
+        if name in containers
+    }
+    same = {name: store for name, store in running.items() if store.name == declared[name].name}
+    way(same, declared, [])
 
 
 def way(old: dict[str, StoreImage], new: dict[str, StoreImage], steps: list[VectorStep]) -> list[VectorStep]:

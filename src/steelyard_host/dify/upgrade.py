@@ -28,6 +28,7 @@ from steelyard_host.wire.dify import Rehearsed, Upgrade, UpgradeState, UpgradeSt
 STATE = Path(paths.DIFY_STATE + "/upgrade.json")
 OPEN = Path(paths.DIFY_STATE + "/upgrade-open")
 REHEARSED = "rehearsal.json"  # beside STATE
+ANSWERS_S = 60.0
 
 
 def require_none_cut() -> None:
@@ -118,7 +119,10 @@ def switch() -> Upgrade:
         with exclusive.held("an upgrade to %s" % new.version()):
             require_none_cut()
             backup.require_nothing_aside(old.folder)
-            return _switch(old, new, way(old, new), _require_rehearsed(old, new))
+            data_way, rehearsed = way(old, new), _require_rehearsed(old, new)
+            if data_way.has_vectors:  # one that does not answer now would be waited for while nothing runs
+                vectors.settled(old, None, data_way.old[WEAVIATE].minor, ANSWERS_S)
+            return _switch(old, new, data_way, rehearsed)
     except DifyError as error:
         if OPEN.exists():
             raise  # the record is another upgrade's

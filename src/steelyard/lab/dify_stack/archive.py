@@ -17,6 +17,8 @@ RENAMED = {
     "DIFY_AGENT_SHELLCTL_ENTRYPOINT": "DIFY_AGENT_LOCAL_SANDBOX_ENDPOINT",
 }
 LATER_DAEMON = "0.6.10-local"
+# the first is that of BASE, the last that of later releases, and a volume has to run the ones in between
+WEAVIATES = ("1.27.0", "1.28.9", "1.29.2")
 
 
 def files_of(version: str) -> dict[str, bytes]:
@@ -35,6 +37,7 @@ def _of_version(text: str, version: str) -> str:
     text = text.replace(f"dify-api:{BASE}", f"dify-api:{version}").replace(f"dify-web:{BASE}", f"dify-web:{version}")
     if tuple(int(part) for part in version.split("-")[0].split(".")) > (1, 16, 1):
         text = text.replace("dify-plugin-daemon:0.6.3-local", f"dify-plugin-daemon:{LATER_DAEMON}")
+        text = text.replace(f"weaviate:{WEAVIATES[0]}", f"weaviate:{WEAVIATES[-1]}")
         for old, new in RENAMED.items():
             text = text.replace(old, new)
         text = text.replace("LOG_LEVEL=INFO", "LOG_LEVEL=INFO\nLOG_OUTPUT_FORMAT=text")

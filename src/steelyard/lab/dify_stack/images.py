@@ -20,7 +20,7 @@ import dify_double
 from steelyard.lab.nspawn.paths import cache_root
 from steelyard.lab.nspawn.programs import run
 
-from .archive import LATER_DAEMON
+from .archive import LATER_DAEMON, WEAVIATES
 
 PACKAGES = (
     "redis-server",
@@ -74,6 +74,11 @@ def api(version: str) -> Image:
     )
 
 
+def weaviate(version: str) -> Image:
+    name = f"semitechnologies/weaviate:{version}"
+    return Image(name, ("python3", "-m", "dify_double.weaviate_stub"), (), (*PYTHON, f"DOUBLE_WEAVIATE={version}"))
+
+
 def images(*versions: str) -> tuple[Image, ...]:
     """Return all images that the compose files of these releases name."""
     own = [
@@ -89,7 +94,7 @@ def images(*versions: str) -> tuple[Image, ...]:
         *own,
         *daemons,
         standin("langgenius/dify-sandbox:0.2.15", "--port", "8194"),
-        standin("semitechnologies/weaviate:1.27.0", "--port", "8080"),
+        *(weaviate(version) for version in WEAVIATES),
         Image("postgres:15-alpine", ("postgres",), ("sh", "/opt/dify_double/postgres.sh"), (PG_BIN,)),
         Image("redis:6-alpine", ("redis-server",), ("docker-entrypoint.sh",)),
         Image("nginx:latest", ("nginx", "-g", "daemon off;")),
@@ -121,7 +126,7 @@ def double_layer() -> bytes:
     with io.BytesIO() as packed:
         with tarfile.open(fileobj=packed, mode="w") as archive:
             for path in sorted(DOUBLE.glob("*.py")) + sorted((HERE / "entry").iterdir()):
-                at = "usr/local/bin" if path.name == "docker-entrypoint.sh" else "opt/dify_double"
+                at = "usr/local/bin" if path.name in ("docker-entrypoint.sh", "flask") else "opt/dify_double"
                 entry = tarfile.TarInfo(f"{at}/{path.name}")
                 entry.size, entry.mode = path.stat().st_size, 0o755
                 archive.addfile(entry, io.BytesIO(path.read_bytes()))

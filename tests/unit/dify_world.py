@@ -173,6 +173,16 @@ class World:
         kept["credentials"].append({"id": "k" * 36, "name": "team key", "values": values})
         kept |= {"current": "k" * 36, "cached": []}
 
+    def balance(self, name: str) -> None:
+        """A human adds a credential of his own to a model, and balances over both."""
+        self.by_hand(name)
+        configs = [
+            {"credential_id": credential["id"], "enabled": True} for credential in self.entry(name)["credentials"]
+        ]
+        body = {"model": name, "model_type": "llm", "config_from": "custom-model"}
+        body |= {"credential_id": self.entry(name)["current"], "load_balancing": {"enabled": True, "configs": configs}}
+        self.client().send("POST", f"/workspaces/current/model-providers/{PROVIDER}/models", body)
+
     def by_hand(self, name: str, credential: str = "mine", kind: str = "llm") -> None:
         """What a human does in the form."""
         body = {"model": name, "model_type": kind, "name": credential, "credentials": self.model(name, kind).fields}

@@ -15,10 +15,11 @@ from .account import OWNER, role_of_login
 from .check_names import is_of_a_check
 from .client import DifyClient
 from .desired_state import MODEL_TYPES
-from .release import NEWEST_KNOWN
+from .release import DifyVersion
 
 WORKFLOWS = ("workflow", "advanced-chat")
 PAGE = 100
+READ_UP_TO = DifyVersion(1, 16, 1)  # the release in whose source the routes of agents and snippets were read
 SECRET_KNOWLEDGE = "knowledge bases that other members keep to themselves"
 ABSENT, FORBIDDEN = ("404",), ("403",)
 
@@ -130,7 +131,7 @@ class _Reader:
             if refused.status not in (*ABSENT, *FORBIDDEN):
                 raise
             # a newer release may have moved them: nobody has looked there
-            if refused.status in FORBIDDEN or self.client.release() > NEWEST_KNOWN:
+            if refused.status in FORBIDDEN or self.client.release() > READ_UP_TO:
                 self._note(what)
 
     def _note(self, what: str) -> None:

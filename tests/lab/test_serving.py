@@ -149,10 +149,8 @@ def test_engine_has_no_network_and_a_hardened_unit(site: Site) -> None:
     assert exposure(site, "--offline=yes /tmp/bare.service") <= 1.0
     pid = site.sh("gpu-1", "systemctl show steelyard-vllm@tiny -p MainPID --value").strip()
     assert site.sh("gpu-1", f"nsenter -n -t {pid} ip -br addr").split()[0] == "lo"
-    assert site.sh("gpu-1", f"stat -c %U /proc/{pid}").strip() == "steelyard-engine"
-    assert (
-        site.sh("gpu-1", "stat -c '%a %U:%G' /etc/steelyard/services/tiny.env").strip() == "640 root:steelyard-engine"
-    )
+    assert site.sh("gpu-1", f"stat -c %U /proc/{pid}").strip() == "steelyard_tiny"
+    assert site.sh("gpu-1", "stat -c '%a %U:%G' /etc/steelyard/services/tiny.env").strip() == "640 root:steelyard_tiny"
 
 
 def test_killed_engine_is_drift_at_the_gateway_and_comes_back_by_itself(site: Site) -> None:

@@ -55,7 +55,7 @@ from .account import account_drop_in, write_account
 from .advice import cpu_advice, unpinned_wheels
 from .checks import check_services
 from .engine import VLLM, sharded_variant
-from .front_keys import key_line, key_values, write_key
+from .front_keys import key_lines, key_values, write_keys
 from .lazy import lazy_units, run_lazy, stop_lazy, write_lazy
 from .proxy import check_proxy
 from .retire import front_waits, make_room, stop_rest
@@ -343,7 +343,7 @@ def _watch(services: tuple[Service, ...], wanted: Settings) -> None:
 
 
 def _front(services: tuple[Service, ...], wanted: Settings, base: BaseSettings) -> None:
-    key = key_line(wanted)
+    keys = key_lines(wanted, services)
     ports = [(service.name, service.serve.port, service.lazy) for service in services]
     given = {
         "services": ports,
@@ -352,7 +352,7 @@ def _front(services: tuple[Service, ...], wanted: Settings, base: BaseSettings) 
         "versions": front.VERSIONS,
         **key_values(wanted),
     }
-    stamp = config_id(render(TEMPLATES / "front.cfg.j2", **given, stamp=""), key)
+    stamp = config_id(render(TEMPLATES / "front.cfg.j2", **given, stamp=""), keys)
     config = render(TEMPLATES / "front.cfg.j2", **given, stamp=stamp)
     names = " ".join(service.name for service in services)
     unit = render(
@@ -364,7 +364,7 @@ def _front(services: tuple[Service, ...], wanted: Settings, base: BaseSettings) 
     )
     file(name="Write the unit of the front", path="/etc/systemd/system/steelyard-front.service", content=unit)
     file(name="Make the table of versions", path=front.VERSIONS, content="# filled in the running front only\n")
-    write_key(wanted, base)
+    write_keys(wanted, services, base)
     file(name="Configure the front", path=paths.PROXY_CONFIG, content=config, check="/usr/sbin/haproxy -c -f")
     running(
         name="Run the front",

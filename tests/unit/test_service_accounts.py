@@ -13,6 +13,7 @@ from hypothesis import given
 from steelyard.modules.operations.removal import forgotten_commands
 from steelyard_host import paths
 from steelyard_host.engine import service as engines
+from steelyard_host.engine import trial_record
 from steelyard_host.engine.load_bench import LoadProbe
 from steelyard_host.engine.service import HostService, account_of
 from steelyard_host.rollout import surge
@@ -57,6 +58,15 @@ def test_the_second_engine_runs_as_the_account_of_the_first_and_lets_the_proxy_i
     assert "a+ /run/steelyard/%i " in pre
     older = surge.drop_in(chat, texts._replace(account=""), "/models/chat/v2", [], 60)
     assert "User=" not in older, "as the unit of a release before has it"
+
+
+def test_a_version_on_trial_lets_the_proxy_in_too() -> None:
+    """Its drop-in empties the list of what is done before a start."""
+    [pre] = [line for line in UNIT.read_text().splitlines() if line.startswith("ExecStartPre=")]
+    version = "[Service]\nBindReadOnlyPaths=/models/chat/v1:/x\nExecStartPre=-+/usr/bin/warm /models/chat/v1\n"
+    lines = trial_record.text_of(UNIT.read_text(), version, "/models/chat/v1", "/models/chat/v2").splitlines()
+    own = [line for line in lines if line.startswith("ExecStartPre=")]
+    assert own == ["ExecStartPre=", pre, "ExecStartPre=-+/usr/bin/warm /models/chat/v2"]
 
 
 def test_accounts_are_found_by_their_homes_and_nobody_elses_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,7 +72,10 @@ def parse_keys_of_before(lines: list[str]) -> KeysOfBefore:
     try:
         values = dict(line.split("=", 1) for line in lines)
         return KeysOfBefore(
-            tuple(values["declared"].split()), values["before"] == "file", int(values["unended"] or 0), values["older"] != ""
+            tuple(values["declared"].split()),
+            values["before"] == "file",
+            int(values["unended"] or 0),
+            values["older"] != "",
         )
     except (KeyError, ValueError) as error:
         raise FactProcessError("keys of before: cannot read them") from error

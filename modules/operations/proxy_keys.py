@@ -17,9 +17,9 @@ from steelyard.api.fact_cache import invalidate_facts
 from steelyard.api.run_slots import run_slot
 from steelyard.artifacts.helper import RUN_HELPER
 from steelyard.modules.facts.path import Path
-from steelyard.modules.facts.proxy_keys import DIGITS, AcceptedBefore, ClientKeys, KeysOfBefore
+from steelyard.modules.facts.proxy_keys import AcceptedBefore, ClientKeys, KeysOfBefore
 from steelyard.serving.key_ends import NEVER, until
-from steelyard.serving.service_keys import others
+from steelyard.serving.service_keys import DIGITS, others
 
 from .path import file_commands
 

@@ -239,7 +239,7 @@ def host_cleared(
     yield _removal("rm -rf", *_quoted([*folders, *files]), "&& {", *marked, "}", **what)
     listed = f"""getent passwd | awk -F: '/^{ACCOUNT}/ && index($6, "{homes}/") == 1 {{ print $1 }}' |"""
     services = {"subject": "accounts of services", "declared": "no part of the site", "live": "there"}
-    yield _removal(listed, "while read -r name; do userdel \"$name\" >&2 || exit 1; done", **services)
+    yield _removal(listed, 'while read -r name; do userdel "$name" >&2 || exit 1; done', **services)
     for account in accounts:
         name = QuoteString(account)
         subject, gone = f"account {account}", {"declared": "no part of the site", "live": "there"}

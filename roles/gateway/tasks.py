@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pyinfra.api.deploy import deploy
 from pydantic import SecretStr
+from pyinfra.api.deploy import deploy
 from pyinfra.context import host, state
 
 from steelyard.api.settings import settings_from

@@ -1,8 +1,8 @@
 """The keys that gateways show to the front of a host, one for each of its services, and the change to others.
 
 The front knows keys by their hashes: those of the declared one, and those of before until every gateway shows the
-declared ones. Engines ask for none, and are shown none: nobody but the front and root reaches their sockets, so a change
-of the key restarts nothing.
+declared ones. Engines ask for none, and are shown none: nobody but the host's proxies and root reaches their sockets,
+so a change of the key restarts nothing.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def key_lines(wanted: Settings, services: tuple[Service, ...]) -> str:
 
 
 def keys_cut(wanted: Settings, services: tuple[Service, ...]) -> tuple[str, ...]:
-    """What tells the declared keys from others."""
+    """Return the declared keys as they are told from others: `SERVICE:DIGITS`."""
     return cut(key_lines(wanted, services))
 
 

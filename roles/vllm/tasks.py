@@ -182,9 +182,7 @@ def _installed(kind: str, version: str) -> None:
     )
 
 
-def _service(
-    site: Site, service: Service, wanted: Settings, unit: str, engine: str, loading: dict[str, Any]
-) -> None:
+def _service(site: Site, service: Service, wanted: Settings, unit: str, engine: str, loading: dict[str, Any]) -> None:
     name, kind = service.name, ENGINES[service.serve.engine]
     gpus_available(name="See that there are GPUs", service=name, needs=_needs(site, wanted))
     version, loading = _served_version(site, service, loading)

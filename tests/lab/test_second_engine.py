@@ -258,7 +258,7 @@ def test_an_engine_that_was_taken_over_has_no_way_to_another(fleet: Fleet, hosti
 
 
 def test_what_the_account_of_before_wrote_is_its_own_after_an_apply(fleet: Fleet) -> None:
-    """As on a host of a release whose engines had one account: each moves as it restarts, and nobody's request fails."""
+    """As on a host of a release whose engines had one account: each moves as it restarts, and no request fails."""
     texts = {"v1": texts_of(*fleet.door, "small")}
     drop_in = f"/etc/systemd/system/{SMALL}.d/30-account.conf"
     older = "sed -i s/^STEELYARD_CONFIG=.*/STEELYARD_CONFIG=of-before/ /etc/steelyard/services/small.env"

@@ -1,4 +1,4 @@
-"""The keys that a gateway shows, by a real HAProxy: of each alias its own, in requests and in checks of its services."""
+"""The keys that a gateway shows, by a real HAProxy: of each alias its own, in requests and in checks."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def accepted_lines(site_key: str, services: tuple[str, ...]) -> str:
 
 
 def cut(lines: str) -> tuple[str, ...]:
-    """What tells the keys of such lines apart, `SERVICE:DIGITS`; it may leave the host that they are on."""
+    """Return the keys of such lines as `SERVICE:DIGITS`, which tells them apart and may leave their host."""
     keys = [line.split(" ", 1)[0].rpartition(":") for line in lines.splitlines()]
     return tuple(f"{service}{colon}{sha256[:DIGITS]}" for service, colon, sha256 in keys)
 

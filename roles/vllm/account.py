@@ -25,5 +25,6 @@ def write_account(service: Service) -> None:
     """
     user = account_of(service.name)
     own_account(name="Make the account of the service", user=user, home=paths.cache_of(service.name))
-    text = f"# steelyard: role vllm. No other engine runs as it.\n[Service]\nUser={user}\nGroup={user}\n"
+    lines = ("[Service]", f"User={user}", f"Group={user}", "UnsetEnvironment=")
+    text = "\n".join(("# steelyard: role vllm. No other engine runs as it.", *lines, ""))
     file(name="Have the engine run as it", path=account_drop_in(service), content=text)

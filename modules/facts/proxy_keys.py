@@ -12,8 +12,7 @@ from pyinfra.api.exceptions import FactProcessError
 from pyinfra.api.facts import FactBase
 
 from steelyard.serving.key_ends import NEVER
-
-DIGITS = 12
+from steelyard.serving.service_keys import DIGITS
 
 
 def parse_client_keys(lines: list[str]) -> dict[str, dict[str, int]]:
@@ -57,12 +56,12 @@ class ClientKeys(FactBase["dict[str, dict[str, int]]"]):
 
 @dataclass(frozen=True)
 class KeysOfBefore:
-    """Keys that a front accepts beside the declared one. `declared_sha256` is of the file of the declared one, None
-    where there is no such file; `unended` are keys of before without an end; `older` is whether keys lie here as a
+    """Keys that a front accepts. `declared` are those of the file of declared ones, `SERVICE:DIGITS`, or the digits
+    alone of one for all services; `unended` are keys of before without an end; `older` is whether keys lie here as a
     release before this one kept them.
     """
 
-    declared_sha256: str | None = None
+    declared: tuple[str, ...] = ()
     is_there: bool = False
     unended: int = 0
     older: bool = False
@@ -73,7 +72,10 @@ def parse_keys_of_before(lines: list[str]) -> KeysOfBefore:
     try:
         values = dict(line.split("=", 1) for line in lines)
         return KeysOfBefore(
-            values["declared"] or None, values["before"] == "file", int(values["unended"] or 0), values["older"] != ""
+            tuple(values["declared"].split()),
+            values["before"] == "file",
+            int(values["unended"] or 0),
+            values["older"] != "",
         )
     except (KeyError, ValueError) as error:
         raise FactProcessError("keys of before: cannot read them") from error
@@ -84,12 +86,14 @@ class AcceptedBefore(FactBase[KeysOfBefore]):
 
     def command(self, declared: str, before: str, older: str) -> StringCommand:
         at, kept, folder = QuoteString(declared), QuoteString(before), QuoteString(older)
+        cut = f"""awk '{{ print substr($1, 1, index($1, ":") + {DIGITS}) }}'"""
         return StringCommand(
             'echo "declared=$(test -f',
             at,
-            "&& sha256sum <",
+            "&&",
+            cut,
             at,
-            '| cut -c1-64)"; echo "before=$(test -f',
+            "| tr '\\n' ' ')\"; echo \"before=$(test -f",
             kept,
             '&& echo file)"; echo "unended=$(test -f',
             kept,

@@ -17,8 +17,9 @@ from steelyard.api.fact_cache import invalidate_facts
 from steelyard.api.run_slots import run_slot
 from steelyard.artifacts.helper import RUN_HELPER
 from steelyard.modules.facts.path import Path
-from steelyard.modules.facts.proxy_keys import DIGITS, AcceptedBefore, ClientKeys, KeysOfBefore
+from steelyard.modules.facts.proxy_keys import AcceptedBefore, ClientKeys, KeysOfBefore
 from steelyard.serving.key_ends import NEVER, until
+from steelyard.serving.service_keys import DIGITS, others
 
 from .path import file_commands
 
@@ -92,12 +93,12 @@ def clients_known(
 
 
 def keep_commands(
-    declared: str, before: str, older: str, wanted_sha256: str, group: str, current: KeysOfBefore
+    declared: str, before: str, older: str, wanted: tuple[str, ...], group: str, current: KeysOfBefore
 ) -> list[StringCommand]:
     """Commands by which `before` holds what is accepted now, ahead of another declared key; none where it need not."""
     at, kept, new = QuoteString(declared), QuoteString(before), QuoteString(f"{before}.steelyard-new")
-    changes = current.declared_sha256 not in (None, wanted_sha256)
-    taken = current.declared_sha256 is None and current.older
+    changes = bool(others(current.declared, wanted))
+    taken = not current.declared and current.older
     if not changes and not taken and current.is_there:
         return []
     line = f"""printf '%s {NEVER}\\n' "$(tr -d '\\n' < "$key" | sha256sum | cut -c1-64)"; done"""
@@ -114,14 +115,14 @@ def keep_commands(
 
 @operation()
 def key_before_kept(
-    declared: str, before: str, older: str, wanted_sha256: str, group: str
+    declared: str, before: str, older: str, wanted: tuple[str, ...], group: str
 ) -> Generator[StringCommand, None, None]:
-    """The front goes on accepting what it accepts now when the map `declared` is another: by its hash, in `before`.
+    """The front goes on accepting what it accepts now when the map `declared` gets other keys: by hashes, in `before`.
 
-    `wanted_sha256`: of the file that `declared` is to become. `older`: folder of keys as releases before kept them.
+    `wanted`: keys that `declared` is to have, `SERVICE:DIGITS`. `older`: folder of keys as releases before kept them.
     """
     current = host.get_fact(AcceptedBefore, declared=declared, before=before, older=older)
-    commands = keep_commands(declared, before, older, wanted_sha256, group, current)
+    commands = keep_commands(declared, before, older, wanted, group, current)
     if not commands:
         host.noop("the front accepts one key, and goes on with it")
     yield from commands
@@ -164,7 +165,7 @@ def end_command(before: str, unit: str, grace_s: int) -> StringCommand:
 
 @operation()
 def key_before_ended(
-    declared: str, before: str, older: str, wanted_sha256: str, unit: str, gateways: tuple[str, ...], grace_s: int
+    declared: str, before: str, older: str, wanted: tuple[str, ...], unit: str, gateways: tuple[str, ...], grace_s: int
 ) -> Generator[StringCommand, None, None]:
     """Keys of before end, once every gateway shows the declared one in this very run; else they stay.
 
@@ -176,7 +177,7 @@ def key_before_ended(
     else:
         shown = ShowTheDeclaredKey(str(one.data.get("host_name", one.name)) for one in state.inventory)
     current = host.get_fact(AcceptedBefore, declared=declared, before=before, older=older)
-    will_be = current.declared_sha256 not in (None, wanted_sha256) and not state.is_executing
+    will_be = bool(others(current.declared, wanted)) and not state.is_executing
     if not current.unended and not will_be:
         host.noop("no key of before is accepted without an end")
     elif not set(gateways) <= shown:
@@ -187,27 +188,29 @@ def key_before_ended(
 
 @operation()
 def fronts_accept(
-    path: str, content: str, key: str | None, fronts: tuple[str, ...]
+    path: str, content: str, keys: tuple[tuple[str, tuple[str, ...]], ...]
 ) -> Generator[StringCommand, None, None]:
-    """Every front (`ADDRESS:PORT`) that answers accepts the key, which goes over standard input, before `path` becomes
-    another; else this host fails, and goes on with the key of before.
+    """Every front that answers accepts the key that it is to be shown, before `path` becomes another; else this host
+    fails, and goes on with the keys of before. `keys`: each, which goes over standard input, and the fronts
+    (`ADDRESS:PORT`) that are shown it.
     """
     import hashlib
 
     current = host.get_fact(Path, path=path)
-    if key is None or not fronts or current.sha256 == hashlib.sha256(content.encode()).hexdigest():
-        host.noop("the fronts accept the key that is shown")
+    if not keys or current.sha256 == hashlib.sha256(content.encode()).hexdigest():
+        host.noop("the fronts accept the keys that are shown")
         return
-    yield Change(
-        RUN_HELPER,
-        "key-accepted",
-        *(QuoteString(front) for front in fronts),
-        ">&2",
-        subject="the engines' key",
-        declared=f"accepted by {len(fronts)} fronts",
-        live="not asked yet",
-        _stdin=key + "\n",
-    )
+    for key, fronts in keys:
+        yield Change(
+            RUN_HELPER,
+            "key-accepted",
+            *(QuoteString(front) for front in fronts),
+            ">&2",
+            subject="the engines' keys",
+            declared=f"accepted by {len(fronts)} fronts",
+            live="not asked yet",
+            _stdin=key + "\n",
+        )
 
 
 @operation()

@@ -16,6 +16,7 @@ from steelyard.api.change import Change, Effect
 from steelyard.artifacts.helper import RUN_HELPER
 from steelyard.modules.facts.helper import helper_fact
 from steelyard_host import paths
+from steelyard_host.engine.service import ACCOUNT, SECOND
 from steelyard_host.wire.remains import LeftService, Remains
 from steelyard_host.wire.services import ProxyState
 
@@ -70,7 +71,20 @@ def forgotten_commands(left: tuple[LeftService, ...]) -> list[StringCommand]:
         files = [*service.files, *_drop_ins(service), *(mark for mark in marks if mark not in service.files)]
         if files:
             commands.append(_removal("rm -rf", *_quoted(files), "&& systemctl daemon-reload", **what))
+        if service.account:
+            commands.append(_account_removal(service))
     return commands
+
+
+def _account_removal(service: LeftService) -> Change:
+    """Remove the account of a service. What its engine wrote becomes root's first, for the next account that is made
+    may get its number.
+    """
+    account = QuoteString(service.account)
+    written = [QuoteString(paths.cache_of(name)) for name in (service.name, service.name + SECOND)]
+    given = ["chown --recursive --no-dereference --silent root:root", *written, "2>/dev/null;"]
+    gone = ["! getent passwd", account, ">/dev/null || userdel", account, ">&2"]
+    return _removal(*given, *gone, subject=f"account {service.account}", declared=UNDECLARED, live="there")
 
 
 def _is_engine(unit: str) -> bool:
@@ -206,11 +220,12 @@ def gateway_removed(units: tuple[str, ...] = ()) -> Generator[StringCommand, Non
 
 @operation()
 def host_cleared(
-    folders: tuple[str, ...], files: tuple[str, ...], own: tuple[str, ...], accounts: tuple[str, ...]
+    folders: tuple[str, ...], files: tuple[str, ...], own: tuple[str, ...], accounts: tuple[str, ...], homes: str
 ) -> Generator[StringCommand, None, None]:
     """The host has nothing of ours any more: no units, `folders`, `files` or `accounts`. Packages stay.
 
-    `own`: files that somebody else may have written; those go that say that they are of a role.
+    `own`: files that somebody else may have written; those go that say that they are of a role. `homes`: the folder in
+    which the accounts of services have their homes, which go too.
     """
     what = {"subject": "this host", "declared": "no part of the site", "live": "still set up"}
     pattern = QuoteString("steelyard-*")
@@ -222,6 +237,9 @@ def host_cleared(
     yield _removal(*units, stop, ours, *reload, **what)
     marked = [StringCommand("! grep -qs '^# steelyard'", name, "|| rm -f", name, ";") for name in _quoted(own)]
     yield _removal("rm -rf", *_quoted([*folders, *files]), "&& {", *marked, "}", **what)
+    listed = f"""getent passwd | awk -F: '/^{ACCOUNT}/ && index($6, "{homes}/") == 1 {{ print $1 }}' |"""
+    services = {"subject": "accounts of services", "declared": "no part of the site", "live": "there"}
+    yield _removal(listed, 'while read -r name; do userdel "$name" >&2 || exit 1; done', **services)
     for account in accounts:
         name = QuoteString(account)
         subject, gone = f"account {account}", {"declared": "no part of the site", "live": "there"}

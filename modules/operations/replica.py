@@ -23,7 +23,7 @@ from steelyard_host.engine.service import HostService
 from steelyard_host.wire.rollout import SwitchState
 
 from .progress import start_progress
-from .unit import Restart, gpu_risk, reload_command, reload_due, restart_command, running_commands
+from .unit import Restart, gpu_risk, reload_command, reload_due, running_commands, start_words
 
 
 class Replica(NamedTuple):
@@ -54,15 +54,33 @@ def beside_command(replica: Replica, folder: str, declared: str, live: str) -> C
     )
 
 
+def drained_restart(replica: Replica, declared: str, live: str, outage_s: float | None) -> Change:
+    """Start the engine anew when it works on nothing any more.
+
+    Its unit would drain it too, but systemd gives its files away before that, where the unit names another account now:
+    so they are never taken from an engine that works.
+    """
+    drain = (RUN_HELPER, "drain", QuoteString(replica.service), str(replica.drain_s), ">/dev/null;")
+    return Change(
+        *drain,
+        *start_words("restart", replica.unit),
+        subject=replica.unit,
+        declared=declared,
+        live=live,
+        effect=Effect.RESTART,
+        outage_s=outage_s,
+    )
+
+
 def restart_of(replica: Replica, folder: str, state: SwitchState | None) -> Restart:
     """Return how the replica restarts. `state`: its host's word on it; None where there are others, or it says none."""
 
     def restart(declared: str, live: str) -> StringCommand:
         if replica.others:
-            return restart_command(replica.unit, declared, live, outage_s=0.0)
+            return drained_restart(replica, declared, live, 0.0)
         if state is not None and state.no_surge is None:
             return beside_command(replica, folder, declared, live)
-        return restart_command(replica.unit, declared, live, outage_s=state.start_s if state is not None else None)
+        return drained_restart(replica, declared, live, state.start_s if state is not None else None)
 
     return restart
 

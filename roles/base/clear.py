@@ -36,4 +36,4 @@ def clear(site: Site) -> None:
     folders = (*FOLDERS, site.model_root, paths.LIBRARIES)
     # the front is a member of the engines' group, so it goes first
     accounts = (wanted.front_user, wanted.engine_user)
-    host_cleared(name="Clear the host", folders=folders, files=FILES, own=OWN, accounts=accounts)
+    host_cleared(name="Clear the host", folders=folders, files=FILES, own=OWN, accounts=accounts, homes=paths.CACHES)

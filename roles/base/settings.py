@@ -14,7 +14,9 @@ class Settings(RoleSettings):
 
     section: ClassVar[str] = "base"
     engine_user: str = Field(
-        "steelyard-engine", pattern=r"^[a-z][a-z0-9-]{0,30}$", description="Account engines run as."
+        "steelyard-engine",
+        pattern=r"^[a-z][a-z0-9-]{0,30}$",
+        description="Account of the proxies that pass requests to engines; each engine has one of its own.",
     )
     front_user: str = Field(
         "steelyard-front", pattern=r"^[a-z][a-z0-9-]{0,30}$", description="Account of the host's proxy."

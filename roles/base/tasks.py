@@ -25,7 +25,7 @@ def base() -> None:
     system_account(name="Make the front account", user=wanted.front_user, groups=(wanted.engine_user,))
     folder(name="Make the library folder", path=paths.LIBRARIES)
     folder(name="Make the configuration folder", path=paths.CONFIGURATION)
-    folder(name="Make the folder of services", path=paths.SERVICES, mode="0750", group=wanted.engine_user)
+    folder(name="Make the folder of services", path=paths.SERVICES, mode="0711")  # each reads its own
     folder(name="Make the folder of keys", path=paths.KEYS, mode="0700")
     folder(name="Make the engine folder", path=paths.ENGINES)
     file(

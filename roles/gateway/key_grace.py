@@ -7,7 +7,7 @@ from pyinfra.context import host, state
 
 from steelyard.api.settings import settings_from
 from steelyard.modules.operations.proxy_keys import key_before_ended
-from steelyard.roles.vllm.front_keys import UNIT, key_sha256
+from steelyard.roles.vllm.front_keys import UNIT, keys_cut
 from steelyard.roles.vllm.settings import Settings as EngineSettings
 from steelyard.site.site import Site
 from steelyard_host import paths
@@ -23,7 +23,8 @@ def keys_of_before() -> None:
     sooner than they do.
     """
     site: Site = host.data.site
-    if not site.services_on(host.data.host_name):
+    services = site.services_on(host.data.host_name)
+    if not services:
         return
     gateways = site.groups.get("gateway", ())
     held = [
@@ -34,7 +35,7 @@ def keys_of_before() -> None:
         declared=paths.PROXY_KEY,
         before=paths.PROXY_KEYS_BEFORE,
         older=paths.KEYS,
-        wanted_sha256=key_sha256(settings_from(EngineSettings, host.data)),
+        wanted=keys_cut(settings_from(EngineSettings, host.data), services),
         unit=UNIT,
         gateways=gateways,
         grace_s=max(held, default=0) + UNDER_WAY_S,

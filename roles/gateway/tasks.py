@@ -1,12 +1,14 @@
 """Brings a host to the one endpoint: HAProxy routes by the request's `model` to healthy services.
 
-Clients show their own key, engines get the site's: the gateway swaps them, and holds client keys as hashes only.
+Clients show their own key, and the host of a service gets that service's: the gateway swaps them, and holds client
+keys as hashes only.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from pydantic import SecretStr
 from pyinfra.api.deploy import deploy
 from pyinfra.context import host, state
 
@@ -25,6 +27,7 @@ from steelyard.modules.operations.unit import running, stopped
 from steelyard.roles.vllm.proxy import check_proxy
 from steelyard.roles.vllm.settings import Settings as EngineSettings
 from steelyard.serving.key_ends import NEVER
+from steelyard.serving.service_keys import service_key
 from steelyard.site.site import Service, Site, backend_name
 
 from .answers import GatewayAnswers, gateway_errors
@@ -91,7 +94,8 @@ def _haproxy(site: Site, wanted: Settings, aliases: dict[str, tuple[Service, ...
     engine_key = settings_from(EngineSettings, host.data).api_key
     pem = wanted.tls_pem.get_secret_value() if wanted.tls_pem else None
     keys = end_lines(wanted.clients), key_lines(wanted.clients)
-    secret = f"engine Bearer {engine_key.get_secret_value()}\n" if engine_key else "engine none\n"
+    shown = _keys_shown(engine_key, aliases)
+    secret = "".join(f"{backend_name(alias)} Bearer {key}\n" for alias, (key, _) in shown.items()) or "engine none\n"
     public = {
         "alias": "".join(f"{alias} {backend_name(alias)}\n" for alias in aliases),
         "models": f"list {model_list(aliases)}\n",
@@ -126,8 +130,7 @@ def _haproxy(site: Site, wanted: Settings, aliases: dict[str, tuple[Service, ...
         name="See that the fronts accept the key",
         path=f"{FOLDER}/steelyard-engine.map",
         content=secret,
-        key=engine_key.get_secret_value() if engine_key else None,
-        fronts=_fronts(aliases),
+        keys=tuple(shown.values()),
     )
     _secret("Write the engines' key", "steelyard-engine.map", secret)
     certificate = f"{FOLDER}/steelyard.pem"
@@ -151,10 +154,19 @@ def _haproxy(site: Site, wanted: Settings, aliases: dict[str, tuple[Service, ...
     declared_key_shown(name="Show the fronts the declared key")
 
 
-def _fronts(aliases: dict[str, tuple[Service, ...]]) -> tuple[str, ...]:
-    """One front for each host, by any of its ports."""
-    ports = {service.address: service.serve.port for services in aliases.values() for service in services}
-    return tuple(f"{address}:{port}" for address, port in sorted(ports.items()))
+def _keys_shown(
+    site_key: SecretStr | None, aliases: dict[str, tuple[Service, ...]]
+) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """Alias to the key of its services, and the fronts that are shown it; nothing where no key is declared."""
+    if site_key is None:
+        return {}
+    return {
+        alias: (
+            service_key(site_key.get_secret_value(), services[0].name),
+            tuple(f"{service.address}:{service.serve.port}" for service in services),
+        )
+        for alias, services in aliases.items()
+    }
 
 
 def _client_of_dify(site: Site) -> str | None:

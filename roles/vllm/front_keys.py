@@ -1,19 +1,20 @@
-"""The key that gateways show to the front of a host, and the change from one to another.
+"""The keys that gateways show to the front of a host, one for each of its services, and the change to others.
 
-The front knows keys by their hashes: the declared one, and those of before until every gateway shows the declared one.
-Engines ask for none: nobody but the front and root reaches their sockets, so a change of the key restarts nothing.
+The front knows keys by their hashes: those of the declared one, and those of before until every gateway shows the
+declared ones. Engines ask for none, and are shown none: nobody but the host's proxies and root reaches their sockets,
+so a change of the key restarts nothing.
 """
 
 from __future__ import annotations
 
-import hashlib
 from typing import TypedDict
 
 from steelyard.modules.operations.path import file
 from steelyard.modules.operations.proxy_keys import key_before_kept
 from steelyard.roles.base.settings import Settings as BaseSettings
-from steelyard.serving.key_ends import NEVER
 from steelyard.serving.refusals import HttpRefusal, error_lines, proxy_errors
+from steelyard.serving.service_keys import accepted_lines, cut
+from steelyard.site.site import Service
 from steelyard_host import paths
 from steelyard_host.proxy.front import KEY_PATH
 
@@ -35,15 +36,15 @@ class KeyValues(TypedDict):
     errors: list[str]
 
 
-def key_line(wanted: Settings) -> str:
-    """The map's line for the declared key; of none at all the hash is that of an empty text."""
-    key = wanted.api_key.get_secret_value() if wanted.api_key else ""
-    return f"{hashlib.sha256(key.encode()).hexdigest()} {NEVER}\n"
+def key_lines(wanted: Settings, services: tuple[Service, ...]) -> str:
+    """The map's lines for the declared keys; where none is declared the hashes are those of an empty text."""
+    site_key = wanted.api_key.get_secret_value() if wanted.api_key else ""
+    return accepted_lines(site_key, tuple(service.name for service in services))
 
 
-def key_sha256(wanted: Settings) -> str:
-    """The hash of the map with the declared key."""
-    return hashlib.sha256(key_line(wanted).encode()).hexdigest()
+def keys_cut(wanted: Settings, services: tuple[Service, ...]) -> tuple[str, ...]:
+    """Return the declared keys as they are told from others: `SERVICE:DIGITS`."""
+    return cut(key_lines(wanted, services))
 
 
 def key_values(wanted: Settings) -> KeyValues:
@@ -60,20 +61,20 @@ def key_values(wanted: Settings) -> KeyValues:
     )
 
 
-def write_key(wanted: Settings, base: BaseSettings) -> None:
-    """Write the declared key beside those that are accepted already; the front loads both."""
+def write_keys(wanted: Settings, services: tuple[Service, ...], base: BaseSettings) -> None:
+    """Write the declared keys beside those that are accepted already; the front loads both."""
     key_before_kept(
         name="Go on accepting the key of before",
         declared=paths.PROXY_KEY,
         before=paths.PROXY_KEYS_BEFORE,
         older=paths.KEYS,
-        wanted_sha256=key_sha256(wanted),
+        wanted=keys_cut(wanted, services),
         group=base.front_user,
     )
     file(
         name="Write the key that the front accepts",
         path=paths.PROXY_KEY,
-        content=key_line(wanted),
+        content=key_lines(wanted, services),
         mode="0640",
         group=base.front_user,
         secret=True,

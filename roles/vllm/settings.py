@@ -20,7 +20,9 @@ class Settings(EngineSettings):
     packages: tuple[Package, ...] = Field(
         ("python3-venv", "libnuma1", "haproxy"), description="Debian packages an engine host needs."
     )
-    api_key: SecretStr | None = Field(None, description="Key the engines ask of the gateway; None: no key.")
+    api_key: SecretStr | None = Field(
+        None, description="Key of which those are made that gateways show to the services' hosts; None: no key."
+    )
     warm_s: int = Field(
         300,
         ge=0,

@@ -48,12 +48,14 @@ from steelyard.serving.kinds import KINDS, engine_folder, wheels_place
 from steelyard.site.engine_adapter import EngineAdapter
 from steelyard.site.site import Service, Site
 from steelyard_host import paths
+from steelyard_host.engine.service import account_of
 from steelyard_host.proxy import front
 
+from .account import account_drop_in, write_account
 from .advice import cpu_advice, unpinned_wheels
 from .checks import check_services
 from .engine import VLLM, sharded_variant
-from .front_keys import key_line, key_values, write_key
+from .front_keys import key_lines, key_values, write_keys
 from .lazy import lazy_units, run_lazy, stop_lazy, write_lazy
 from .proxy import check_proxy
 from .retire import front_waits, make_room, stop_rest
@@ -103,7 +105,7 @@ def vllm() -> None:
             folder = engine_folder(service.serve.engine, service.engine_version(_version(service)))
             auto = service.serve.load_strategy == "auto" and service.kind.own_loading
             measured = chosen_options(facts, folder) if auto else {}
-            _service(site, service, wanted, base, units[service.serve.engine], folder, measured)
+            _service(site, service, wanted, units[service.serve.engine], folder, measured)
     _watch(services, wanted)
     check_services(at_rest, wanted.drain_s)
 
@@ -180,9 +182,7 @@ def _installed(kind: str, version: str) -> None:
     )
 
 
-def _service(
-    site: Site, service: Service, wanted: Settings, base: BaseSettings, unit: str, engine: str, loading: dict[str, Any]
-) -> None:
+def _service(site: Site, service: Service, wanted: Settings, unit: str, engine: str, loading: dict[str, Any]) -> None:
     name, kind = service.name, ENGINES[service.serve.engine]
     gpus_available(name="See that there are GPUs", service=name, needs=_needs(site, wanted))
     version, loading = _served_version(site, service, loading)
@@ -193,6 +193,7 @@ def _service(
         kind.config(service, wanted.drain_s, {}),
         str(sorted(given.items())),
         engine,
+        account_of(name),
     )
     environment = render(
         TEMPLATES / "service.env.j2",
@@ -209,9 +210,10 @@ def _service(
     config = kind.config(service, wanted.drain_s, loading)
     # a lazy one is not taken away: its socket holds requests while it starts
     with in_turn(*([service.turn] if service.turn is not None and not service.lazy else [])):
-        _write_configuration(service, config, environment, base.engine_user)
+        write_account(service)
+        _write_configuration(service, config, environment)
         drop_in = f"/etc/systemd/system/{service.unit}.d/50-version.conf"
-        file(name="Bind the version", path=drop_in, content=_binding(site, service, wanted, base, version, engine))
+        file(name="Bind the version", path=drop_in, content=_binding(site, service, wanted, version, engine))
         write_lazy(service, wanted)
         gpus_assigned(
             name="Give the service its GPUs",
@@ -221,7 +223,7 @@ def _service(
             path=f"/etc/systemd/system/{service.unit}.d/60-gpus.conf",
             template=(TEMPLATES / "gpus.conf").read_text().replace("{halting}", HALTING_XIDS),
         )
-        files = (f"/etc/systemd/system/steelyard-{kind.kind}@.service", drop_in)
+        files = (f"/etc/systemd/system/steelyard-{kind.kind}@.service", drop_in, account_drop_in(service))
         if service.lazy:
             run_lazy(service, stamp, mount, version, files, wanted.drain_s)
         else:
@@ -269,14 +271,15 @@ def _served_version(site: Site, service: Service, loading: dict[str, Any]) -> tu
     return f"{site.model_root}/{project}/{variant}", {"load-format": "sharded_state"}
 
 
-def _write_configuration(service: Service, config: str, environment: str, group: str) -> None:
-    name, kind = service.name, ENGINES[service.serve.engine]
+def _write_configuration(service: Service, config: str, environment: str) -> None:
+    """Write what its engine alone may read beside root."""
+    name, kind, group = service.name, ENGINES[service.serve.engine], account_of(service.name)
     path = f"{paths.SERVICES}/{name}"
     file(name="Write the engine's config", path=path + kind.suffix, content=config, mode="0640", group=group)
     file(name="Write the engine's environment", path=path + ".env", content=environment, mode="0640", group=group)
 
 
-def _binding(site: Site, service: Service, wanted: Settings, base: BaseSettings, version: str, engine: str) -> str:
+def _binding(site: Site, service: Service, wanted: Settings, version: str, engine: str) -> str:
     """Return the unit's drop-in that binds the version and brings it into memory."""
     return render(
         TEMPLATES / "version.conf.j2",
@@ -288,7 +291,7 @@ def _binding(site: Site, service: Service, wanted: Settings, base: BaseSettings,
         lock_bytes=settings_from(StoreSettings, host.data).lock_gib << 30,
         root=site.model_root,
         engine=engine,
-        user=base.engine_user,
+        user=account_of(service.name),
         compiles=ENGINES[service.serve.engine].compiles,
     )
 
@@ -338,7 +341,7 @@ def _watch(services: tuple[Service, ...], wanted: Settings) -> None:
 
 
 def _front(services: tuple[Service, ...], wanted: Settings, base: BaseSettings) -> None:
-    key = key_line(wanted)
+    keys = key_lines(wanted, services)
     ports = [(service.name, service.serve.port, service.lazy) for service in services]
     given = {
         "services": ports,
@@ -347,7 +350,7 @@ def _front(services: tuple[Service, ...], wanted: Settings, base: BaseSettings) 
         "versions": front.VERSIONS,
         **key_values(wanted),
     }
-    stamp = config_id(render(TEMPLATES / "front.cfg.j2", **given, stamp=""), key)
+    stamp = config_id(render(TEMPLATES / "front.cfg.j2", **given, stamp=""), keys)
     config = render(TEMPLATES / "front.cfg.j2", **given, stamp=stamp)
     names = " ".join(service.name for service in services)
     unit = render(
@@ -359,7 +362,7 @@ def _front(services: tuple[Service, ...], wanted: Settings, base: BaseSettings) 
     )
     file(name="Write the unit of the front", path="/etc/systemd/system/steelyard-front.service", content=unit)
     file(name="Make the table of versions", path=front.VERSIONS, content="# filled in the running front only\n")
-    write_key(wanted, base)
+    write_keys(wanted, services, base)
     file(name="Configure the front", path=paths.PROXY_CONFIG, content=config, check="/usr/sbin/haproxy -c -f")
     running(
         name="Run the front",

@@ -254,7 +254,7 @@ def test_compiled_artefacts_are_kept_under_their_key_and_used_by_an_empty_servic
         "gpu-1",
         (
             f"mkdir -p {cache}/{Path(made).parent}; head -c 3000000 /dev/urandom > {cache}/{made}; chown -R "
-            f"steelyard-engine: {cache}"
+            f"steelyard_tiny: {cache}"
         ),
     )
     wanted = on_host(site, "gpu-1", f"sha256sum < {cache}/{made}")
@@ -274,12 +274,12 @@ def test_compiled_artefacts_are_kept_under_their_key_and_used_by_an_empty_servic
         "tiny",
         "/opt/steelyard/engines/vllm-0.32.0",
         "/models/llm/tiny/v1",
-        "steelyard-engine",
+        "steelyard_tiny",
     )
     assert helper(site, "gpu-1", *words)["used"] == row["key"]
     assert on_host(site, "gpu-1", f"sha256sum < {cache}/{made}; stat -c %U {cache}/{made}").split() == [
         *wanted.split(),
-        "steelyard-engine",
+        "steelyard_tiny",
     ]
     # another engine option is another key: what is kept is refused
     on_host(

@@ -21,6 +21,7 @@ from steelyard.lab.load import PROMPTS, LoadGenerator, ask, texts_of
 
 IDLE_S = 6
 HOST = "gpu-1"
+TINY = "steelyard-vllm@tiny.service"
 SMALL, OTHER = "steelyard-llamacpp@small.service", "steelyard-llamacpp@other.service"
 
 
@@ -49,6 +50,12 @@ class Fleet(Site):
 
     def state(self, unit: str) -> str:
         return self.sh(HOST, f"systemctl is-active {unit}", check=False).strip()
+
+    def pid(self, unit: str) -> str:
+        return self.sh(HOST, f"systemctl show {unit} -p MainPID --value").strip()
+
+    def user(self, unit: str) -> str:
+        return self.sh(HOST, f"stat -c %U /proc/{self.pid(unit)}").strip()
 
     def until(self, unit: str, wanted: str, seconds: float) -> None:
         end = time.monotonic() + seconds
@@ -103,6 +110,8 @@ def fleet(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flee
     left = on_host(site, HOST, "ls /etc/steelyard/services; systemctl list-units --no-legend 'steelyard-l*'; ss -ltn")
     assert "small" not in left
     assert "other" not in left
+    assert "steelyard_tiny" in on_host(site, HOST, "getent passwd")
+    assert not {"steelyard_small", "steelyard_other"} & set(on_host(site, HOST, "getent passwd | cut -d: -f1").split())
     assert ":8010 " not in left
     assert site.changed("plan") == {}
 
@@ -200,16 +209,81 @@ def test_one_that_sleeps_is_moved_to_another_version_and_rests_again(fleet: Flee
 
 
 def test_an_engine_sees_the_folder_of_no_other_engine(fleet: Fleet) -> None:
-    """They are of one account: what one sees of another's socket it could use, or take its place."""
-    fleet.sh(HOST, "install -d -o steelyard-engine -g steelyard-engine /run/steelyard/another")
-    pid = fleet.sh(HOST, "systemctl show steelyard-vllm@tiny -p MainPID --value").strip()
-    inside = f"nsenter -t {pid} -m -S $(id -u steelyard-engine) -G $(id -g steelyard-engine)"
+    """Not even one that its account could use: what it sees of another's socket it could try, or take its place."""
+    fleet.sh(HOST, "install -d -o steelyard_tiny -g steelyard_tiny /run/steelyard/another")
+    inside = f"nsenter -t {fleet.pid(TINY)} -m {account('tiny')}"
     try:
         assert fleet.sh(HOST, f"{inside} ls /run/steelyard").split() == ["tiny"]
         assert "refused" in fleet.sh(HOST, f"{inside} mkdir /run/steelyard/one-more 2>/dev/null || echo refused")
         assert "written" in fleet.sh(HOST, f"{inside} touch /run/steelyard/tiny/own && echo written")
     finally:
         fleet.sh(HOST, "rm -rf /run/steelyard/another /run/steelyard/tiny/own")
+
+
+@pytest.mark.parametrize(("hostile", "victim"), [("small", "tiny"), ("tiny", "small")])
+def test_an_engine_that_was_taken_over_has_no_way_to_another(fleet: Fleet, hostile: str, victim: str) -> None:
+    """Not even out of its sandbox, as long as it is no root: it has an account, and groups, of its own.
+
+    The victim has to be touched by nothing of it: that its socket and its control routes are there, root sees.
+    """
+    units = {"small": SMALL, "tiny": TINY}
+    before = fleet.pid(units[victim])
+    routes = {"tiny": "-X POST http://x/sleep?level=2", "small": "http://x/slots"}
+    asked = f"curl -s -o /dev/null -w %{{http_code}} --unix-socket /run/steelyard/{victim}/engine.sock"
+    assert fleet.sh(HOST, f"{asked} http://x/health").strip() == "200"
+    out = f"setpriv --reuid steelyard_{hostile} --regid steelyard_{hostile} --clear-groups"
+    for words in (
+        f"{asked} {routes[victim]}",
+        f"ls /run/steelyard/{victim}",
+        f"mv /run/steelyard/{victim}/engine.sock /run/steelyard/{victim}/mine",
+        f"touch /run/steelyard/{victim}/mine",
+        f"cat /etc/steelyard/services/{victim}.env",
+        f"sh -c 'cat /etc/steelyard/services/{victim}.[yj]*'",
+        "ls /etc/steelyard/services",
+        "cat /etc/steelyard/front-key.map",
+        f"ls /var/cache/steelyard/{victim}",
+        f"cat /proc/{before}/environ",
+        f"kill -STOP {before}",
+        f"kill -KILL {before}",
+        f"nsenter -t {before} -m true",
+    ):
+        assert "refused" in fleet.sh(HOST, f"{out} {words} 2>&1 || echo refused"), words
+    if hostile == "small":  # which is back in a second
+        # everything that it may end, which is itself
+        own = fleet.pid(SMALL)
+        fleet.sh(HOST, f"{out} sh -c 'kill -KILL -1'", check=False)
+        fleet.until(SMALL, "active", 60)
+        assert fleet.pid(SMALL) != own
+    assert fleet.pid(units[victim]) == before
+    assert fleet.say(victim)
+    assert fleet.changed("plan") == {}
+
+
+def test_what_the_account_of_before_wrote_is_its_own_after_an_apply(fleet: Fleet) -> None:
+    """As on a host of a release whose engines had one account, or where somebody removed the drop-in: an engine is seen
+    to run without it, moves as it restarts, and no request fails.
+    """
+    texts = {"v1": texts_of(*fleet.door, "small")}
+    drop_in = f"/etc/systemd/system/{SMALL}.d/30-account.conf"
+    restart = f"rm {drop_in} && systemctl daemon-reload && systemctl restart {SMALL}"
+    fleet.sh(HOST, f"chgrp steelyard-engine /etc/steelyard/services/small.json && {restart}")
+    fleet.sh(HOST, "touch /var/cache/steelyard/small/old && chown steelyard-engine /var/cache/steelyard/small/old")
+    assert fleet.user(SMALL) == "steelyard-engine"
+    codes = {finding["code"] for finding in fleet.json("drift")["findings"]}
+    assert {"vllm.have-the-engine-run-as-it", "vllm.run-the-service"} <= codes
+    with fleet.load("small", texts) as load:
+        time.sleep(1)
+        fleet.apply()
+        time.sleep(1)
+    assert (load.counts.failed, load.counts.mixed) == (0, 0), load.counts.reasons
+    assert fleet.user(SMALL) == "steelyard_small"
+    assert fleet.sh(HOST, "stat -c %U:%G /var/cache/steelyard/small/old").strip() == "steelyard_small:steelyard_small"
+    fleet.sh(HOST, "rm /var/cache/steelyard/small/old")
+
+
+def account(service: str) -> str:
+    """Words of nsenter that become the account of a service."""
+    return f"-S $(id -u steelyard_{service}) -G $(id -g steelyard_{service})"
 
 
 def test_two_aliases_are_rolled_out_at_the_same_time(fleet: Fleet) -> None:

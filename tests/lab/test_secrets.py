@@ -7,6 +7,7 @@ from pathlib import Path
 from support.lab_site import Site, steelyard
 
 from steelyard.dirs import cache_folder
+from steelyard.serving.service_keys import service_key
 
 ALLOWED = {
     "gpu-1": set(),
@@ -44,14 +45,19 @@ def test_no_output_of_any_command_holds_a_secret(site: Site, tmp_path: Path) -> 
         done = steelyard(*call)
         seen += done.stdout + done.stderr
     assert "steelyard-engine.map" in seen
-    for name, secret in site.secrets.items():
+    for name, secret in secrets_of(site).items():
         assert secret not in seen, name
     assert site.changed("plan") == {}
 
 
+def secrets_of(site: Site) -> dict[str, str]:
+    """Those of the inventory, and the key that is made of one."""
+    return {**site.secrets, "key of tiny": service_key(site.secrets["engine_key"], "tiny")}
+
+
 def test_no_file_that_others_can_read_and_no_command_line_holds_a_secret(site: Site) -> None:
     for host, allowed in ALLOWED.items():
-        pattern = "|".join(site.secrets.values())
+        pattern = "|".join(secrets_of(site).values())
         places = "/etc /opt/steelyard-lab /var/lib /var/log /run /tmp /root /home /usr/lib/steelyard /models"
         found = site.sh(
             host, f"grep -rlsaE --exclude-dir=dpkg --exclude-dir=journal '{pattern}' {places} | sort -u", check=False

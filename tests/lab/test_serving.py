@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from support.lab_site import Site, on_host, steelyard
 
+from steelyard.serving.service_keys import service_key
+
 
 def ask(
     site: Site,
@@ -67,6 +69,19 @@ def test_only_clients_keys_open_the_gateway(site: Site, key: str | None) -> None
     assert (status, answer["error"]["message"].split(":")[0]) == (401, "invalid api key")
 
 
+def test_the_sites_own_key_opens_no_service(site: Site) -> None:
+    """It is what the keys of services are made of, and goes to no host."""
+    keys = {"site": site.secrets["engine_key"], "tiny": service_key(site.secrets["engine_key"], "tiny")}
+    codes = {name: ask(site, "/v1/completions", chat(), key, "gpu-1", 8000)[0] for name, key in keys.items()}
+    assert codes["site"] == 401
+    assert codes["tiny"] != 401
+    everywhere = "grep -rlF -e '{}' /etc /run/steelyard* /var/lib/steelyard 2>/dev/null || true"
+    assert site.sh("gpu-1", everywhere.format(keys["site"])) == ""
+    assert site.sh("gpu-1", everywhere.format(keys["tiny"])) == ""
+    assert site.sh("gw-1", everywhere.format(keys["site"])) == ""
+    assert site.sh("gw-1", everywhere.format(keys["tiny"])).split() == ["/etc/haproxy/steelyard-engine.map"]
+
+
 def test_unknown_alias_is_a_404_in_the_apis_shape(site: Site) -> None:
     status, answer = ask(site, "/v1/chat/completions", chat('no"pe'), site.secrets["demo_client_key"])
     assert (status, answer["error"]["type"]) == (404, "NotFoundError")
@@ -76,7 +91,8 @@ def test_unknown_alias_is_a_404_in_the_apis_shape(site: Site) -> None:
     "path", ["/pause", "/collective_rpc", "/v1/../pause", "/%70ause", "//pause", "/sleep", "/server_info"]
 )
 def test_control_routes_are_not_reachable_from_the_network(site: Site, path: str) -> None:
-    assert ask(site, path, {}, site.secrets["engine_key"], host="gpu-1", port=8000)[0] == 404
+    key = service_key(site.secrets["engine_key"], "tiny")
+    assert ask(site, path, {}, key, host="gpu-1", port=8000)[0] == 404
     # what begins as a path of the API does is asked for its model first
     refusal = 400 if path.startswith("/v1/") else 404
     assert ask(site, path, {}, site.secrets["demo_client_key"])[0] == refusal
@@ -149,10 +165,8 @@ def test_engine_has_no_network_and_a_hardened_unit(site: Site) -> None:
     assert exposure(site, "--offline=yes /tmp/bare.service") <= 1.0
     pid = site.sh("gpu-1", "systemctl show steelyard-vllm@tiny -p MainPID --value").strip()
     assert site.sh("gpu-1", f"nsenter -n -t {pid} ip -br addr").split()[0] == "lo"
-    assert site.sh("gpu-1", f"stat -c %U /proc/{pid}").strip() == "steelyard-engine"
-    assert (
-        site.sh("gpu-1", "stat -c '%a %U:%G' /etc/steelyard/services/tiny.env").strip() == "640 root:steelyard-engine"
-    )
+    assert site.sh("gpu-1", f"stat -c %U /proc/{pid}").strip() == "steelyard_tiny"
+    assert site.sh("gpu-1", "stat -c '%a %U:%G' /etc/steelyard/services/tiny.env").strip() == "640 root:steelyard_tiny"
 
 
 def test_killed_engine_is_drift_at_the_gateway_and_comes_back_by_itself(site: Site) -> None:

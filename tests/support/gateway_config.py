@@ -23,7 +23,7 @@ def gateway_config(
     texts = {
         "keys": key_lines(wanted.clients),
         "ends": "",
-        "engine": "engine Bearer x\n",
+        "engine": "".join(f"{backend_name(alias)} Bearer key-of-{alias}\n" for alias in aliases),
         "models": f"list {model_list(aliases)}\n",
         "alias": "".join(f"{alias} {backend_name(alias)}\n" for alias in aliases),
         "per-minute": limit_lines(wanted.limits, "per_minute"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import http.server
 import json
@@ -12,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 from steelyard.roles.gateway.clients import Client
 from steelyard.roles.gateway.settings import Settings
@@ -30,9 +32,14 @@ THINKS_S = 0.005
 class SimulatedEngine(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     seen = 0
+    shown: ClassVar[set[tuple[str, str]]] = set()  # the model of each body, and the key beside it
 
     def do_POST(self) -> None:
-        self.answer(self.rfile.read(int(self.headers["Content-Length"])))
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if len(body) < 1000:
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                self.shown.add((json.loads(body)["model"], self.headers.get("Authorization", "")))
+        self.answer(body)
 
     def answer(self, _: bytes) -> None:
         type(self).seen += 1

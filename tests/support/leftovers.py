@@ -12,12 +12,12 @@ from .hands_site import HandsSite
 from .lab_site import on_host, steelyard
 
 # the journal and the audit logs are history, and say what was done; a lab writes its own /etc/hosts; Dify is asked
-# itself, and its double keeps what it was sent
+# itself, and its double keeps what it was sent; userdel keeps the tables of accounts as they were before
 FOLDERS = "/etc /opt/steelyard /usr/lib/steelyard /usr/lib/systemd /var/lib /var/cache /run /models"
 SCAN = """
 grep -rIlFs {words} {folders} --exclude-dir=journal \\
   --exclude-dir=apt-cacher-ng --exclude-dir=site-packages --exclude-dir=lists --exclude-dir=lab-dify \\
-  --exclude=hosts | sed 's/^/file: /'
+  --exclude=hosts --exclude=passwd- --exclude=group- --exclude=shadow- --exclude=gshadow- | sed 's/^/file: /'
 for word in {names}; do
   find {folders} -xdev -name "*$word*" 2>/dev/null | sed 's/^/path: /'
   systemctl list-units --all --plain --no-legend --full | grep -F -e "$word" | sed 's/^/unit: /'

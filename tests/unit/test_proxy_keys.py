@@ -13,6 +13,7 @@ from steelyard.modules.facts.proxy_keys import AcceptedBefore, ClientKeys, KeysO
 from steelyard.modules.facts.proxy_keys import parse_keys_of_before as parse_before
 from steelyard.modules.operations.proxy_keys import end_command, keep_commands
 from steelyard.serving.key_ends import NEVER
+from steelyard.serving.service_keys import accepted_lines, cut, service_key
 
 KEY = 'sk-"with letters"\\that a shell reads $HOME'
 
@@ -40,7 +41,8 @@ def look(declared: str, before: str, older: str) -> KeysOfBefore:
 
 
 def keep(declared: str, before: str, older: str, wanted: str) -> None:
-    for command in keep_commands(declared, before, older, sha256(wanted), "front", look(declared, before, older)):
+    keys = cut(accepted_lines(wanted, ("chat", "embed")))
+    for command in keep_commands(declared, before, older, keys, "front", look(declared, before, older)):
         done = run(command)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
@@ -71,9 +73,45 @@ def test_two_changes_in_a_row_keep_both_keys_and_forget_what_has_ended(tmp_path:
 
 def test_same_key_asks_for_nothing(tmp_path: Path) -> None:
     declared, before, older = maps(tmp_path)
-    Path(declared).write_text("same")
+    Path(declared).write_text(accepted_lines("same", ("chat", "embed")))
     Path(before).write_text("")
-    assert keep_commands(declared, before, older, sha256("same"), "front", look(declared, before, older)) == []
+    keep(declared, before, older, "same")
+    assert Path(before).read_text() == ""
+    assert look(declared, before, older).declared == cut(accepted_lines("same", ("chat", "embed")))
+
+
+def test_a_service_more_or_less_is_no_other_key(tmp_path: Path) -> None:
+    """What is kept of before would be told by drift, and asked of gateways, although nobody shows anything else."""
+    declared, before, older = maps(tmp_path)
+    Path(before).write_text("")
+    for services in (("chat",), ("chat", "embed", "gone")):
+        Path(declared).write_text(accepted_lines("same", services))
+        keep(declared, before, older, "same")
+        assert Path(before).read_text() == ""
+
+
+def test_keys_of_services_are_accepted_beside_those_of_the_next_one(tmp_path: Path) -> None:
+    declared, before, older = maps(tmp_path)
+    Path(before).write_text("")
+    Path(declared).write_text(accepted_lines("first", ("chat", "embed")))
+    keep(declared, before, older, "second")
+    assert Path(before).read_text() == accepted_lines("first", ("chat", "embed"))
+    assert look(declared, before, older).unended == 2
+
+
+def test_the_key_for_all_services_of_a_release_before_is_accepted_beside_their_own(tmp_path: Path) -> None:
+    declared, before, older = maps(tmp_path)
+    Path(before).write_text("")
+    Path(declared).write_text(f"{sha256('site')} {NEVER}\n")
+    keep(declared, before, older, "site")
+    assert Path(before).read_text() == f"{sha256('site')} {NEVER}\n"
+
+
+def test_a_key_is_of_one_service_and_says_nothing_of_another_or_of_the_site() -> None:
+    keys = {service_key(site, name) for site in ("sk-a", "sk-b") for name in ("chat", "embed", "chat-embed")}
+    assert len(keys) == 6
+    assert service_key("sk-a", "chat") == "sk-aZOjL-uSTaEtDTERC0M_OQCPmOAz-ifzM4a4nk1EN-Y", "gateways and fronts agree"
+    assert (service_key("", "chat"), cut(f"{'a' * 64} 1\nx:{'b' * 64} 1\n")) == ("", ("a" * 12, "x:" + "b" * 12))
 
 
 def test_keys_of_before_end_after_the_grace_and_stay_where_the_front_does_not_reload(tmp_path: Path) -> None:

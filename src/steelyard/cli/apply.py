@@ -218,7 +218,7 @@ def _carry_out(
     from steelyard.workflows.site_hosts import remember
 
     owner, emit = RunOwner.here(f"apply {options.deploy}"), run.screen.event
-    with fleet_lock(options, fleet, emit) as lock, gateway_view(fleet, site_when_asked(fleet), emit) as gateways:
+    with fleet_lock(options, fleet, emit) as lock, gateway_view(fleet, site_when_asked(fleet, emit), emit) as gateways:
         journal, pace = journal_of(options), pace or WavePolicy()
         with gateways.holding(hold_s):
             applied = apply_plan(session, lock, journal, pace, owner, run.screen.mask, gateways.unseen)

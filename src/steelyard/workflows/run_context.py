@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from steelyard.errors import DeployMissing
 from steelyard.events import Advised, Emit, ErrorReported, Resuming, SecretsKnown
-from steelyard.inventory.fleet import Fleet
+from steelyard.inventory.fleet import Fleet, FleetHost
 from steelyard.inventory.limit import Limit
 
 if TYPE_CHECKING:
@@ -125,16 +125,29 @@ def _model_files() -> tuple[Path, ...]:
     return (here / "api" / "settings.py", *sorted((here / "site").glob("*.py")), *roles)
 
 
-def site_when_asked(fleet: Fleet) -> Lazy[Site]:
-    """The site, resolved when a role asks for it; that it can be resolved was checked before."""
+def site_when_asked(fleet: Fleet, emit: Emit) -> Lazy[Site]:
+    """The site, resolved when a role asks for it; that it can be resolved was checked before.
+
+    From there on keys of services are known, which no inventory has: they are secrets as that which they are made of.
+    """
     from steelyard.engine.pyinfra_fast import Lazy
 
     def resolve() -> Site:
+        from steelyard.serving.service_keys import service_key
         from steelyard.site.resolve import site_of
 
-        return site_of(fleet)
+        site = site_of(fleet)
+        keys = {key for host in fleet.hosts if (key := _engine_key(host))}
+        names = {service.name for service in site.services}
+        emit(SecretsKnown(frozenset(service_key(key, name) for key in keys for name in names)))
+        return site
 
     return Lazy(resolve)
+
+
+def _engine_key(host: FleetHost) -> str:
+    section = host.variables.get("vllm")
+    return str(section.get("api_key") or "") if isinstance(section, dict) else ""
 
 
 @contextmanager
@@ -155,7 +168,7 @@ def open_session(options: RunOptions, emit: Emit) -> Iterator[tuple[Fleet, Sessi
     roles_of = dict.fromkeys(beside, TOLD)
     names = tuple(host.name for host in fleet.hosts if host.name in {*names, *beside})
     looks = (options.checking, options.pruning, roles_of)
-    with Session(fleet, site_when_asked(fleet), names, deploy, SteelyardConnector, emit, *looks) as session:
+    with Session(fleet, site_when_asked(fleet, emit), names, deploy, SteelyardConnector, emit, *looks) as session:
         yield fleet, session
 
 
@@ -171,7 +184,7 @@ def open_fleet_session(fleet: Fleet, names: tuple[str, ...], deploy: Path | None
     from steelyard.engine.session import Session
     from steelyard.modules.connectors.ssh import SteelyardConnector
 
-    with Session(fleet, site_when_asked(fleet), names, deploy, SteelyardConnector, emit) as session:
+    with Session(fleet, site_when_asked(fleet, emit), names, deploy, SteelyardConnector, emit) as session:
         yield session
 
 
@@ -195,7 +208,7 @@ def fleet_lock(options: RunOptions, fleet: Fleet, emit: Emit, alias: str | None 
     from steelyard.modules.connectors.ssh import SteelyardConnector
 
     names = keepers_of([host.name for host in fleet.hosts])
-    with Session(fleet, site_when_asked(fleet), names, None, SteelyardConnector, emit) as session:
+    with Session(fleet, site_when_asked(fleet, emit), names, None, SteelyardConnector, emit) as session:
         yield FleetLock(session, str(options.inventory), alias=alias)
 
 

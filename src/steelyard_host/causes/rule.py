@@ -52,7 +52,7 @@ STEPS = (
         "user-missing",
         r"status=217/USER",
         "the user that the unit runs as does not exist on this host",
-        "`steelyard apply` makes it (`base.engine_user`); see that no drop-in sets another: `systemctl cat`",
+        "`steelyard apply` makes it; see that no drop-in beside `30-account.conf` sets another: `systemctl cat`",
     ),
     rule(
         "folder-missing",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import subprocess
 import sys
 import threading
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from steelyard_host import paths
-from steelyard_host.engine.service import SERVICES
+from steelyard_host.engine.service import SERVICES, account_of
 from steelyard_host.errors import HelperError
 from steelyard_host.system import json_file
 from steelyard_host.wire.store import LoadFacts
@@ -36,7 +37,10 @@ def record(engine: str, measurement: dict[str, object]) -> dict[str, object]:
 
 
 class LoadProbe(NamedTuple):
-    """A version to be loaded as a service's engine would: `ranks` processes, by `user`."""
+    """A version to be loaded as a service's engine would: `ranks` processes.
+
+    `user`: who does it where the service has no account of its own yet.
+    """
 
     service: str
     engine: str  # the folder of its environment
@@ -44,10 +48,19 @@ class LoadProbe(NamedTuple):
     ranks: int
     user: str
 
+    @property
+    def account(self) -> str:
+        """The service's own account where there is one: a release had one for all engines."""
+        own = account_of(self.service)
+        try:
+            return pwd.getpwnam(own).pw_name
+        except KeyError:
+            return self.user
+
     def command(self, *more: str, out: Path | None = None) -> list[str]:
         """The command in a unit of its own: no network, nothing to write but its /tmp (and `out`), not as root."""
         settings = {
-            "User": self.user,
+            "User": self.account,
             "PrivateNetwork": "yes",
             "PrivateTmp": "yes",
             "ProtectSystem": "strict",

@@ -6,6 +6,7 @@ nothing more is asked of it.
 
 from __future__ import annotations
 
+import pwd
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +17,10 @@ SERVICES = Path(paths.SERVICES)
 UNITS = Path("/etc/systemd/system")
 TRIAL_UNITS = Path("/run/systemd/system")  # drop-ins that a reboot clears
 SECOND = "--surge"  # behind the service's name: its second engine
+ACCOUNT_DROP_IN = "30-account.conf"
+ACCOUNT = "steelyard_"  # before the service's name, in which there is no `_`
+ACCOUNT_LETTERS = 31  # that Linux and systemd take
+DIGITS = 8  # of a hash, where a name is too long
 
 
 class EngineTraits(NamedTuple):
@@ -70,6 +75,11 @@ class HostService(NamedTuple):
         return cls(name, dict(pairs))
 
     @property
+    def account(self) -> str:
+        """The account that its engine runs as, and its second engine."""
+        return account_of(self.name.split("--")[0])
+
+    @property
     def second(self) -> HostService:
         """The second engine of the service, which a surge starts beside its own."""
         return HostService(self.name + SECOND, self.declared)
@@ -103,6 +113,11 @@ class HostService(NamedTuple):
         return TRIAL_UNITS / (self.unit + ".d")
 
     @property
+    def account_file(self) -> Path:
+        """The unit's drop-in that names its account; a release that had one for all engines wrote none."""
+        return self.drop_ins / ACCOUNT_DROP_IN
+
+    @property
     def config_file(self) -> Path:
         """The engine's options, as the service's role wrote them."""
         return SERVICES / (self.name + self.kind.config)
@@ -121,6 +136,34 @@ class HostService(NamedTuple):
     def is_lazy(self) -> bool:
         """Whether its first request starts it, and it stops when nobody asks."""
         return self.declared.get("LOAD") == "lazy"
+
+
+def account_of(service: str) -> str:
+    """The account of a service's engine: no other service has it, and it is the same on every host.
+
+    >>> account_of("chat")
+    'steelyard_chat'
+    """
+    room = ACCOUNT_LETTERS - len(ACCOUNT)
+    if len(service) <= room:
+        return ACCOUNT + service
+    import hashlib  # few services have such a name, and every command of the helper loads this file
+
+    return "%s%s_%s" % (
+        ACCOUNT,
+        service[: room - DIGITS - 1],
+        hashlib.sha256(service.encode()).hexdigest()[:DIGITS],
+    )
+
+
+def services_with_accounts() -> dict[str, str]:
+    """Services that have an account here, with its name; that of one with a long name is known by its home."""
+    accounts = {}
+    for account in pwd.getpwall():
+        home = Path(account.pw_dir)
+        if str(home.parent) == paths.CACHES and account.pw_name == account_of(home.name):
+            accounts[home.name] = account.pw_name
+    return accounts
 
 
 def is_engine(unit: str) -> bool:

@@ -49,7 +49,7 @@ def text_of(unit: str, drop_in: str, before: str, folder: str) -> str:
     Lists of systemd grow with each drop-in, so each is emptied first and said again.
     """
     lines = [line.replace(before, folder) for line in drop_in.splitlines() if "=" in line and not line.startswith("#")]
-    own = [line for line in unit.splitlines() if line.startswith("ExecStartPost=")]
+    own = [line for line in unit.splitlines() if line.startswith(("ExecStartPre=", "ExecStartPost="))]
     return "\n".join(["[Service]", "BindReadOnlyPaths=", "ExecStartPre=", "ExecStartPost=", *own, *lines, ""])
 
 

@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from steelyard_host import paths
 from steelyard_host.causes import evidence
@@ -73,17 +74,29 @@ def _available() -> int:
     return int(match[1]) * 1024 if match else 0
 
 
-def drop_in(service: HostService, unit: str, gpus: str, folder: str, uuids: list[str], ready_s: int) -> str:
-    """The drop-in of the second engine. `unit` and `gpus`: text of the engines' unit and of the service's GPU drop-in.
+class UnitTexts(NamedTuple):
+    """Texts that systemd reads of a service: the engines' unit, and the drop-ins with its account and with its GPUs."""
+
+    unit: str
+    account: str
+    gpus: str
+
+
+def drop_in(service: HostService, texts: UnitTexts, folder: str, uuids: list[str], ready_s: int) -> str:
+    """The drop-in of the second engine, which runs as the account of the first.
 
     Lists of systemd grow with each drop-in, so each is emptied before it is said again.
     """
     second, suffix = service.second, service.kind.config
-    start = next(line for line in unit.splitlines() if line.startswith("ExecStart="))
+    unit = texts.unit.splitlines()
+    start = next(line for line in unit if line.startswith("ExecStart="))
     lines = [
         "[Service]",
+        *(line for line in texts.account.splitlines() if line.startswith(("User=", "Group="))),
         "Restart=no",
         "ExecStartPre=",
+        # what lets the proxy to its socket
+        *(line for line in unit if line.startswith("ExecStartPre=")),
         "ExecStartPost=",
         "ExecStop=",
         "ExecStopPost=",
@@ -96,10 +109,10 @@ def drop_in(service: HostService, unit: str, gpus: str, folder: str, uuids: list
         "ExecStopPost=-+%s surge-gone %s" % (HELPER, service.name),
         "BindReadOnlyPaths=%s:%s" % (folder, second.model_mount),
     ]
-    if "LoadCredential=" in unit:  # of a release that gave engines a key
+    if "LoadCredential=" in texts.unit:  # of a release that gave engines a key
         lines += ["LoadCredential=", "LoadCredential=api_key:%s/%s" % (paths.KEYS, service.name)]
     if uuids:
-        own = [line for line in gpus.splitlines() if "=" in line and not line.startswith(("#", "ExecCondition="))]
+        own = [line for line in texts.gpus.splitlines() if "=" in line and not line.startswith(("#", "ExecCondition="))]
         lines += [re.sub(r"CUDA_VISIBLE_DEVICES=.*", "CUDA_VISIBLE_DEVICES=" + ",".join(uuids), line) for line in own]
     return "\n".join([*lines, ""])
 
@@ -142,8 +155,9 @@ def _write(service: HostService, folder: str, ready_s: int) -> None:
     shutil.chown(config, 0, service.config_file.stat().st_gid)
     path = second.trial_drop_ins / DROP_IN
     path.parent.mkdir(parents=True, exist_ok=True)
-    unit = service.unit_file.read_text()
-    path.write_text(drop_in(service, unit, gpus.read_text() if uuids else "", folder, uuids, ready_s))
+    account = service.account_file.read_text() if service.account_file.exists() else ""
+    texts = UnitTexts(service.unit_file.read_text(), account, gpus.read_text() if uuids else "")
+    path.write_text(drop_in(service, texts, folder, uuids, ready_s))
 
 
 def shift(service: HostService, to_second: bool, drain_s: float) -> float:

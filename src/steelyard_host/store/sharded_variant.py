@@ -54,8 +54,8 @@ def shard(
         shutil.rmtree(staged, ignore_errors=True)
         staged.mkdir(parents=True)
         try:
-            shutil.chown(staged, user)
             probe = load_bench.LoadProbe(service, engine, str(source), ranks, user)
+            shutil.chown(staged, probe.account)
             done = subprocess.run(
                 probe.command("--save", str(staged), out=staged), capture_output=True, text=True, check=False
             )

@@ -9,7 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from steelyard_host import paths
-from steelyard_host.engine.service import ENGINES, SECOND, SERVICES, TRIAL_UNITS, UNITS, is_engine
+from steelyard_host.engine.service import (
+    ENGINES,
+    SECOND,
+    SERVICES,
+    TRIAL_UNITS,
+    UNITS,
+    is_engine,
+    services_with_accounts,
+)
 from steelyard_host.system import json_file
 from steelyard_host.wire.codec import WireError, from_json
 from steelyard_host.wire.remains import LeftService, Remains, RememberedHost
@@ -34,9 +42,10 @@ STAMPS = ("haproxy.service.d/50-steelyard.conf", "keepalived.service.d/50-steely
 def read(declared: Sequence[str]) -> Remains:
     """Return what is here beside the `declared` units of services."""
     units = _units()
-    names = {name.split(SECOND)[0] for name in units} | _names_of_files()
+    accounts = services_with_accounts()
+    names = {name.split(SECOND)[0] for name in units} | _names_of_files() | accounts.keys()
     services = {_service_of(unit) for unit in declared}
-    left = [_left(name, units, declared) for name in sorted(names - services)]
+    left = [_left(name, units)._replace(account=accounts.get(name, "")) for name in sorted(names - services)]
     for name in sorted(names & services):
         others = [unit for unit in units.get(name, ()) if unit not in declared and is_engine(unit)]
         if others:
@@ -80,7 +89,7 @@ def _drop_ins(unit: str) -> list[Path]:
     return [path for root in (UNITS, TRIAL_UNITS) if (path := root / (unit + ".d")).is_dir()]
 
 
-def _left(name: str, units: dict[str, tuple[str, ...]], declared: Sequence[str]) -> LeftService:
+def _left(name: str, units: dict[str, tuple[str, ...]]) -> LeftService:
     both = (name, name + SECOND)
     own = tuple(unit for instance in both for unit in units.get(instance, ()))
     files = [path for unit in own for path in _drop_ins(unit)]

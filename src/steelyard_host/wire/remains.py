@@ -9,6 +9,7 @@ class LeftService(NamedTuple):
     """A service that is declared no more, or whose engine is another now, with what is left of it.
 
     `files` are its configuration and its keys; `kept` is what outlives it until somebody clears it: caches, records.
+    `account`: that of its engine, where it is here.
     """
 
     name: str
@@ -17,11 +18,12 @@ class LeftService(NamedTuple):
     kept: tuple[str, ...] = ()
     kept_bytes: int = 0
     replaced: bool = False  # the service is declared, with another engine
+    account: str = ""
 
     @property
     def is_set_up(self) -> bool:
         """Whether anything of it can still serve, or start."""
-        return bool(self.units or self.files)
+        return bool(self.units or self.files or self.account)
 
 
 class RememberedHost(NamedTuple):

@@ -257,7 +257,7 @@ ROWS: list[Row] = [
         "systemctl cat",
         unit=("LoadCredential=", "LoadCredential=api_key:/etc/steelyard/keys/none"),
     ),
-    Row("user missing", "user-missing", ("user",), "engine_user", unit=("User=nosuchuser",)),
+    Row("user missing", "user-missing", ("user",), "30-account.conf", unit=("User=nosuchuser",)),
     Row("start takes too long", "start-timed-out", ("no token",), "vllm.ready_s", unit=("TimeoutStartSec=5",)),
     Row(
         "no token in time",

@@ -20,6 +20,7 @@ from support.lab_site import steelyard
 
 from steelyard.dirs import cache_folder
 from steelyard.lab.load import LoadGenerator
+from steelyard.serving.service_keys import service_key
 
 HOLD_S = 5  # of the gateway: an engine's key of before ends that much, and 10 s, after it is shown no more
 PLACES = "/etc /opt/steelyard-lab /var/lib /var/log /run /tmp /root /home /usr/lib/steelyard /models"
@@ -30,6 +31,11 @@ DIFY_FILES = {"/opt/steelyard-lab/dify-admin", "/var/lib/private/lab-dify/state.
 def fresh(name: str) -> str:
     """A key with letters that JSON writes otherwise."""
     return f'sk-"{name}"-{secrets.token_hex(12)}'
+
+
+def made_of(site_key: str) -> tuple[str, ...]:
+    """The engines' key with those of the services that are made of it."""
+    return site_key, service_key(site_key, "pair"), service_key(site_key, "solo")
 
 
 def poll(is_so: Callable[[], bool], seconds: float) -> bool:
@@ -133,13 +139,15 @@ def test_engine_key_rotates_twice_in_a_row_by_one_apply_each(hands: HandsSite) -
         assert engines(hands) == before, "an engine was started anew"
         assert hands.changed("plan") == {}
         for host in ("gpu-1", "gpu-2"):
-            assert asked(hands.address(host), 8010, second)[0] == 200
-            for stranger in (None, "sk-nobody"):
+            assert asked(hands.address(host), 8010, service_key(second, "pair"))[0] == 200
+            for stranger in (None, "sk-nobody", second, service_key(second, "solo")):
                 status, document = asked(hands.address(host), 8010, stranger)
                 assert (status, document["error"]["code"]) == (401, 401)
             front = hands.address(host)
-            assert poll(lambda front=front: asked(front, 8010, first)[0] == 401, HOLD_S + 30), "it never ends"
-        assert_hidden(hands, said, first, second)
+            assert poll(lambda front=front: asked(front, 8010, service_key(first, "pair"))[0] == 401, HOLD_S + 30), (
+                "it never ends"
+            )
+        assert_hidden(hands, said, *(key for site_key in (first, second) for key in made_of(site_key)))
 
 
 @dear(0, 4, "STEELYARD_HANDS")
@@ -159,11 +167,11 @@ def test_engine_key_rotates_host_by_host_and_the_gateway_waits_for_all(hands: Ha
             unended = {"gateway.let-the-key-of-before-end"}
             found = hands.json("drift")["findings"]
             assert {(entry["host"], entry["code"]) for entry in found} == {(host, *unended) for host in GPUS}
-            assert asked(hands.address("gpu-1"), 8010, old)[0] == 200
+            assert asked(hands.address("gpu-1"), 8010, service_key(old, "pair"))[0] == 200
             hands.apply()
         whole(load, rotations=1)
-        assert poll(lambda: asked(hands.address("gpu-1"), 8010, old)[0] == 401, HOLD_S + 30)
-        assert_hidden(hands, early.stdout + early.stderr, key)
+        assert poll(lambda: asked(hands.address("gpu-1"), 8010, service_key(old, "pair"))[0] == 401, HOLD_S + 30)
+        assert_hidden(hands, early.stdout + early.stderr, *made_of(key))
 
 
 @dear(3, 4, "STEELYARD_HANDS")

@@ -255,7 +255,8 @@ def prepare(wanted: DesiredStack, at: str, staging: bool = False) -> dict[str, s
 def install(wanted: DesiredStack) -> None:
     """The release that is declared, running."""
     settings = wanted.settings
-    _compose(needs_compose(wanted.release.version))
+    floor = settings.oldest_compose or needs_compose(wanted.release.version)
+    _compose(floor)
     made_from = prepare(wanted, settings.folder)
     for name in (f"{BACKUP}.service", f"{RECOVER}.service"):
         text = (TEMPLATES / name.removeprefix("steelyard-")).read_text()
@@ -270,7 +271,6 @@ def install(wanted: DesiredStack) -> None:
             packed = read_seed(plugin.cache, plugin.cache_sha256)
             named = Path(plugin.package).name
             seeded(name="Seed a plugin's dependencies", folder=settings.folder, plugin=named, cache=packed)
-    floor = needs_compose(wanted.release.version)
     up(name="Run Dify", folder=settings.folder, made_from=made_from, compose=floor)
     folder(name="Make the folder of backups", path=settings.backups.folder, mode="0700")
     loaded(name="Load the backup's unit", unit=f"{BACKUP}.service", files=(f"{UNITS}/{BACKUP}.service",))
@@ -296,7 +296,10 @@ def _compose(needed: str) -> None:
         return  # Docker's own packages bring it
     has = DISTRIBUTIONS.get((system.distro, system.release.split(".")[0]))
     if has is not None and tuple(map(int, has.split("."))) < tuple(map(int, needed.split("."))):
-        allowed = f"`docker.source: docker`: {system.distro} {system.release} has Compose {has}, and {needed} is needed"
+        allowed = (
+            f"`docker.source: docker`: {system.distro} {system.release} has Compose {has}, and the release asks for "
+            f"{needed} (`dify.oldest_compose` overrules it)"
+        )
         raise SettingWrong(where="docker.source", key="source", found="distro", allowed=allowed)
     package = "docker-compose-v2" if system.distro == "ubuntu" else "docker-compose"
     installed(name="Install Compose", packages=(package,))

@@ -182,6 +182,11 @@ class Settings(RoleSettings):
     resources: dict[str, dict[Literal["cpus", "memory"], str]] = Field(
         default_factory=dict, description='Limits by service: `cpus` ("2.0"), `memory` ("4g").'
     )
+    oldest_compose: str | None = Field(
+        None,
+        pattern=r"^[0-9]+\.[0-9]+\.[0-9]+$",
+        description="Oldest Docker Compose to work with; None: what the release's own words ask for.",
+    )
     collaboration: bool = Field(
         False,
         description="Whether several people edit a workflow at once, since 1.14; browsers reach it at `proxy.name`.",

@@ -84,6 +84,7 @@ class DifySite(Site):
             "password": PASSWORD,
             "workspace_name": "Models",
             "ready_s": 150,
+            "oldest_compose": "2.24.4",  # Debian 13's own, which the releases after 1.16.1 ask to be newer
             "release": release,
             "endpoint": f"http://{self.address('mirror-1')}:{ENGINE_PORT}/v1",
             **more,

@@ -389,7 +389,7 @@ def test_a_release_that_does_not_start_is_taken_back_with_its_data(site: DifySit
     site.declare(MUTE, plugins=[plugin(site)])
     done = site.run("dify", "upgrade", "--yes")
     assert done.returncode == 5, done.stdout + done.stderr
-    assert f"{FIRST} was restored: Dify does not come up: api ends again and again" in done.stderr
+    assert f"{FIRST} was restored: Dify does not come up: api ends again and again" in done.stderr, done.stderr
     assert registered(site) == ["small", "tiny"]
     site.declare(plugins=[plugin(site)])
     site.apply()

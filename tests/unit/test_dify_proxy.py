@@ -69,6 +69,39 @@ def test_a_way_through_it_that_is_cut_is_told(path: str, service: str, status: i
     assert f"to {service} is cut" in _Stack({}, {path: (status, None)}).silent()
 
 
+def test_whoever_waits_for_dify_lets_a_proxy_look_that_alone_is_in_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    stack = _Stack({}, {"/": (502, None)})
+    monkeypatch.setattr(stack, "unready", lambda containers: {})
+    told: list[tuple[str, ...]] = []
+
+    def look(*argv: str, **_: Any) -> subprocess.CompletedProcess[str]:
+        told.append(argv)
+        stack.answers.clear()
+        return subprocess.CompletedProcess(argv, 1, "", "refused: it is just starting")
+
+    monkeypatch.setattr(stack, "compose", look)
+    stack.wait(30)
+    assert told == [("exec", "-T", "nginx", "nginx", "-s", "reload")]
+
+
+def test_a_service_that_is_not_ready_is_waited_for_without_a_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    stack, looks = _Stack({}), iter([{"api": "starting"}, {}])
+    monkeypatch.setattr(stack, "unready", lambda containers: next(looks))
+    stack.wait(30)
+    assert stack.ran == []
+
+
+def test_the_proxy_is_not_named_for_what_its_neighbour_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    stack = _Stack({"nginx": NGINX, "api": BEFORE})
+    stack.said = {name: container._replace(restarts=9) for name, container in stack.said.items()}
+    monkeypatch.setattr(stack, "unready", lambda containers: {"nginx": "restarting", "api": "restarting"})
+    with pytest.raises(DifyError, match="api ends again and again"):
+        stack.wait(30)
+    monkeypatch.setattr(stack, "unready", lambda containers: {"nginx": "restarting"})
+    with pytest.raises(DifyError, match="nginx ends again and again"):
+        stack.wait(30)
+
+
 def test_what_a_service_itself_refuses_is_no_cut_way() -> None:
     assert _Stack({}, {"/": (307, None), "/e/steelyard": (404, None)}).silent() == ""
 

@@ -47,7 +47,7 @@ def follow_addresses(stack: Stack) -> bool:
     """Lets the proxy look up anew where the services are that were started after it; whether it had to.
 
     A container that is made anew may get another address, and the release's nginx keeps the one of its own start: it
-    would answer 502 until somebody restarts it. A reload cuts no request. Raises DifyError.
+    would answer 502 until somebody restarts it. Raises DifyError.
     """
     containers = stack.containers()
     proxy = containers.get(PROXY)
@@ -55,7 +55,7 @@ def follow_addresses(stack: Stack) -> bool:
         return False
     moved = [name for name in BEHIND if name in containers and containers[name].began > proxy.began]
     if moved:
-        stack.compose("exec", "-T", PROXY, "nginx", "-s", "reload")
+        stack.let_proxy_look()
     return bool(moved)
 
 

@@ -29,6 +29,7 @@ WRITERS = ("api", "worker", "worker_beat", "plugin_daemon", "api_websocket", "ag
 ONCE = ("init_permissions",)
 PROXY, BEHIND = "nginx", ("api", "web", "plugin_daemon")  # the proxy asks for their addresses once, when it starts
 THROUGH = {"/": "web", "/e/steelyard": "plugin_daemon"}  # that each of them is reached shows in no other check
+LOOK_S = 5.0  # between two looks of the proxy
 MANY_RESTARTS = 8  # Docker waits twice as long each time: by then half a minute has gone
 DATABASE = "db_postgres"
 
@@ -179,13 +180,22 @@ class Stack:
                 reasons[service] = container.health or container.state
         return reasons
 
+    def let_proxy_look(self) -> None:
+        """Has the proxy read its configuration again, and so look up where its services are; no request is cut.
+
+        One that is just starting refuses, and looks them up by itself.
+        """
+        self.compose("exec", "-T", PROXY, "nginx", "-s", "reload", check=False)
+
     def wait(self, seconds: float) -> None:
         """Waits until every service is as it should be and Dify answers. Raises DifyError after `seconds`."""
-        end = time.monotonic() + seconds
+        end, look = time.monotonic() + seconds, 0.0
         while True:
             containers = self.containers()
             unready = self.unready(containers)
-            hopeless = [name for name in unready if name in containers and containers[name].restarts >= MANY_RESTARTS]
+            # the proxy ends for as long as there is nobody behind it: that is its neighbour's failure
+            ending = [name for name in unready if name != PROXY or len(unready) == 1]
+            hopeless = [name for name in ending if name in containers and containers[name].restarts >= MANY_RESTARTS]
             if hopeless:
                 raise DifyError(
                     "Dify does not come up: %s ends again and again%s" % (hopeless[0], self._last_line(hopeless))
@@ -193,6 +203,9 @@ class Stack:
             why = ", ".join("%s: %s" % pair for pair in sorted(unready.items())) or self.silent()
             if not why:
                 return
+            if set(unready) <= {PROXY} and time.monotonic() > look:
+                self.let_proxy_look()  # all that it asks is there, and may have come after it looked
+                look = time.monotonic() + LOOK_S
             if time.monotonic() > end:
                 raise DifyError("Dify is not ready after %d s: %s%s" % (seconds, why, self._last_line(unready)))
             time.sleep(1)

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from pyinfra.api.host import Host
 
 Answer = TypeVar("Answer")
-# what must end well although the connection may break: in a unit of its own, of which there is one at a time
-UNIT = "systemd-run --quiet --collect --unit={unit} {options}"
+# what must end well although the connection may break: in a unit of its own, of which there is one at a time. One that
+# was killed stays, `--collect` or not, where systemd is reloaded while the unit that its failure started runs
+UNIT = "systemctl reset-failed {unit} 2>/dev/null; systemd-run --quiet --collect --unit={unit} {options}"
 
 
 def call_helper(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import tarfile
 import time
 from pathlib import Path
@@ -9,10 +10,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pyinfra.api.command import StringCommand
 
 from steelyard.api.host_error import HostError
+from steelyard.artifacts.helper import HELPER
 from steelyard.errors import DifyHostRefused, HostUnreachable
 from steelyard.events import BytesMoved
+from steelyard.modules.connectors.helper_call import helper_document
 from steelyard.workflows import dify_host
 from steelyard.workflows.dify_host import DifyHost
 from steelyard_host.dify import archive as archives
@@ -141,3 +145,29 @@ def test_one_work_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_host_that_cannot_say_what_it_is_at_does_its_work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "doing").write_text("no folder")
     job_progress.tell("archive", 1, 1)
+
+
+@pytest.mark.parametrize("known", [0, 1])
+def test_work_begins_in_the_place_of_one_that_was_killed(tmp_path: Path, known: int) -> None:
+    """With stand-ins of systemd's programs: the name is free when it is taken, whether or not there was a unit."""
+    said = tmp_path / "said"
+    for name, status in (("systemctl", known), ("systemd-run", 0)):
+        program = tmp_path / name
+        program.write_text(f'#!/bin/sh\necho "{name} $*" >> {said}\necho told >&2\nexit {status}\n')
+        program.chmod(0o755)
+    ran: list[str] = []
+
+    def run_shell_command(command: StringCommand, **_: Any) -> tuple[bool, SimpleNamespace]:
+        ran.append(command.get_raw_value().replace(HELPER, str(said.parent)))
+        return True, SimpleNamespace(stdout_lines=[], stderr_lines=[])
+
+    host: Any = SimpleNamespace(name="dify-1", data={}, run_shell_command=run_shell_command)
+    helper_document(host, "dify-switch", unit="steelyard-dify-work", wait=False)
+    done = subprocess.run(
+        ["/bin/sh", "-c", ran[0]], env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, capture_output=True, text=True
+    )
+    assert done.returncode == 0
+    first, second = said.read_text().splitlines()
+    assert first == "systemctl reset-failed steelyard-dify-work"
+    assert second.startswith("systemd-run --quiet --collect --unit=steelyard-dify-work")
+    assert done.stderr == "told\n", "what a name that nobody has is told goes nowhere"

@@ -43,7 +43,7 @@ def test_base_and_package_mirror(gpu_site: Site) -> None:
                 "echo '* hard nofile 4096' > /etc/security/limits.d/50-steelyard.conf",
             ): "base.set-the-limit-of-open-files",
             ("gpu-2", "usermod -s /bin/sh steelyard-engine"): "base.make-the-engine-account",
-            ("gpu-1", "chgrp root /etc/steelyard/services"): "base.make-the-folder-of-services",
+            ("gpu-1", "chgrp daemon /etc/steelyard/services"): "base.make-the-folder-of-services",
             ("gpu-1", "echo >> /usr/lib/steelyard/steelyard-host.pyz"): "base.install-the-host-helper",
         },
     )

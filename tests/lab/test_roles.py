@@ -23,7 +23,7 @@ def test_base_converges(site: Site) -> None:
                 "gateway.load-the-gateway-s-configuration",
             ],
             ("mirror-1", "usermod -s /bin/sh steelyard-engine"): ["base.make-the-engine-account"],
-            ("gpu-1", "chgrp root /etc/steelyard/services"): ["base.make-the-folder-of-services"],
+            ("gpu-1", "chgrp daemon /etc/steelyard/services"): ["base.make-the-folder-of-services"],
         },
     )
 

@@ -15,6 +15,7 @@ from pyinfra.context import host
 from steelyard.api.change import Change, Effect, Reason, Refusal
 from steelyard.api.unknown import declare_unknown
 from steelyard.artifacts.helper import RUN_HELPER
+from steelyard.dify.compose import is_older_compose
 from steelyard.modules.facts.helper import helper_fact
 from steelyard.modules.facts.path import Path
 from steelyard.modules.operations.path import shown
@@ -143,7 +144,7 @@ def up(folder: str, made_from: dict[str, str], compose: str) -> Generator[String
     `made_from`: path to sha256; `compose`: the oldest Compose that the files are for.
     """
     stack = stack_state(folder)
-    if stack.compose and _numbers(stack.compose) < _numbers(compose):
+    if stack.compose and is_older_compose(stack.compose, compose):
         yield Refusal(
             f"Docker Compose {stack.compose} is older than {compose}, which this release's files need: "
             "`docker.source: docker` installs Docker's own, which is newer"
@@ -165,10 +166,6 @@ def up(folder: str, made_from: dict[str, str], compose: str) -> Generator[String
         yield Change(*command, **what, effect=Effect.RESTART, outage_s=None)
     else:
         yield Change(*command, **what)
-
-
-def _numbers(version: str) -> list[int]:
-    return [int(part) for part in version.split(".")]
 
 
 def digest(text: str) -> str:

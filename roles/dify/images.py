@@ -6,7 +6,7 @@ from pathlib import Path
 
 from steelyard.artifacts.images import PinnedImage, read_images
 from steelyard.dify.compose import ComposeService, compose_services
-from steelyard.dify.image_name import image_name
+from steelyard.dify.image_name import ImageName, image_name
 from steelyard.dify.image_name import image_names as names_of
 from steelyard.dify.source import TEMPLATE, release_files
 from steelyard.errors import DifyImagesMissing, SettingMissing
@@ -47,22 +47,36 @@ def pinned_images(
     """Service to its image by digest, from the mirror's own registry where there is one. Raises DifyImagesMissing."""
     if release.images is None:
         return {}
-    every = read_images(Path(release.images).expanduser())
-    listed = {(image.registry, image.path, image.tag): image for image in every}
-    carried = {(image.path, image.tag): image for image in every}  # from a registry that has a copy of it
+    listed = listed_images(release)
     references, missing = {}, []
     for service in runs:
         if not service.image:
             continue  # Compose builds it from the release's own folder
-        name = image_name(service.image)
-        image = listed.get(name) or carried.get((name.path, name.tag))
-        if image is None:
+        reference = pinned_reference(image_name(service.image), listed, site, mirror)
+        if reference is None:
             missing.append(service.image)
         else:
-            references[service.name] = f"{registry_of(image, site, mirror)}/{image.path}@{image.digest}"
+            references[service.name] = reference
     if missing:
         raise DifyImagesMissing(where=release.images, images=", ".join(sorted(set(missing))))
     return references
+
+
+def listed_images(release: Release) -> tuple[PinnedImage, ...]:
+    """The release's list by digest; empty where none is declared."""
+    return read_images(Path(release.images).expanduser()) if release.images is not None else ()
+
+
+def pinned_reference(
+    name: ImageName, listed: tuple[PinnedImage, ...], site: Site, mirror: MirrorSettings
+) -> str | None:
+    """The image by digest, from the mirror's own registry where there is one; None where the list lacks it.
+
+    A registry that has a copy of it will do, where the list does not name its own.
+    """
+    alike = [image for image in listed if (image.path, image.tag) == (name.path, name.tag)]
+    image = next((image for image in alike if image.registry == name.registry), alike[-1] if alike else None)
+    return f"{registry_of(image, site, mirror)}/{image.path}@{image.digest}" if image is not None else None
 
 
 def registry_of(image: PinnedImage, site: Site, mirror: MirrorSettings) -> str:

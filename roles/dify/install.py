@@ -13,7 +13,14 @@ from pyinfra.context import host
 
 from steelyard.api.settings import settings_from
 from steelyard.api.template import render
-from steelyard.dify.compose import ComposeService, Override, compose_services, needs_compose, override_text
+from steelyard.dify.compose import (
+    ComposeService,
+    Override,
+    compose_services,
+    is_older_compose,
+    needs_compose,
+    override_text,
+)
 from steelyard.dify.environment import QUIET, needed_secrets, redis_url, secret_values, workers
 from steelyard.dify.seed import read_seed
 from steelyard.dify.source import TEMPLATE, release_files
@@ -295,7 +302,7 @@ def _compose(needed: str) -> None:
     if source != "distro":
         return  # Docker's own packages bring it
     has = DISTRIBUTIONS.get((system.distro, system.release.split(".")[0]))
-    if has is not None and tuple(map(int, has.split("."))) < tuple(map(int, needed.split("."))):
+    if has is not None and is_older_compose(has, needed):
         allowed = (
             f"`docker.source: docker`: {system.distro} {system.release} has Compose {has}, and the release asks for "
             f"{needed} (`dify.oldest_compose` overrules it)"

@@ -5,9 +5,7 @@ one.
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
-from steelyard.artifacts.images import PinnedImage, read_images
 from steelyard.dify.image_name import image_name
 from steelyard.errors import DifyImagesMissing
 from steelyard.roles.registry_mirror.settings import Settings as MirrorSettings
@@ -15,29 +13,21 @@ from steelyard.site.site import Site
 from steelyard_host.wire.codec import to_json
 from steelyard_host.wire.dify import VectorImage, VectorImages
 
-from .images import registry_of
+from .images import listed_images, pinned_reference
 from .settings import Release
 
 
 def steps_text(release: Release, site: Site, mirror: MirrorSettings) -> str:
     """The file that tells the host of them. Raises DifyImagesMissing where the list by digest lacks one."""
-    listed = {} if release.images is None else _listed(Path(release.images).expanduser())
+    listed = listed_images(release)
     images, missing = [], []
     for image in release.weaviate_steps:
         name = image_name(image)
-        pinned = listed.get((name.path, name.tag))
-        if pinned is not None:
-            reference = f"{registry_of(pinned, site, mirror)}/{pinned.path}@{pinned.digest}"
-        elif release.images is None or "@" in image:
-            reference = image
-        else:
+        reference = pinned_reference(name, listed, site, mirror)
+        if reference is None and release.images is not None and "@" not in image:
             missing.append(image)
             continue
-        images.append(VectorImage(".".join(name.tag.split(".")[:3]), reference))
+        images.append(VectorImage(".".join(name.tag.split(".")[:3]), reference or image))
     if missing:
         raise DifyImagesMissing(where=str(release.images), images=", ".join(sorted(missing)))
     return json.dumps(to_json(VectorImages(tuple(images))), indent=1) + "\n"
-
-
-def _listed(path: Path) -> dict[tuple[str, str], PinnedImage]:
-    return {(image.path, image.tag): image for image in read_images(path)}

@@ -17,6 +17,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from dify_helper import ON_A_FOLDER
 from helper_machine import stage
 from machine_files import build
 
@@ -34,18 +35,9 @@ DATABASE: dict[str, Any] = {
 }
 OBJECTS = {"o1": [1.0, 0.0], "o2": [0.0, 1.0]}
 VOLUME: dict[str, Any] = {"at": "1.27.0", "collections": {"Vector_index_1_Node": OBJECTS}, "broken": False}
-HELPER = """
-import os, sys
-from pathlib import Path
-from steelyard_host.dify import api_probe, backup, env_file, job_progress, stack, upgrade, vectors
-from steelyard_host.__main__ import main
-root = Path(sys.argv.pop(1))
-backup.MARKS = root / "state/marks.json"
-upgrade.STATE, upgrade.OPEN = root / "state/upgrade.json", root / "state/upgrade-open"
-job_progress.FOLDER, stack.CONFIG, env_file.OURS = root / "doing", root / "dify.json", root / "dify.env"
-stack.Stack.ask = lambda self, path: (200, None)
-api_probe.answered = lambda target, held, seconds: "its API answers"
-vectors.PORT, vectors.LOOK_S, vectors.SETTLE_S = int(os.environ["WEAVIATE_PORT"]), 0.01, 0.2
+HELPER = (
+    ON_A_FOLDER
+    + """vectors.PORT, vectors.LOOK_S, vectors.SETTLE_S = int(os.environ["WEAVIATE_PORT"]), 0.01, 0.2
 note, cut_at = upgrade._UpgradeLog.note, os.environ.get("CUT_AT")
 def noted(self, step, **more):
     note(self, step, **more)
@@ -55,6 +47,7 @@ upgrade._UpgradeLog.note = noted
 upgrade.ANSWERS_S = 0.5
 sys.exit(main())
 """
+)
 DOCKER = """#!PYTHON -IS
 import json, os, re, sys
 from pathlib import Path

@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from dify_helper import ON_A_FOLDER
 from helper_machine import stage
 from machine_files import build
 
@@ -25,20 +26,7 @@ from steelyard_host.dify import backup, database, exclusive, job_progress, lifec
 from steelyard_host.dify.stack import DifyError, Stack
 from steelyard_host.wire.dify import UpgradeState
 
-# a helper that takes a folder for its host, and works as its command line says
-HELPER = """
-import sys
-from pathlib import Path
-from steelyard_host.dify import api_probe, backup, env_file, exclusive, job_progress, stack, upgrade
-from steelyard_host.__main__ import main
-root = Path(sys.argv.pop(1))
-backup.MARKS = root / "state/marks.json"
-upgrade.STATE, upgrade.OPEN = root / "state/upgrade.json", root / "state/upgrade-open"
-job_progress.FOLDER, stack.CONFIG, env_file.OURS = root / "doing", root / "dify.json", root / "dify.env"
-stack.Stack.ask = lambda self, path: (200, None)
-api_probe.answered = lambda target, held, seconds: "its API answers"
-sys.exit(main())
-"""
+HELPER = ON_A_FOLDER + "sys.exit(main())\n"
 HOLDER = "import sys, time\nfrom pathlib import Path\nfrom steelyard_host.dify import exclusive, job_progress\n" + (
     "job_progress.FOLDER = Path(sys.argv[1])\nwith exclusive.held('a restore'):\n    print('held', flush=True)\n"
     "    time.sleep(600)\n"

@@ -112,7 +112,8 @@ EngineValue = Annotated[
 ReleasedImage = Annotated[
     str,
     _shape(
-        r"^(?:[A-Za-z0-9.-]+(?::[0-9]+)?/)?[a-z0-9._/-]+:[0-9]+\.[0-9]+\.[0-9]+[A-Za-z0-9._-]{0,64}(?:@sha256:[0-9a-f]{64})?$",
+        r"^(?:[A-Za-z0-9.-]+(?::[0-9]+)?/)?[a-z0-9._/-]+"
+        r":[0-9]+\.[0-9]+\.[0-9]+[A-Za-z0-9._-]{0,64}(?:@sha256:[0-9a-f]{64})?$",
         "an image with its release as its tag, `REGISTRY/REPOSITORY:1.28.16`",
     ),
 ]

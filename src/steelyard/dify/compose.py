@@ -91,6 +91,12 @@ def needs_compose(version: str) -> str:
     return ".".join(str(part) for part in (LATER_FLOOR if newer else FLOOR))
 
 
+def is_older_compose(version: str, needed: str) -> bool:
+    """Whether a Compose of one release is older than another, both as `2.26.1`."""
+    have, want = ([int(part) for part in text.split(".")] for text in (version, needed))
+    return have < want
+
+
 def compose_services(files: dict[str, bytes], profiles: tuple[str, ...]) -> tuple[ComposeService, ...]:
     """The services that run with these profiles, in the file's order."""
     running = []
